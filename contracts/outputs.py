@@ -1,0 +1,176 @@
+"""What the stacks export: the public contract between them and to tools (DESIGN §4).
+
+Output names are public; renaming one is a changelog entry.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar, get_args, get_type_hints
+
+from contracts.errors import LabError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Database:
+    """One database and the role that owns it."""
+
+    host: str
+    port: int
+    name: str
+    role: str
+    password: str
+
+    @property
+    def jdbc_url(self) -> str:
+        """For Java services; the password goes apart."""
+        return f"jdbc:postgresql://{self.host}:{self.port}/{self.name}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warehouse:
+    """The object store as services and tools reach it, and the bucket and prefix of Iceberg data."""
+
+    endpoint_url: str
+    sts_endpoint_url: str
+    region: str
+    path_style: bool
+    bucket: str
+    prefix: str
+    policy_bucket: str
+    role_arn: str | None
+
+    @property
+    def location(self) -> str:
+        """``s3://bucket/prefix`` without a trailing slash."""
+        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreUser:
+    """An identity in the object store."""
+
+    access_key: str
+    secret_key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pki:
+    """The lab's certificate authority and one server certificate (PEM). The authority's own key stays
+    in the persistent stack."""
+
+    ca_certificate: str
+    server_certificate: str
+    server_key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Secrets:
+    """Random values kept data remembers. All are secret outputs."""
+
+    keycloak_admin_client_secret: str
+    client_secrets: Mapping[str, str]
+    persona_passwords: Mapping[str, str]
+    catalog_root_secret: str
+    catalog_token_private_key: str
+    catalog_token_public_key: str
+    bundle_signing_private_key: str
+    bundle_signing_public_key: str
+    encryption_key: str
+    opa_token: str
+    trino_internal_secret: str
+    hash_salt: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slot:
+    """What one lab owns in the persistent stack."""
+
+    catalog_database: Database
+    keycloak_database: Database
+    governance_database: Database
+    control_plane_database: Database
+    agent_database: Database
+    warehouse: Warehouse
+    catalog_store_user: StoreUser
+    governor_store_user: StoreUser
+    opa_store_user: StoreUser
+    pki: Pki
+    secrets: Secrets
+
+
+@dataclass(frozen=True, kw_only=True)
+class PersistentOutputs:
+    """Exports of the persistent stack. ``catalog_kind`` is pinned there and never flips by itself."""
+
+    placement: str
+    catalog_kind: str
+    slots: Mapping[str, Slot]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabOutputs:
+    """Exports of the lab stack: where things are; no secret."""
+
+    lab: str
+    catalog_kind: str
+    catalog_uri: str
+    catalog_warehouse: str
+    issuer_url: str
+    governor_url: str
+    opa_url: str
+    trino_url: str | None
+    components: tuple[str, ...]
+    ca_certificate: str
+
+
+T = TypeVar("T")
+
+
+def to_exports(value: Any) -> Any:
+    """A dataclass as plain dicts and lists, the form that a stack exports."""
+    return dataclasses.asdict(value)
+
+
+def from_exports(kind: type[T], document: Any, *, path: str = "", next_command: str = "lab bootstrap") -> T:
+    """Reads ``document`` as ``kind``, recursively.
+
+    Raises:
+        LabError: an output is missing or has another type; names its path and ``next_command``.
+    """
+    if not isinstance(document, Mapping):
+        raise LabError(f"the stack's output {path or kind.__name__!r} is missing", next_command=next_command)
+    hints = get_type_hints(kind)
+    values: dict[str, Any] = {}
+    for item in dataclasses.fields(kind):  # type: ignore[arg-type]  # T is one of the dataclasses above
+        where = f"{path}.{item.name}" if path else item.name
+        if item.name not in document:
+            raise LabError(f"the stack's output {where!r} is missing", next_command=next_command)
+        values[item.name] = _read(hints[item.name], document[item.name], where, next_command)
+    return kind(**values)
+
+
+def _read(hint: Any, value: Any, where: str, next_command: str) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return from_exports(hint, value, path=where, next_command=next_command)
+    arguments = get_args(hint)
+    if type(None) in arguments:
+        if value is None:
+            return None
+        return _read(next(a for a in arguments if a is not type(None)), value, where, next_command)
+    origin = getattr(hint, "__origin__", hint)
+    if origin is Mapping:
+        if not isinstance(value, Mapping):
+            raise LabError(f"the stack's output {where!r} is not a mapping", next_command=next_command)
+        return {str(k): _read(arguments[1], v, f"{where}.{k}", next_command) for k, v in value.items()}
+    if origin is tuple:
+        return tuple(_read(arguments[0], v, f"{where}[{i}]", next_command) for i, v in enumerate(value))
+    if origin is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if not isinstance(value, origin):
+        raise LabError(
+            f"the stack's output {where!r} is not of type {origin.__name__}", next_command=next_command
+        )
+    return value

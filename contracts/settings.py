@@ -1,0 +1,316 @@
+"""The only reader of Pulumi config and of the environment (DESIGN §3).
+
+Every setting is a row of :data:`SETTINGS`: documentation, the templates ``Pulumi.*.yaml`` and the
+errors are made from it; a test fails when a row is undocumented.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from contracts.errors import UsageError, unknown_name
+
+NAMESPACE = "lakehouse-lab"
+"""Pulumi's project name and the namespace of its config keys."""
+
+
+class Role(StrEnum):
+    """Which of the two stacks a program run is."""
+
+    PERSISTENT = "persistent"
+    LAB = "lab"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One config key. ``parse`` turns the text into its value or raises ValueError saying what is
+    permitted."""
+
+    key: str
+    roles: frozenset[Role]
+    default: str
+    example: str
+    doc: str
+    parse: Callable[[str], Any]
+
+
+def _choice(*values: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in values:
+            raise ValueError(f"one of {', '.join(values)}")
+        return text
+
+    return parse
+
+
+def _integer(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"-?\d+", text) or not low <= int(text) <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def _decimal(low: float, high: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high:
+            raise ValueError(f"a number from {low} to {high}")
+        return value
+
+    return parse
+
+
+def _matching(pattern: str, meaning: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(meaning)
+        return text
+
+    return parse
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    for name in names:
+        if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
+            raise ValueError("component names, separated by commas")
+    return names
+
+
+LAB_NAME_PATTERN = r"[a-z][a-z0-9-]{0,19}"
+_NAME = _matching(LAB_NAME_PATTERN, "1 to 20 lower-case letters, digits and hyphens, a letter first")
+_BOTH = frozenset(Role)
+_PERSISTENT = frozenset({Role.PERSISTENT})
+_LAB = frozenset({Role.LAB})
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        key="role",
+        roles=_BOTH,
+        default="",
+        example="lab",
+        parse=_choice("persistent", "lab"),
+        doc="Which stack this is: persistent (what is kept) or lab (what is rebuilt at will).",
+    ),
+    Setting(
+        key="name",
+        roles=_BOTH,
+        default="lab",
+        example="lab",
+        parse=_NAME,
+        doc="The lab's name; its slot in the persistent stack and its realm carry it.",
+    ),
+    Setting(
+        key="placement",
+        roles=_BOTH,
+        default="local",
+        example="local",
+        parse=_choice("local", "kubernetes", "aws"),
+        doc="Where workloads run.",
+    ),
+    Setting(
+        key="home",
+        roles=_BOTH,
+        default="",
+        example="~/.local/share/lakehouse-lab/lab",
+        parse=str,
+        doc="local: the lab's own folder for state, data and logs. Empty: LAB_HOME/<name>.",
+    ),
+    Setting(
+        key="portBase",
+        roles=_BOTH,
+        default="28000",
+        example="28000",
+        parse=_integer(1024, 65000),
+        doc="local: first port of this lab's block of 200 loopback ports.",
+    ),
+    Setting(
+        key="catalog",
+        roles=_PERSISTENT,
+        default="nessie",
+        example="polaris",
+        parse=_choice("polaris", "nessie"),
+        doc="The Iceberg REST catalog; pinned when the persistent stack is made, never flips.",
+    ),
+    Setting(
+        key="warehousePrefix",
+        roles=_PERSISTENT,
+        default="warehouse",
+        example="warehouse",
+        parse=_matching(r"[a-z0-9][a-z0-9/_-]{0,62}", "a key prefix without leading or trailing slash"),
+        doc="Prefix of Iceberg data in the warehouse bucket.",
+    ),
+    Setting(
+        key="persistentStack",
+        roles=_LAB,
+        default="organization/lakehouse-lab/persistent",
+        example="organization/lakehouse-lab/persistent",
+        parse=_matching(r"[^/\s]+/[^/\s]+/[^/\s]+", "organization/project/stack"),
+        doc="The persistent stack whose outputs this lab reads.",
+    ),
+    Setting(
+        key="components",
+        roles=_LAB,
+        default="trino",
+        example="trino,spark",
+        parse=_names,
+        doc="The saved set: components beside the core, separated by commas.",
+    ),
+    Setting(
+        key="scaleFactor",
+        roles=_LAB,
+        default="0.1",
+        example="0.1",
+        parse=_decimal(0.001, 1000.0),
+        doc="TPC-H scale factor of the sample tables in retail (1 is about 1 GB of text).",
+    ),
+    Setting(
+        key="sampleData",
+        roles=_LAB,
+        default="true",
+        example="true",
+        parse=_choice("true", "false"),
+        doc="Whether sample tables are seeded.",
+    ),
+    Setting(
+        key="bundleMaxAgeS",
+        roles=_LAB,
+        default="3600",
+        example="3600",
+        parse=_integer(120, 86400),
+        doc="Seconds after which an access bundle that was not signed anew denies everything.",
+    ),
+    Setting(
+        key="trinoHeapMib",
+        roles=_LAB,
+        default="1024",
+        example="2048",
+        parse=_integer(640, 262144),
+        doc="Trino's Java heap in MiB.",
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One stack's settings, checked."""
+
+    role: Role
+    name: str
+    placement: str
+    home: Path
+    port_base: int
+    catalog: str
+    warehouse_prefix: str
+    persistent_stack: str
+    components: tuple[str, ...]
+    scale_factor: float
+    sample_data: bool
+    bundle_max_age_s: int
+    trino_heap_mib: int
+
+
+def read_settings(config: Mapping[str, str], environ: Mapping[str, str] | None = None) -> Settings:
+    """Checks one stack's config (keys without namespace) and fills in defaults.
+
+    Raises:
+        UsageError: an unknown key (nearest suggested), a wrong type or range (example given).
+    """
+    known = {setting.key: setting for setting in SETTINGS}
+    for key in config:
+        if key not in known:
+            raise unknown_name("setting", key, known, next_command=f"pulumi config rm {key}")
+    values = {key: _value(setting, config.get(key)) for key, setting in known.items()}
+    role = Role(values["role"])
+    for key in config:
+        if role not in known[key].roles:
+            raise UsageError(
+                f"setting {key!r} does not belong to the {role} stack",
+                value=config[key],
+                permitted=f"on the {'/'.join(sorted(known[key].roles))} stack",
+                next_command=f"pulumi config rm {key}",
+            )
+    home = Path(values["home"]).expanduser() if values["home"] else lab_home(values["name"], environ)
+    return Settings(
+        role=role,
+        name=values["name"],
+        placement=values["placement"],
+        home=home,
+        port_base=values["portBase"],
+        catalog=values["catalog"],
+        warehouse_prefix=values["warehousePrefix"],
+        persistent_stack=values["persistentStack"],
+        components=values["components"],
+        scale_factor=values["scaleFactor"],
+        sample_data=values["sampleData"] == "true",
+        bundle_max_age_s=values["bundleMaxAgeS"],
+        trino_heap_mib=values["trinoHeapMib"],
+    )
+
+
+def _value(setting: Setting, text: str | None) -> Any:
+    given = setting.default if text is None else text
+    if given == "" and setting.key == "home":
+        return ""
+    try:
+        return setting.parse(given)
+    except ValueError as error:
+        raise UsageError(
+            f"setting {setting.key!r} is not valid",
+            value=given,
+            permitted=str(error),
+            next_command=f"pulumi config set {setting.key} {setting.example}",
+        ) from None
+
+
+def labs_home(environ: Mapping[str, str] | None = None) -> Path:
+    """The folder of all labs: ``LAB_HOME``, else ``lakehouse-lab`` in the user's data folder."""
+    env = os.environ if environ is None else environ
+    if env.get("LAB_HOME"):
+        return Path(env["LAB_HOME"]).expanduser().absolute()
+    data = env.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(data).expanduser().absolute() / "lakehouse-lab"
+
+
+def lab_home(name: str, environ: Mapping[str, str] | None = None) -> Path:
+    """The folder of one lab."""
+    return labs_home(environ) / name
+
+
+def cache_home(environ: Mapping[str, str] | None = None) -> Path:
+    """The per-user artifact cache: ``LAB_CACHE``, else ``lakehouse-lab`` in the user's cache folder."""
+    env = os.environ if environ is None else environ
+    if env.get("LAB_CACHE"):
+        return Path(env["LAB_CACHE"]).expanduser().absolute()
+    cache = env.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(cache).expanduser().absolute() / "lakehouse-lab"
+
+
+ENVIRONMENT: Mapping[str, str] = {
+    "LAB_HOME": "Folder of all labs (state, data, logs); default: lakehouse-lab in the user's data folder.",
+    "LAB_CACHE": "Folder of artifacts shared by all labs; default: lakehouse-lab in the user's cache folder.",
+    "LAB_NAME": "The lab that commands act on when --name is not given; default: lab.",
+    "LAB_POLARIS_HOME": "Folder with Polaris' official server and admin distributions.",
+    "LAB_BACKEND_URL": "Pulumi state backend; default: a file backend in the lab's folder.",
+    "LAB_DIRECT_LOGIN": "Set to 1 to print the sign-in address instead of opening a browser.",
+}
+"""Every environment variable that the lab itself reads."""
+
+
+def environment(name: str, environ: Mapping[str, str] | None = None) -> str | None:
+    """The value of one of :data:`ENVIRONMENT`, None when unset or empty."""
+    if name not in ENVIRONMENT:
+        raise unknown_name("environment variable", name, ENVIRONMENT)
+    env = os.environ if environ is None else environ
+    return env.get(name) or None

@@ -1,0 +1,167 @@
+"""One description of a service that every placement realises (DESIGN §4).
+
+A component builds a :class:`Workload` from a :class:`Layout`, which the placement hands out, so that
+the component writes paths and ports without knowing where it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import PurePosixPath
+from typing import Any, Protocol
+
+from pulumi import Input, Output
+
+
+class Capability(StrEnum):
+    """What a workload may need of its placement; a placement without it refuses before registering."""
+
+    PROCESS = "process"
+    LOOPBACK_TLS = "loopback-tls"
+    PERSISTENT_VOLUME = "persistent-volume"
+    BUILD_FROM_SOURCE = "build-from-source"
+    POD_PER_USER = "pod-per-user"
+
+
+class WorkloadClass(StrEnum):
+    """Which node class a cluster should give a workload; ignored where there is one machine."""
+
+    SYSTEM = "system"
+    QUERY = "query"
+    BATCH = "batch"
+
+
+class Scheme(StrEnum):
+    """How a port is spoken to."""
+
+    HTTP = "http"
+    HTTPS = "https"
+    TCP = "tcp"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Port:
+    """A named port; ``number`` comes from the layout."""
+
+    name: str
+    number: int
+    scheme: Scheme = Scheme.HTTP
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """When a service counts as ready.
+
+    HTTP(S): ``path`` on ``port`` answers with a status in ``statuses`` and, where given, a body that
+    contains ``body_contains``. TCP (``path`` None): the port accepts a connection.
+    """
+
+    port: str
+    path: str | None = None
+    statuses: tuple[int, ...] = (200,)
+    body_contains: str | None = None
+    timeout_s: float = 180.0
+    period_s: float = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Volume:
+    """Storage for one service. ``retained`` data survives the service's removal."""
+
+    name: str
+    retained: bool = False
+    size_mib: int = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Where a placement puts a workload: what command lines and generated files may refer to."""
+
+    artifact_dir: PurePosixPath
+    files_dir: PurePosixPath
+    data_dir: PurePosixPath
+    scratch_dir: PurePosixPath
+    python: str
+    source_dir: PurePosixPath
+    java_home: PurePosixPath | None
+    bind_address: str
+    ports: Mapping[str, int]
+
+    def file(self, name: str) -> str:
+        """The absolute path a generated file will have."""
+        return str(self.files_dir / name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """One service, described once.
+
+    ``env`` and ``files`` values may be secret; ``files`` maps a name relative to the layout's
+    ``files_dir`` to its content. A changed value changes the workload's hash, which restarts exactly
+    this workload. ``memory_mib`` is the expected resident size; ``depends_on`` names other workloads.
+    """
+
+    name: str
+    artifact: str
+    command: Sequence[Input[str]]
+    ports: Sequence[Port]
+    readiness: Probe
+    env: Mapping[str, Input[str]] = field(default_factory=dict)
+    files: Mapping[str, Input[str]] = field(default_factory=dict)
+    volumes: Sequence[Volume] = ()
+    memory_mib: int = 128
+    cpu_millicores: int = 100
+    depends_on: Sequence[str] = ()
+    needs: frozenset[Capability] = frozenset({Capability.PROCESS})
+    identity: str | None = None
+    replicas: int = 1
+    stop_timeout_s: float = 20.0
+    workload_class: WorkloadClass = WorkloadClass.SYSTEM
+    unprivileged: bool = False
+    """True: never runs as root (PostgreSQL refuses it)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployed:
+    """A running workload. ``ready`` resolves once the readiness probe has passed; consumers depend on
+    ``resource``, which is done only then."""
+
+    internal_urls: Mapping[str, str]
+    operator_urls: Mapping[str, str]
+    ready: Output[bool]
+    resource: Any
+
+
+class Placement(Protocol):
+    """Where workloads run."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def capabilities(self) -> frozenset[Capability]: ...
+
+    def layout(self, workload: str, artifact: str, ports: Sequence[str]) -> Layout:
+        """Paths and ports for a workload; deterministic for one lab. Raises LabError when the
+        placement lacks room for it."""
+        ...
+
+    def internal_url(self, workload: str, port: str, scheme: Scheme = Scheme.HTTP) -> str:
+        """The URL other workloads use, known before the workload is deployed."""
+        ...
+
+    def operator_url(self, workload: str, port: str, scheme: Scheme = Scheme.HTTP) -> str:
+        """The URL that reaches the port from the operator's machine."""
+        ...
+
+    def deploy(self, workload: Workload, opts: Any = None) -> Deployed:
+        """Registers the workload. Raises LabError before anything is registered when a capability
+        is missing."""
+        ...
+
+
+def missing_capabilities(workload: Workload, offered: frozenset[Capability]) -> list[str]:
+    """What ``workload`` needs and the placement does not offer, sorted."""
+    return sorted(need.value for need in workload.needs - offered)
