@@ -1,0 +1,1 @@
+"""Alembic migrations of the governance database; ``governance.store`` runs them at start."""

@@ -1,0 +1,84 @@
+"""Tables of the governance database.
+
+A revision holds the whole access document: publishing is atomic, a difference is one of two documents
+and rolling back is writing an old one again.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, DateTime, Identity, Index, Text, UniqueConstraint, func
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Base(DeclarativeBase):
+    """Declarative base of the governance database."""
+
+
+def _timestamp() -> Mapped[datetime]:
+    return mapped_column(DateTime(timezone=True), server_default=func.clock_timestamp(), nullable=False)
+
+
+class AccessRevisionRow(Base):
+    """One revision of the access data. ``based_on`` is unique, nulls included: history has no forks."""
+
+    __tablename__ = "access_revision"
+    __table_args__ = (
+        UniqueConstraint("based_on", name="access_revision_linear", postgresql_nulls_not_distinct=True),
+    )
+
+    revision: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    document: Mapped[dict[str, Any]] = mapped_column(JSONB, nullable=False)
+    author: Mapped[str] = mapped_column(Text, nullable=False)
+    reason: Mapped[str] = mapped_column(Text, nullable=False)
+    created_at: Mapped[datetime] = _timestamp()
+    based_on: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class AccessSeedRow(Base):
+    """The seed that was applied last, one row a name."""
+
+    __tablename__ = "access_seed"
+
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    document: Mapped[dict[str, Any]] = mapped_column(JSONB, nullable=False)
+    digest: Mapped[str] = mapped_column(Text, nullable=False)
+    applied_at: Mapped[datetime] = _timestamp()
+
+
+class TableOwnerRow(Base):
+    """The group that a table belongs to until it is granted."""
+
+    __tablename__ = "table_owner"
+
+    table_name: Mapped[str] = mapped_column(Text, primary_key=True)
+    group_name: Mapped[str] = mapped_column(Text, nullable=False)
+    registered_by: Mapped[str] = mapped_column(Text, nullable=False)
+    registered_at: Mapped[datetime] = _timestamp()
+
+
+class PublicationRow(Base):
+    """A revision that reached the object store; ``issued_at`` is its latest signature."""
+
+    __tablename__ = "publication"
+
+    revision: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    first_issued_at: Mapped[datetime] = _timestamp()
+    issued_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), nullable=False)
+    etag: Mapped[str] = mapped_column(Text, nullable=False)
+
+
+class GovernorEventRow(Base):
+    """One line of the log of changes; the database refuses to change or remove it."""
+
+    __tablename__ = "governor_event"
+    __table_args__ = (Index("governor_event_at", "at"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    at: Mapped[datetime] = _timestamp()
+    who: Mapped[str] = mapped_column(Text, nullable=False)
+    what: Mapped[str] = mapped_column(Text, nullable=False)
+    detail: Mapped[dict[str, Any]] = mapped_column(JSONB, nullable=False)
