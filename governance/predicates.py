@@ -1,0 +1,121 @@
+"""Row filter predicates: their placeholders, their grammar and the tables they read.
+
+A predicate is Trino SQL with the placeholders of :class:`contracts.access.Rule`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+PLACEHOLDERS = ("catalog", "column", "user", "values")
+_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_STAND_IN = {"user": "'somebody'", "values": "NULL"}
+
+
+def quote_identifier(name: str) -> str:
+    """A delimited SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quote_literal(value: int | str) -> str:
+    """A SQL literal: an integer as it is, a text between single quotes that are doubled within."""
+    if isinstance(value, int):
+        return str(int(value))
+    return "'" + value.replace("'", "''") + "'"
+
+
+def placeholders(expression: str) -> list[str]:
+    """Names in braces, in order of appearance, known or not."""
+    return _PLACEHOLDER.findall(expression)
+
+
+def parts(expression: str, *, catalog: str, column: str | None) -> list[dict[str, str]]:
+    """The predicate in pieces: ``{"sql": text}`` and ``{"placeholder": "user" | "values"}``.
+
+    What is known beforehand (catalog, column) is part of the text; a value can never be read as a
+    placeholder, since the text is cut before values are put in.
+    """
+    known = {"catalog": quote_identifier(catalog)}
+    if column is not None:
+        known["column"] = quote_identifier(column)
+    pieces: list[dict[str, str]] = []
+    text = ""
+    end = 0
+    for match in _PLACEHOLDER.finditer(expression):
+        name = match[1]
+        text += expression[end : match.start()]
+        end = match.end()
+        if name in ("user", "values"):
+            pieces += [{"sql": text}] if text else []
+            pieces.append({"placeholder": name})
+            text = ""
+        else:
+            text += known.get(name, match[0])
+    text += expression[end:]
+    return [*pieces, {"sql": text}] if text else pieces
+
+
+def parse(expression: str, *, catalog: str = "lake", column: str = "some_column") -> exp.Expression:
+    """The predicate's syntax tree, with stand-ins for placeholders.
+
+    Raises:
+        ValueError: it is not one Trino predicate; the message says where.
+    """
+    sql = "".join(
+        piece.get("sql") or _STAND_IN[piece["placeholder"]]
+        for piece in parts(expression, catalog=catalog, column=column)
+    )
+    try:
+        statements: Sequence[Any] = sqlglot.parse(f"SELECT 1 WHERE {sql}", dialect="trino")
+    except (SqlglotError, RecursionError) as error:
+        raise ValueError(_first_line(str(error))) from None
+    if len(statements) != 1 or not isinstance(statements[0], exp.Select):
+        raise ValueError("more than one predicate")
+    select = statements[0]
+    where = select.args.get("where")
+    given = {key for key, value in select.args.items() if value}
+    if where is None or not given <= {"expressions", "where", "kind"}:
+        raise ValueError("something follows the predicate")
+    predicate = where.this
+    forbidden = (
+        predicate.find(exp.DML, exp.DDL, exp.Command) if not isinstance(predicate, exp.Query) else predicate
+    )
+    if forbidden is not None and not isinstance(forbidden, exp.Query):
+        raise ValueError(f"{forbidden.key} does not belong in a predicate")
+    return predicate  # type: ignore[no-any-return]  # sqlglot's args are untyped
+
+
+def tables_read(expression: str, *, catalog: str, namespace: str) -> set[str]:
+    """``namespace.table`` of each table that the predicate's subqueries read.
+
+    A table without a namespace is looked for in ``namespace``, as Trino does for a filter.
+
+    Raises:
+        ValueError: the predicate does not parse, or it reads another catalog.
+    """
+    tree = parse(expression, catalog=catalog)
+    named = {cte.alias.lower() for cte in tree.find_all(exp.CTE)}
+    found: set[str] = set()
+    for table in tree.find_all(exp.Table):
+        if not table.db and table.name.lower() in named:
+            continue
+        if table.catalog and table.catalog.lower() != catalog.lower():
+            raise ValueError(f"it reads catalog {table.catalog!r}, which is not the lab's")
+        found.add(f"{table.db or namespace}.{table.name}".lower())
+    return found
+
+
+def literals(values: Mapping[str, Sequence[int | str]]) -> dict[str, list[str]]:
+    """Each group's values as SQL literals, ordered and without repetition."""
+    return {group: sorted({quote_literal(v) for v in given}) for group, given in sorted(values.items())}
+
+
+def _first_line(text: str) -> str:
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    return plain.strip().splitlines()[0] if plain.strip() else "it does not parse"
