@@ -1,0 +1,1 @@
+"""Resources of Keycloak, compatible with the official `keycloak` provider, that adopt what exists."""

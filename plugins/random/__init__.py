@@ -1,0 +1,1 @@
+"""Random values kept in state, compatible with the official `random` provider; randomness from `secrets`."""
