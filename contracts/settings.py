@@ -6,6 +6,7 @@ errors are made from it; a test fails when a row is undocumented.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -137,11 +138,11 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         key="catalog",
-        roles=_PERSISTENT,
+        roles=_BOTH,
         default="nessie",
         example="polaris",
         parse=_choice("polaris", "nessie"),
-        doc="The Iceberg REST catalog; pinned when the persistent stack is made, never flips.",
+        doc="The Iceberg REST catalog. The persistent stack pins it; the lab stack must name the same one.",
     ),
     Setting(
         key="warehousePrefix",
@@ -257,6 +258,16 @@ def read_settings(config: Mapping[str, str], environ: Mapping[str, str] | None =
         bundle_max_age_s=values["bundleMaxAgeS"],
         trino_heap_mib=values["trinoHeapMib"],
     )
+
+
+def program_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings of the stack that a Pulumi program runs for: the engine hands a program its config in
+    ``PULUMI_CONFIG``, a JSON object keyed ``project:key``."""
+    env = os.environ if environ is None else environ
+    document: dict[str, str] = json.loads(env.get("PULUMI_CONFIG") or "{}")
+    prefix = f"{NAMESPACE}:"
+    own = {key.removeprefix(prefix): text for key, text in document.items() if key.startswith(prefix)}
+    return read_settings(own, env)
 
 
 def _value(setting: Setting, text: str | None) -> Any:

@@ -1,0 +1,92 @@
+"""The governor: the only one that holds Keycloak-admin, catalog-admin and publishing identities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pulumi
+
+from components.service import TRINO_CATALOG, LabContext, Service, secret
+from contracts.workload import Layout, Port, Probe, Workload
+
+
+@dataclass(frozen=True, kw_only=True)
+class GovernorArgs:
+    """The values of its environment (see ``governance.governor.settings``); secrets may be Outputs."""
+
+    plain: dict[str, str]
+    from_slot: dict[str, pulumi.Input[str]]
+    signing_key: pulumi.Input[str]
+
+
+def workload(args: GovernorArgs, layout: Layout) -> Workload:
+    """Ready once its database is migrated; Keycloak, catalog and store may come later."""
+    return Workload(
+        name="governor",
+        artifact="python",
+        command=[layout.python, "-m", "governance.governor"],
+        ports=(Port(name="http", number=layout.ports["http"]),),
+        readiness=Probe(port="http", path="/health/ready"),
+        env={
+            **args.plain,
+            **args.from_slot,
+            "PYTHONPATH": str(layout.source_dir),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "GOVERNOR_BIND": layout.bind_address,
+            "GOVERNOR_PORT": str(layout.ports["http"]),
+            "GOVERNOR_SIGNING_KEY_FILE": layout.file("signing-key.pem"),
+            "GOVERNOR_POLICIES_DIR": str(layout.source_dir / "policies"),
+        },
+        files={"signing-key.pem": args.signing_key},
+        memory_mib=140,
+        cpu_millicores=100,
+        depends_on=("postgres", "s3"),
+        identity="governor",
+    )
+
+
+def governor_args(context: LabContext) -> GovernorArgs:
+    """The slot's values for the governor."""
+    slot = context.slot
+    keycloak = context.placement.internal_url("keycloak", "http")
+    return GovernorArgs(
+        plain={
+            "GOVERNOR_ISSUER_URL": context.issuer_url,
+            "GOVERNOR_JWKS_URL": context.jwks_url,
+            "GOVERNOR_TOKEN_URL": context.token_url,
+            "GOVERNOR_KEYCLOAK_ADMIN_URL": keycloak,
+            "GOVERNOR_KEYCLOAK_REALM": context.realm.realm,
+            "GOVERNOR_CATALOG_KIND": context.catalog_kind,
+            "GOVERNOR_CATALOG_URI": context.catalog_uri,
+            "GOVERNOR_CATALOG_MANAGEMENT_URL": context.placement.internal_url("catalog", "http"),
+            "GOVERNOR_CATALOG_WAREHOUSE": TRINO_CATALOG,
+            "GOVERNOR_TRINO_CATALOG": TRINO_CATALOG,
+            "GOVERNOR_BUNDLE_MAX_AGE_S": str(context.settings.bundle_max_age_s),
+        },
+        from_slot={
+            "GOVERNOR_DATABASE_HOST": slot.apply(lambda s: s.governance_database.host),
+            "GOVERNOR_DATABASE_PORT": slot.apply(lambda s: str(s.governance_database.port)),
+            "GOVERNOR_DATABASE_NAME": slot.apply(lambda s: s.governance_database.name),
+            "GOVERNOR_DATABASE_ROLE": slot.apply(lambda s: s.governance_database.role),
+            "GOVERNOR_DATABASE_PASSWORD": secret(slot, lambda s: s.governance_database.password),
+            "GOVERNOR_CLIENT_SECRET": context.client_secret("governor"),
+            "GOVERNOR_S3_ENDPOINT_URL": slot.apply(lambda s: s.warehouse.endpoint_url),
+            "GOVERNOR_S3_REGION": slot.apply(lambda s: s.warehouse.region),
+            "GOVERNOR_S3_ACCESS_KEY": secret(slot, lambda s: s.governor_store_user.access_key),
+            "GOVERNOR_S3_SECRET_KEY": secret(slot, lambda s: s.governor_store_user.secret_key),
+            "GOVERNOR_POLICY_BUCKET": slot.apply(lambda s: s.warehouse.policy_bucket),
+            "GOVERNOR_HASH_SALT": secret(slot, lambda s: s.secrets.hash_salt),
+        },
+        signing_key=secret(slot, lambda s: s.secrets.bundle_signing_private_key),
+    )
+
+
+class Governor(Service):
+    """The governing service."""
+
+    kind: ClassVar[str] = "governor"
+
+    def __init__(self, context: LabContext, opts: pulumi.ResourceOptions | None = None) -> None:
+        layout = context.placement.layout("governor", "python", ("http",))
+        super().__init__(context.placement, workload(governor_args(context), layout), opts)

@@ -1,0 +1,52 @@
+"""Keycloak's configuration as pure functions (https://www.keycloak.org/server/all-config)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from components.java import java_command
+from contracts.workload import Layout
+
+ADMIN_CLIENT_ID = "lab-bootstrap"
+"""The service account in realm ``master`` that Keycloak makes on its first start."""
+
+
+def command(layout: Layout) -> list[str]:
+    """Runs the augmented server without the shell script, so that its pid is the service's."""
+    home = layout.artifact_dir
+    return [
+        *java_command(
+            layout,
+            heap_mib=192,
+            options=(
+                "-XX:TieredStopAtLevel=1",
+                "-Djava.util.logging.manager=org.jboss.logmanager.LogManager",
+                "-Dquarkus-log-max-startup-records=10000",
+                f"-Dkc.home.dir={home}",
+                f"-Djboss.server.config.dir={home}/conf",
+                "--add-opens=java.base/java.util=ALL-UNNAMED",
+            ),
+        ),
+        "-cp",
+        f"{home}/lib/quarkus-run.jar",
+        "io.quarkus.bootstrap.runner.QuarkusEntryPoint",
+        "start",
+        "--optimized",
+    ]
+
+
+def environment(layout: Layout, *, hostname_url: str) -> Mapping[str, str]:
+    """The settings that are no secret. The database's and the first admin's come from the slot."""
+    return {
+        "KC_HTTP_ENABLED": "true",
+        "KC_HTTP_HOST": layout.bind_address,
+        "KC_HTTP_PORT": str(layout.ports["http"]),
+        "KC_HTTP_MANAGEMENT_PORT": str(layout.ports["management"]),
+        "KC_HOSTNAME": hostname_url,
+        "KC_HOSTNAME_BACKCHANNEL_DYNAMIC": "true",
+        "KC_LOG_LEVEL": "INFO",
+        "KC_DB_POOL_INITIAL_SIZE": "1",
+        "KC_DB_POOL_MIN_SIZE": "1",
+        "KC_DB_POOL_MAX_SIZE": "12",
+        "KC_BOOTSTRAP_ADMIN_CLIENT_ID": ADMIN_CLIENT_ID,
+    }

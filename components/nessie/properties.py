@@ -1,0 +1,101 @@
+"""Nessie's configuration as pure functions (https://projectnessie.org/nessie-latest/configuration/).
+
+Secrets reach it by environment; ``${NAME}`` is SmallRye Config's expansion.
+"""
+
+from __future__ import annotations
+
+from components.java import properties
+from contracts.identity import CATALOG_ROLES_CLAIM, CATALOG_SERVICE_ROLE, CATALOG_WRITER_ROLE
+from contracts.workload import Layout
+
+
+def application_properties(
+    layout: Layout, *, warehouse: str, realm_url: str, issuer_url: str, jwks_url: str
+) -> str:
+    """``application.properties``."""
+    return properties(
+        {
+            **_http(layout),
+            **_store(),
+            **_identity(realm_url=realm_url, issuer_url=issuer_url, jwks_url=jwks_url),
+            **authorization_rules(),
+            **_warehouse(warehouse),
+        }
+    )
+
+
+def _http(layout: Layout) -> dict[str, str]:
+    return {
+        "quarkus.http.host": layout.bind_address,
+        "quarkus.http.port": str(layout.ports["http"]),
+        "quarkus.management.host": layout.bind_address,
+        "quarkus.management.port": str(layout.ports["management"]),
+        "quarkus.http.access-log.enabled": "false",
+        "quarkus.otel.sdk.disabled": "true",
+        "quarkus.log.level": "INFO",
+    }
+
+
+def _store() -> dict[str, str]:
+    return {
+        "nessie.version.store.type": "JDBC2",
+        "nessie.version.store.persist.jdbc.datasource": "postgresql",
+        "quarkus.datasource.postgresql.jdbc.url": "${CATALOG_JDBC_URL}",
+        "quarkus.datasource.postgresql.username": "${CATALOG_DATABASE_ROLE}",
+        "quarkus.datasource.postgresql.password": "${CATALOG_DATABASE_PASSWORD}",
+        "quarkus.datasource.postgresql.jdbc.min-size": "1",
+        "quarkus.datasource.postgresql.jdbc.initial-size": "1",
+        "quarkus.datasource.postgresql.jdbc.max-size": "8",
+    }
+
+
+def _identity(*, realm_url: str, issuer_url: str, jwks_url: str) -> dict[str, str]:
+    """Keys are fetched at the first request, so that Nessie starts beside Keycloak."""
+    return {
+        "nessie.server.authentication.enabled": "true",
+        "quarkus.oidc.tenant-enabled": "true",
+        "quarkus.oidc.auth-server-url": realm_url,
+        "quarkus.oidc.discovery-enabled": "false",
+        "quarkus.oidc.jwks-path": jwks_url,
+        "quarkus.oidc.jwks.resolve-early": "false",
+        "quarkus.oidc.client-id": "catalog",
+        "quarkus.oidc.application-type": "service",
+        "quarkus.oidc.token.issuer": issuer_url,
+        "quarkus.oidc.token.audience": "catalog",
+        "quarkus.oidc.token.principal-claim": "preferred_username",
+        "quarkus.oidc.roles.role-claim-path": CATALOG_ROLES_CLAIM,
+    }
+
+
+def authorization_rules() -> dict[str, str]:
+    """CEL: everything is denied but to the two roles (https://projectnessie.org/nessie-latest/authorization/).
+
+    The service role belongs to engines that enforce the rules themselves; the governor gives the writer
+    role to groups that have write rights and no rule, since Nessie has no grants on tables.
+    """
+    allowed = f"'{CATALOG_SERVICE_ROLE}' in roles || '{CATALOG_WRITER_ROLE}' in roles"
+    return {
+        "nessie.server.authorization.enabled": "true",
+        "nessie.server.authorization.type": "CEL",
+        "nessie.server.authorization.rules.lab": f'"{allowed}"',
+    }
+
+
+def _warehouse(warehouse: str) -> dict[str, str]:
+    s3 = "nessie.catalog.service.s3.default-options"
+    return {
+        "nessie.catalog.default-warehouse": warehouse,
+        f"nessie.catalog.warehouses.{warehouse}.location": "${CATALOG_LOCATION}",
+        f"{s3}.endpoint": "${S3_ENDPOINT_URL}",
+        f"{s3}.region": "${S3_REGION}",
+        f"{s3}.path-style-access": "${S3_PATH_STYLE}",
+        f"{s3}.auth-type": "STATIC",
+        f"{s3}.access-key": "urn:nessie-secret:quarkus:lab.store",
+        "lab.store.name": "${S3_ACCESS_KEY}",
+        "lab.store.secret": "${S3_SECRET_KEY}",
+        f"{s3}.request-signing-enabled": "false",
+        f"{s3}.client-iam.enabled": "true",
+        f"{s3}.client-iam.assume-role": "arn:aws:iam::000000000000:role/lakehouse",
+        f"{s3}.sts-endpoint": "${S3_STS_ENDPOINT_URL}",
+    }

@@ -1,0 +1,76 @@
+"""Open Policy Agent: decides for Trino on the bundle that the governor signs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import pulumi
+
+from components.opa.properties import command, configuration, tokens
+from components.service import LabContext, Service, secret
+from contracts.workload import Layout, Port, Probe, Workload
+
+AUTHZ_REGO = Path(__file__).resolve().parents[2] / "policies" / "system" / "authz.rego"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpaArgs:
+    """Where the bundle lies, how it is verified, and who may ask for more than decisions."""
+
+    bucket_url: pulumi.Input[str]
+    region: pulumi.Input[str]
+    access_key: pulumi.Input[str]
+    secret_key: pulumi.Input[str]
+    bundle_public_key: pulumi.Input[str]
+    token: pulumi.Input[str]
+    authz_rego: str
+
+
+def workload(args: OpaArgs, layout: Layout) -> Workload:
+    """Ready without a bundle: it denies everything until the first one arrives."""
+    return Workload(
+        name="opa",
+        artifact="opa",
+        command=command(layout),
+        ports=(Port(name="http", number=layout.ports["http"]),),
+        readiness=Probe(port="http", path="/health"),
+        env={
+            "BUNDLE_BUCKET_URL": args.bucket_url,
+            "AWS_REGION": args.region,
+            "AWS_ACCESS_KEY_ID": args.access_key,
+            "AWS_SECRET_ACCESS_KEY": args.secret_key,
+        },
+        files={
+            "config.yaml": pulumi.Output.from_input(args.bundle_public_key).apply(
+                lambda pem: configuration(public_key_pem=pem)
+            ),
+            "authz.rego": args.authz_rego,
+            "tokens.json": pulumi.Output.from_input(args.token).apply(tokens),
+        },
+        memory_mib=64,
+        cpu_millicores=200,
+        depends_on=("s3",),
+        identity="opa",
+    )
+
+
+class Opa(Service):
+    """The policy decision point."""
+
+    kind: ClassVar[str] = "opa"
+
+    def __init__(self, context: LabContext, opts: pulumi.ResourceOptions | None = None) -> None:
+        slot = context.slot
+        args = OpaArgs(
+            bucket_url=slot.apply(lambda s: f"{s.warehouse.endpoint_url}/{s.warehouse.policy_bucket}"),
+            region=slot.apply(lambda s: s.warehouse.region),
+            access_key=secret(slot, lambda s: s.opa_store_user.access_key),
+            secret_key=secret(slot, lambda s: s.opa_store_user.secret_key),
+            bundle_public_key=slot.apply(lambda s: s.secrets.bundle_signing_public_key),
+            token=secret(slot, lambda s: s.secrets.opa_token),
+            authz_rego=AUTHZ_REGO.read_text(encoding="utf-8"),
+        )
+        layout = context.placement.layout("opa", "opa", ("http",))
+        super().__init__(context.placement, workload(args, layout), opts)

@@ -1,0 +1,60 @@
+"""OPA's configuration as pure functions (https://www.openpolicyagent.org/docs/configuration/).
+
+``${NAME}`` is OPA's own expansion of the environment, which alone holds secrets.
+"""
+
+from __future__ import annotations
+
+import json
+
+from contracts.workload import Layout
+
+BUNDLE_KEY = "bundles/access.tar.gz"
+SIGNING_KEY_ID = "lab"
+
+
+def configuration(*, public_key_pem: str) -> str:
+    """``config.yaml`` (JSON is YAML): the signed bundle from the policy bucket, polled each second."""
+    document = {
+        "services": {
+            "store": {
+                "url": "${BUNDLE_BUCKET_URL}",
+                "credentials": {"s3_signing": {"environment_credentials": {}}},
+            }
+        },
+        "bundles": {
+            "lab": {
+                "service": "store",
+                "resource": BUNDLE_KEY,
+                "polling": {"min_delay_seconds": 1, "max_delay_seconds": 2},
+                "signing": {"keyid": SIGNING_KEY_ID},
+            }
+        },
+        "keys": {SIGNING_KEY_ID: {"algorithm": "RS256", "key": public_key_pem}},
+        "status": {"console": False},
+    }
+    return json.dumps(document, indent=2)
+
+
+def tokens(token: str) -> str:
+    """The data that ``system.authz`` compares callers' tokens with."""
+    return json.dumps({"system_token": token})
+
+
+def command(layout: Layout) -> list[str]:
+    """The server on loopback, its API authenticated; the lab's rules arrive by bundle only."""
+    return [
+        f"{layout.artifact_dir}/opa",
+        "run",
+        "--server",
+        "--addr",
+        f"{layout.bind_address}:{layout.ports['http']}",
+        "--config-file",
+        layout.file("config.yaml"),
+        "--authentication=token",
+        "--authorization=basic",
+        "--log-level=error",
+        "--disable-telemetry",
+        layout.file("authz.rego"),
+        layout.file("tokens.json"),
+    ]

@@ -1,0 +1,93 @@
+"""Apache Polaris' configuration as pure functions (https://polaris.apache.org/releases/1.7.0/configuration/).
+
+``${NAME}`` is SmallRye Config's expansion of the environment, which alone holds secrets.
+"""
+
+from __future__ import annotations
+
+import json
+
+from components.java import properties
+from contracts.identity import CATALOG_ROLE_PREFIX, CATALOG_ROLES_CLAIM
+from contracts.workload import Layout
+
+REALM = "lab"
+"""Polaris' own realm, not Keycloak's."""
+
+ROOT_CLIENT_ID = "root"
+
+
+def application_properties(layout: Layout, *, realm_url: str, issuer_url: str, jwks_url: str) -> str:
+    """The server's ``application.properties``."""
+    return properties(
+        {
+            **_http(layout),
+            **persistence(),
+            **_identity(layout, realm_url=realm_url, issuer_url=issuer_url, jwks_url=jwks_url),
+            'polaris.features."SUPPORTED_CATALOG_STORAGE_TYPES"': '["S3"]',
+            'polaris.features."DROP_WITH_PURGE_ENABLED"': "true",
+            "polaris.storage.aws.access-key": "${S3_ACCESS_KEY}",
+            "polaris.storage.aws.secret-key": "${S3_SECRET_KEY}",
+        }
+    )
+
+
+def admin_properties() -> str:
+    """The admin tool's: the same database and realm as the server's."""
+    return properties(persistence())
+
+
+def root_credentials(root_secret: str) -> str:
+    """The admin tool's credentials file, so that no secret stands on a command line."""
+    return json.dumps({REALM: {"client-id": ROOT_CLIENT_ID, "client-secret": root_secret}})
+
+
+def persistence() -> dict[str, str]:
+    """Shared by the server and the admin tool, which must agree."""
+    return {
+        "polaris.persistence.type": "relational-jdbc",
+        "quarkus.datasource.jdbc.url": "${CATALOG_JDBC_URL}",
+        "quarkus.datasource.username": "${CATALOG_DATABASE_ROLE}",
+        "quarkus.datasource.password": "${CATALOG_DATABASE_PASSWORD}",
+        "quarkus.datasource.jdbc.max-size": "12",
+        "polaris.realm-context.realms": REALM,
+        "polaris.realm-context.require-header": "false",
+    }
+
+
+def _http(layout: Layout) -> dict[str, str]:
+    return {
+        "quarkus.http.host": layout.bind_address,
+        "quarkus.http.port": str(layout.ports["http"]),
+        "quarkus.management.host": layout.bind_address,
+        "quarkus.management.port": str(layout.ports["management"]),
+        "quarkus.otel.sdk.disabled": "true",
+        "quarkus.http.access-log.enabled": "false",
+    }
+
+
+def _identity(layout: Layout, *, realm_url: str, issuer_url: str, jwks_url: str) -> dict[str, str]:
+    """Keycloak's tokens for people and services, Polaris' own for its root principal.
+
+    Roles come from a claim of their own with a prefix, so that a new group needs no restart.
+    """
+    mapper = "polaris.oidc.principal-roles-mapper"
+    return {
+        "polaris.authentication.type": "mixed",
+        "polaris.authentication.token-broker.rsa-key-pair.public-key-file": layout.file("token-public.pem"),
+        "polaris.authentication.token-broker.rsa-key-pair.private-key-file": layout.file("token-private.pem"),
+        "quarkus.oidc.tenant-enabled": "true",
+        "quarkus.oidc.auth-server-url": realm_url,
+        "quarkus.oidc.discovery-enabled": "false",
+        "quarkus.oidc.jwks-path": jwks_url,
+        "quarkus.oidc.jwks.resolve-early": "false",
+        "quarkus.oidc.client-id": "catalog",
+        "quarkus.oidc.application-type": "service",
+        "quarkus.oidc.token.issuer": issuer_url,
+        "quarkus.oidc.token.audience": "catalog",
+        "quarkus.oidc.roles.role-claim-path": CATALOG_ROLES_CLAIM,
+        "polaris.oidc.principal-mapper.name-claim-path": "preferred_username",
+        f"{mapper}.filter": f"^{CATALOG_ROLE_PREFIX}.*$",
+        f"{mapper}.mappings[0].regex": f"^{CATALOG_ROLE_PREFIX}(.*)$",
+        f"{mapper}.mappings[0].replacement": "PRINCIPAL_ROLE:$1",
+    }

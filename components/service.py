@@ -1,0 +1,88 @@
+"""The base of every component that is one service, and what components are given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pulumi
+
+from contracts.identity import RealmModel
+from contracts.outputs import Slot
+from contracts.settings import Settings
+from contracts.workload import Deployed, Placement, Scheme, Workload
+
+TRINO_CATALOG = "lake"
+"""The name of the lab's one Iceberg catalog, in Trino and as the catalog's warehouse."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabContext:
+    """What a component may know: settings, where to deploy, and this lab's slot of what is kept."""
+
+    settings: Settings
+    placement: Placement
+    slot: pulumi.Output[Slot]
+    realm: RealmModel
+    catalog_kind: str
+
+    @property
+    def issuer_url(self) -> str:
+        """The one issuer string of this lab; every token carries it."""
+        return f"{self.placement.operator_url('keycloak', 'http')}/realms/{self.realm.realm}"
+
+    @property
+    def realm_url(self) -> str:
+        """The realm as services reach it: JWKS and token endpoints lie below it."""
+        return f"{self.placement.internal_url('keycloak', 'http')}/realms/{self.realm.realm}"
+
+    @property
+    def jwks_url(self) -> str:
+        return f"{self.realm_url}/protocol/openid-connect/certs"
+
+    @property
+    def token_url(self) -> str:
+        return f"{self.realm_url}/protocol/openid-connect/token"
+
+    @property
+    def catalog_uri(self) -> str:
+        """The Iceberg REST endpoint as services reach it."""
+        path = {"nessie": "/iceberg", "polaris": "/api/catalog"}[self.catalog_kind]
+        return f"{self.placement.internal_url('catalog', 'http')}{path}"
+
+    @property
+    def trino_url(self) -> str:
+        return self.placement.operator_url("trino", "https", Scheme.HTTPS)
+
+    def redirect_base_url(self, client_id: str) -> str:
+        """Where browsers reach the service that signs people in as ``client_id``."""
+        if client_id == "trino":
+            return self.trino_url
+        return self.placement.operator_url(client_id, "http")
+
+    def client_secret(self, client_id: str) -> pulumi.Output[str]:
+        """The secret of one of the realm's clients."""
+        return secret(self.slot, lambda slot: slot.secrets.client_secrets[client_id])
+
+
+def secret(slot: pulumi.Output[Slot], pick: Callable[[Slot], str]) -> pulumi.Output[str]:
+    """One value of the slot, marked secret."""
+    return pulumi.Output.secret(slot.apply(pick))
+
+
+class Service(pulumi.ComponentResource):
+    """A component that is one workload. Subclasses set ``kind`` and build the workload."""
+
+    kind: ClassVar[str]
+    deployed: Deployed
+
+    def __init__(
+        self,
+        placement: Placement,
+        workload: Workload,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__(f"lab:component:{self.kind}", workload.name, None, opts)
+        self.deployed = placement.deploy(workload, pulumi.ResourceOptions(parent=self))
+        self.register_outputs({"urls": dict(self.deployed.operator_urls)})

@@ -1,0 +1,153 @@
+"""Trino's configuration as pure functions, one per generated file (https://trino.io/docs/476/).
+
+``${ENV:NAME}`` is Trino's own expansion of the environment, which alone holds secrets.
+"""
+
+from __future__ import annotations
+
+from components.java import java_command, properties
+from contracts.workload import Layout
+
+
+def config(layout: Layout, *, issuer_url: str, realm_url: str, heap_mib: int) -> str:
+    """``config.properties``: HTTPS and OAuth2 for clients; plain HTTP serves the engine itself, behind
+    the internal secret (https://trino.io/docs/476/security/internal-communication.html)."""
+    http = layout.ports["internal"]
+    return properties(
+        {
+            "node.environment": "lab",
+            "node.id": "coordinator",
+            "node.bind-ip": layout.bind_address,
+            "node.internal-address": layout.bind_address,
+            "coordinator": "true",
+            "node-scheduler.include-coordinator": "true",
+            "catalog.management": "static",
+            "catalog.config-dir": str(layout.files_dir / "catalog"),
+            "plugin.dir": f"{layout.artifact_dir}/plugin",
+            "access-control.config-files": layout.file("access-control.properties"),
+            "http-server.http.port": str(http),
+            "discovery.uri": f"http://{layout.bind_address}:{http}",
+            "http-server.https.enabled": "true",
+            "http-server.https.port": str(layout.ports["https"]),
+            "http-server.https.keystore.path": layout.file("server.pem"),
+            "internal-communication.shared-secret": "${ENV:TRINO_INTERNAL_SECRET}",
+            **authentication(issuer_url=issuer_url, realm_url=realm_url),
+            **limits(heap_mib),
+        }
+    )
+
+
+def authentication(*, issuer_url: str, realm_url: str) -> dict[str, str]:
+    """OAuth2: bearer tokens are accepted as they are, browsers are sent to Keycloak, groups come from
+    the token. Endpoints are given, not discovered, so that Trino starts beside Keycloak."""
+    oauth2 = "http-server.authentication.oauth2"
+    public = f"{issuer_url}/protocol/openid-connect"
+    internal = f"{realm_url}/protocol/openid-connect"
+    return {
+        "http-server.authentication.type": "oauth2",
+        "http-server.authentication.allow-insecure-over-http": "false",
+        "web-ui.authentication.type": "oauth2",
+        f"{oauth2}.issuer": issuer_url,
+        f"{oauth2}.oidc.discovery": "false",
+        f"{oauth2}.auth-url": f"{public}/auth",
+        f"{oauth2}.token-url": f"{internal}/token",
+        f"{oauth2}.jwks-url": f"{internal}/certs",
+        f"{oauth2}.end-session-url": f"{public}/logout",
+        f"{oauth2}.client-id": "trino",
+        f"{oauth2}.client-secret": "${ENV:TRINO_CLIENT_SECRET}",
+        f"{oauth2}.scopes": "openid",
+        f"{oauth2}.principal-field": "preferred_username",
+        "deprecated.http-server.authentication.oauth2.groups-field": "groups",
+    }
+
+
+def limits(heap_mib: int) -> dict[str, str]:
+    """Memory that fits the heap: a third of it is headroom for what Trino does not track."""
+    headroom = max(192, heap_mib // 4)
+    per_node = (heap_mib - headroom) * 2 // 3
+    return {
+        "memory.heap-headroom-per-node": f"{headroom}MB",
+        "query.max-memory-per-node": f"{per_node}MB",
+        "query.max-memory": f"{per_node}MB",
+        "task.concurrency": "2",
+        "task.max-writer-count": "2",
+        "task.max-worker-threads": "4",
+        "query.min-expire-age": "30m",
+        "query.max-history": "200",
+        "spill-enabled": "false",
+    }
+
+
+def access_control(opa_url: str) -> str:
+    """``access-control.properties`` (https://trino.io/docs/476/security/opa-access-control.html)."""
+    decisions = f"{opa_url}/v1/data/lab/trino"
+    return properties(
+        {
+            "access-control.name": "opa",
+            "opa.policy.uri": f"{decisions}/allow",
+            "opa.policy.batched-uri": f"{decisions}/batch",
+            "opa.policy.row-filters-uri": f"{decisions}/rowFilters",
+            "opa.policy.batch-column-masking-uri": f"{decisions}/columnMasks",
+            "opa.allow-permission-management-operations": "false",
+            "opa.log-requests": "false",
+            "opa.log-responses": "false",
+        }
+    )
+
+
+def lake_catalog(*, catalog_uri: str, warehouse: str, token_url: str) -> str:
+    """``catalog/lake.properties``: Iceberg over REST with this engine's own identity. Procedures that
+    adopt foreign files are off."""
+    rest = "iceberg.rest-catalog"
+    return properties(
+        {
+            "connector.name": "iceberg",
+            "iceberg.catalog.type": "rest",
+            f"{rest}.uri": catalog_uri,
+            f"{rest}.warehouse": warehouse,
+            f"{rest}.security": "OAUTH2",
+            f"{rest}.oauth2.credential": "trino:${ENV:TRINO_CLIENT_SECRET}",
+            f"{rest}.oauth2.server-uri": token_url,
+            f"{rest}.oauth2.scope": "profile",
+            f"{rest}.vended-credentials-enabled": "true",
+            f"{rest}.nested-namespace-enabled": "true",
+            "iceberg.register-table-procedure.enabled": "false",
+            "iceberg.add-files-procedure.enabled": "false",
+            "fs.native-s3.enabled": "true",
+            "s3.endpoint": "${ENV:S3_ENDPOINT_URL}",
+            "s3.region": "${ENV:S3_REGION}",
+            "s3.path-style-access": "${ENV:S3_PATH_STYLE}",
+            "s3.streaming.part-size": "8MB",
+            "parquet.writer.block-size": "32MB",
+        }
+    )
+
+
+def log_levels() -> str:
+    """``log.properties``."""
+    return properties({"io.trino": "INFO", "org.apache.iceberg": "WARN"})
+
+
+def command(layout: Layout, *, heap_mib: int) -> list[str]:
+    """The server's main class without its launcher, so that the pid is the service's. The launcher's
+    ``--add-modules=jdk.incubator.vector`` is left out: Trino runs without it."""
+    return [
+        *java_command(
+            layout,
+            heap_mib=heap_mib,
+            collector="-XX:+UseG1GC",
+            options=(
+                "-XX:G1HeapRegionSize=4M",
+                "-XX:-OmitStackTraceInFastThrow",
+                "-XX:ReservedCodeCacheSize=192M",
+                "-Djdk.attach.allowAttachSelf=true",
+                "-Dfile.encoding=UTF-8",
+                "-XX:+EnableDynamicAgentLoading",
+                f"-Dconfig={layout.file('config.properties')}",
+                f"-Dlog.levels-file={layout.file('log.properties')}",
+            ),
+        ),
+        "-cp",
+        f"{layout.artifact_dir}/lib/*",
+        "io.trino.server.TrinoServer",
+    ]

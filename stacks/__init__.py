@@ -1,0 +1,1 @@
+"""The two stacks: composition only, readable top to bottom as the data flows (DESIGN §3)."""

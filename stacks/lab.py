@@ -1,0 +1,77 @@
+"""The lab stack: services on a placement, and what they put into kept state."""
+
+from __future__ import annotations
+
+import pulumi
+
+from components.keycloak.realm import LabRealm
+from components.registry import CATALOGS, selected
+from components.service import TRINO_CATALOG, LabContext, Service
+from contracts.errors import LabError
+from contracts.identity import lab_realm
+from contracts.outputs import LabOutputs, Slot, from_exports, to_exports
+from contracts.settings import Settings
+from seed.access import AccessSeed
+from seed.tables import TablesSeed
+from stacks.placement import placement_for
+
+
+def lab(settings: Settings) -> None:
+    """Reads the persistent stack's contract, deploys the selected components, seeds, exports."""
+    persistent = pulumi.StackReference(settings.persistent_stack)
+    catalog_kind = settings.catalog
+    slot = pulumi.Output.all(
+        slots=persistent.get_output("slots"), pinned=persistent.get_output("catalog_kind")
+    ).apply(lambda outputs: _slot(settings, outputs["slots"], outputs["pinned"]))
+    context = LabContext(
+        settings=settings,
+        placement=placement_for(settings),
+        slot=slot,
+        realm=lab_realm(settings.name),
+        catalog_kind=catalog_kind,
+    )
+
+    services: dict[str, Service] = {}
+    for info in selected(settings.components, catalog_kind):
+        services[info.name] = info.deploy(context)
+
+    realm = LabRealm(context, service=services["keycloak"].deployed.resource)
+    catalog = next(services[kind] for kind in CATALOGS if kind in services)
+    access = AccessSeed(context, realm=realm, governor=services["governor"])
+    if settings.sample_data:
+        TablesSeed(context, realm=realm, catalog=catalog, access=access)
+
+    outputs = LabOutputs(
+        lab=settings.name,
+        catalog_kind=catalog_kind,
+        catalog_uri=context.catalog_uri,
+        catalog_warehouse=TRINO_CATALOG,
+        issuer_url=context.issuer_url,
+        governor_url=context.placement.operator_url("governor", "http"),
+        opa_url=context.placement.operator_url("opa", "http"),
+        trino_url=context.trino_url if "trino" in services else None,
+        components=tuple(services),
+        ca_certificate="",
+    )
+    for name, value in to_exports(outputs).items():
+        pulumi.export(name, value)
+    pulumi.export("ca_certificate", slot.apply(lambda s: s.pki.ca_certificate))
+
+
+def _slot(settings: Settings, slots: object, pinned: object) -> Slot:
+    """This lab's slot, once the catalog that the persistent stack pins is the one this stack names."""
+    if not isinstance(slots, dict) or settings.name not in slots:
+        raise LabError(
+            f"the persistent stack has no slot for lab {settings.name!r}",
+            value=settings.name,
+            permitted=", ".join(sorted(slots)) if isinstance(slots, dict) else None,
+            next_command="lab bootstrap",
+        )
+    if pinned != settings.catalog:
+        raise LabError(
+            f"the persistent stack pins catalog {pinned!r}; its tables are not in {settings.catalog!r}",
+            value=settings.catalog,
+            permitted=str(pinned),
+            next_command=f"pulumi config set catalog {pinned} -s lab",
+        )
+    return from_exports(Slot, slots[settings.name], path=f"slots.{settings.name}")
