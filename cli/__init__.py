@@ -1,0 +1,1 @@
+"""The ``lab`` command: operations over the stacks and their presentation."""

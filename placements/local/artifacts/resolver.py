@@ -1,0 +1,236 @@
+"""``ensure``: an artifact's folder in the cache, fetched, verified and prepared when it is not there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from contracts.versions import (
+    GO,
+    JAVA_25,
+    Artifact,
+    GoTool,
+    HostPlatform,
+    MavenArtifact,
+    PyPiTool,
+    UrlDistribution,
+)
+
+from .command import Cancellation, Cancelled
+from .distribution import download_distribution, required_sha512
+from .gomodules import build_tool, remove_build_caches
+from .host import host_platform
+from .maven import MavenSource, download
+from .progress import Progress
+from .pypi import install_tool, wheel_of
+from .recipes import file_of, fingerprint, home_of, prepare, unpack
+from .store import (
+    Entry,
+    install,
+    locked,
+    prepare_cache,
+    problems,
+    remove_tree,
+    require_free_space,
+)
+from .unpack import unpack_tar
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchOptions:
+    """How artifacts are fetched.
+
+    Args:
+        verify: compare the content of every installed file, not only its size, and fetch again what
+            differs.
+        refetch: fetch again even what is intact.
+        platform: fetch for this platform; None is this machine.
+        maven: where Maven files come from; None is jgo.
+        cancellation: ends the fetch from another thread.
+    """
+
+    verify: bool = False
+    refetch: bool = False
+    platform: HostPlatform | None = None
+    maven: MavenSource | None = None
+    cancellation: Cancellation = field(default_factory=Cancellation)
+
+
+def entry_of(artifact: Artifact, cache: Path, platform: HostPlatform | None = None) -> Entry:
+    """Where an artifact is or will be in the cache, without touching it."""
+    return Entry(
+        cache=cache.absolute(),
+        name=artifact.name,
+        version=artifact.version,
+        fingerprint=fingerprint(artifact, platform or host_platform()),
+    )
+
+
+def missing(artifacts: Sequence[Artifact], cache: Path, *, verify: bool = False) -> list[Artifact]:
+    """Those of ``artifacts`` that are not installed intact."""
+    return [artifact for artifact in artifacts if problems(entry_of(artifact, cache), verify=verify)]
+
+
+def ensure(
+    artifact: Artifact, cache: Path, progress: Progress, *, options: FetchOptions | None = None
+) -> Path:
+    """The folder of an artifact, installed first when it is missing or damaged.
+
+    Nothing is downloaded and no content read when it is intact. Safe to call from several threads and
+    processes at once: one installs, the others wait for it.
+
+    Raises:
+        LabError: it can't be fetched, verified or prepared; PreflightError when this machine or its
+            free space does not suffice.
+    """
+    options = options or FetchOptions()
+    platform = options.platform or host_platform()
+    entry = entry_of(artifact, cache, platform)
+    if not options.refetch and not problems(entry, verify=options.verify):
+        return entry.path
+    prepare_cache(entry.cache)
+    lock = entry.path.parent / f".{entry.path.name}.lock"
+    waiting = "waiting for another lab that installs it"
+    began = time.monotonic()
+    try:
+        with locked(lock, options.cancellation, lambda: progress.step(artifact.name, waiting)):
+            if options.refetch or problems(entry, verify=options.verify):
+                require_free_space(entry.cache, needed_bytes(artifact, platform), artifact.name)
+                _Installation(artifact, entry, platform, progress, options).run()
+    except BaseException as error:
+        progress.failed(artifact.name, error)
+        raise
+    progress.done(artifact.name, time.monotonic() - began)
+    return entry.path
+
+
+def needed_bytes(artifact: Artifact, platform: HostPlatform) -> int:
+    """Free space that installing an artifact takes at its peak."""
+    if isinstance(artifact, MavenArtifact):
+        fetched = file_of(artifact, platform).size_bytes + artifact.scratch_bytes
+    elif isinstance(artifact, PyPiTool):
+        fetched = wheel_of(artifact, platform).size_bytes
+    elif isinstance(artifact, GoTool):
+        fetched = artifact.download_bytes + artifact.scratch_bytes
+    else:
+        fetched = artifact.size_bytes or artifact.installed_bytes
+    return fetched + artifact.installed_bytes
+
+
+class _Installation:
+    """One artifact being installed, its lock held."""
+
+    def __init__(
+        self,
+        artifact: Artifact,
+        entry: Entry,
+        platform: HostPlatform,
+        progress: Progress,
+        options: FetchOptions,
+    ) -> None:
+        self.artifact = artifact
+        self.entry = entry
+        self.platform = platform
+        self.progress = progress
+        self.options = options
+
+    def run(self) -> None:
+        if isinstance(self.artifact, UrlDistribution):
+            required_sha512(self.artifact)
+        install(self.entry, self._make)
+        remove_tree(self.entry.downloads)
+
+    def _make(self, target: Path) -> None:
+        stop = self.options.cancellation
+        if isinstance(self.artifact, MavenArtifact):
+            file = file_of(self.artifact, self.platform)
+            folder = self.entry.downloads
+            archive = download(self.artifact, file, folder, self.progress, stop, self.options.maven)
+            self.progress.step(self.artifact.name, "unpacking")
+            unpack(self.artifact, archive, target)
+        elif isinstance(self.artifact, PyPiTool):
+            install_tool(self.artifact, self.platform, target, self.progress, stop)
+        elif isinstance(self.artifact, GoTool):
+            go_root = home_of(GO, self._need(GO))
+            build_tool(self.artifact, go_root, self.entry.cache, target, self.progress, stop)
+        else:
+            archive = download_distribution(self.artifact, self.entry.downloads, self.progress, stop)
+            unpack_tar(archive, target, strip_top=True)
+        prepare(self.artifact, target, self._need, self.progress, stop)
+
+    def _need(self, artifact: Artifact) -> Path:
+        needed = FetchOptions(maven=self.options.maven, cancellation=self.options.cancellation)
+        return ensure(artifact, self.entry.cache, self.progress, options=needed)
+
+
+def ensure_all(
+    artifacts: Sequence[Artifact],
+    cache: Path,
+    progress: Progress,
+    *,
+    workers: int = 3,
+    options: FetchOptions | None = None,
+    keep_build_caches: bool = False,
+) -> dict[str, Path]:
+    """The folders of several artifacts by name, fetched side by side.
+
+    Downloads share ``workers`` threads; Go programs are built one after the other beside them, since
+    each build uses all cores. The first failure stops the rest; what was installed stays.
+
+    Raises:
+        LabError: as :func:`ensure`; PreflightError before anything is fetched when all of it does not
+            fit on the disk.
+    """
+    options = options or FetchOptions()
+    platform = options.platform or host_platform()
+    prepare_cache(cache)
+    wanted = _with_needs(artifacts, cache, platform)
+    absent = [artifact for artifact in wanted if problems(entry_of(artifact, cache, platform), verify=False)]
+    peak = sum(artifact.installed_bytes for artifact in absent) + max(
+        (needed_bytes(artifact, platform) - artifact.installed_bytes for artifact in absent), default=0
+    )
+    require_free_space(cache, peak, ", ".join(artifact.name for artifact in absent))
+    building = any(isinstance(artifact, GoTool) for artifact in absent)
+    with ThreadPoolExecutor(workers) as downloads, ThreadPoolExecutor(1) as builds:
+        futures: dict[str, Future[Path]] = {}
+        for artifact in wanted:
+            pool = builds if isinstance(artifact, GoTool) else downloads
+            futures[artifact.name] = pool.submit(ensure, artifact, cache, progress, options=options)
+        try:
+            _finish(list(futures.values()))
+        except BaseException:
+            options.cancellation.cancel()
+            for future in futures.values():
+                future.cancel()
+            raise
+    if building and not keep_build_caches:
+        remove_build_caches(cache, options.cancellation)
+    return {artifact.name: futures[artifact.name].result() for artifact in artifacts}
+
+
+def _finish(futures: list[Future[Path]]) -> None:
+    """Wait for all; raise the first failure that is not merely a consequence of another."""
+    done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+    failures = [error for future in done if (error := future.exception()) is not None]
+    real = [error for error in failures if not isinstance(error, Cancelled)]
+    if failures:
+        raise (real or failures)[0]
+
+
+def _with_needs(artifacts: Sequence[Artifact], cache: Path, platform: HostPlatform) -> list[Artifact]:
+    """The artifacts with what building the absent ones needs, runtimes first, each once."""
+    absent = [
+        artifact for artifact in artifacts if problems(entry_of(artifact, cache, platform), verify=False)
+    ]
+    needs: list[Artifact] = []
+    if any(isinstance(artifact, GoTool) for artifact in absent):
+        needs.append(GO)
+    if any(artifact.name == "keycloak" for artifact in absent):
+        needs.append(JAVA_25)
+    by_name = {artifact.name: artifact for artifact in (*needs, *artifacts)}
+    runtimes = [artifact for artifact in by_name.values() if isinstance(artifact, PyPiTool)]
+    others = [artifact for artifact in by_name.values() if not isinstance(artifact, PyPiTool)]
+    return [*runtimes, *others]
