@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.rest import RestCatalog
 from pyiceberg.exceptions import OAuthError, RESTError
-from requests import RequestException
+from pyiceberg.schema import Schema
+from requests import PreparedRequest, RequestException, Response
+from requests.adapters import HTTPAdapter
 
 from contracts.errors import LabError
 from seed.tokens import ClientCredentials
@@ -76,8 +79,31 @@ def open_catalog(connection: Connection) -> Catalog:
         **connection.properties,
     }
     try:
-        return RestCatalog("lab", **properties)
+        catalog = RestCatalog("lab", **properties)
     except (RequestException, RESTError, OAuthError) as error:
         raise LabError(
             f"the catalog can't be opened: {error}", value=connection.catalog_uri, next_command="lab status"
         ) from error
+    return compatible(catalog)
+
+
+def compatible(catalog: RestCatalog) -> RestCatalog:
+    """Makes ``catalog`` send ``last-column-id`` with each ``add-schema`` update.
+
+    The REST specification has deprecated it and pyiceberg leaves it out, but Nessie answers 500 to a
+    table created in one request without it; other catalogs ignore it.
+    """
+    catalog._session.mount(catalog.uri, _LastColumnIdAdapter())
+    return catalog
+
+
+class _LastColumnIdAdapter(HTTPAdapter):
+    def send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Response:
+        if isinstance(request.body, bytes) and b'"add-schema"' in request.body:
+            document = json.loads(request.body)
+            for update in document.get("updates", ()):
+                if update.get("action") == "add-schema":
+                    schema = Schema.model_validate(update["schema"])
+                    update["last-column-id"] = schema.highest_field_id
+            request.prepare_body(data=json.dumps(document).encode(), files=None)
+        return super().send(request, *args, **kwargs)

@@ -12,7 +12,7 @@ without rows in between; only ``web.events``, one commit a snapshot, can stop ha
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from pyiceberg.catalog import Catalog
@@ -176,14 +176,18 @@ def _load(
     for number, batch in enumerate(batches, start=1):
         if number <= resume_after:
             continue
-        transaction = _begin(catalog, table) if existing is None else _alter(existing, table)
+        # The digest is set with the last snapshot; when a table is made, with its first properties,
+        # since Nessie takes no second set-properties update in the request.
+        finished = {DIGEST_PROPERTY: table.digest()} if number == len(batches) else {}
+        creates = existing is None
+        transaction = _begin(catalog, table, finished) if existing is None else _alter(existing, table)
         written = _write_batch(
             transaction,
             table,
             batch,
-            number=number,
-            of=len(batches),
+            label=f"{number}/{len(batches)}",
             replaces=replaces and number == 1,
+            table_properties={} if creates else finished,
         )
         existing = catalog.load_table(table.name)
         before += written
@@ -192,13 +196,13 @@ def _load(
     return _result(existing, status, table.digest())
 
 
-def _begin(catalog: Catalog, table: SeedTable) -> Transaction:
+def _begin(catalog: Catalog, table: SeedTable, properties: Mapping[str, str]) -> Transaction:
     return catalog.create_table_transaction(
         table.name,
         schema=table.schema(),
         partition_spec=table.partition_spec(),
         sort_order=table.sort_order(),
-        properties={**TABLE_PROPERTIES, "comment": table.comment},
+        properties={**TABLE_PROPERTIES, "comment": table.comment, **properties},
     )
 
 
@@ -212,18 +216,22 @@ def _alter(existing: Table, table: SeedTable) -> Transaction:
 
 
 def _write_batch(
-    transaction: Transaction, table: SeedTable, batch: Batch, *, number: int, of: int, replaces: bool
+    transaction: Transaction,
+    table: SeedTable,
+    batch: Batch,
+    *,
+    label: str,
+    replaces: bool,
+    table_properties: Mapping[str, str],
 ) -> int:
     """Writes and commits one snapshot; returns its rows. Nothing is left behind when it fails."""
-    digest = table.digest()
-    staged = transaction.table_metadata
-    writer = DataFileWriter(staged, transaction._table.io, is_sorted=True)
+    writer = DataFileWriter(transaction.table_metadata, transaction._table.io, is_sorted=True)
     with commit_files(
         transaction,
         writer,
         replaces=replaces,
-        snapshot_properties={DIGEST_PROPERTY: digest, BATCH_PROPERTY: f"{number}/{of}", **batch.properties},
-        table_properties={DIGEST_PROPERTY: digest} if number == of else {},
+        snapshot_properties={DIGEST_PROPERTY: table.digest(), BATCH_PROPERTY: label, **batch.properties},
+        table_properties=table_properties,
     ):
         for chunk in batch.chunks():
             writer.write(chunk)
