@@ -65,6 +65,10 @@ class LabContext:
         """The secret of one of the realm's clients."""
         return secret(self.slot, lambda slot: slot.secrets.client_secrets[client_id])
 
+    def persona_password(self, username: str) -> pulumi.Output[str]:
+        """The initial password of one sample user."""
+        return secret(self.slot, lambda slot: slot.secrets.persona_passwords[username])
+
 
 def secret(slot: pulumi.Output[Slot], pick: Callable[[Slot], str]) -> pulumi.Output[str]:
     """One value of the slot, marked secret."""

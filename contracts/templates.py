@@ -16,7 +16,7 @@ def stack_template(role: Role) -> str:
     """``Pulumi.<role>.yaml``: every setting of the stack, documented; only ``role`` is set."""
     lines = [
         f"# {_HEADER[role]}",
-        "# A documented template: each lab keeps its own copy in its project directory (`./lab env` prints it).",
+        "# A documented template: each lab keeps its own copy in its project directory (see `./lab env`).",
         "# Set a key there with `pulumi config set KEY VALUE`. Keys in comments show their defaults.",
         "config:",
     ]

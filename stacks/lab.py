@@ -11,8 +11,8 @@ from contracts.errors import LabError
 from contracts.identity import lab_realm
 from contracts.outputs import LabOutputs, Slot, from_exports, to_exports
 from contracts.settings import Settings
-from seed.access import AccessSeed
-from seed.tables import TablesSeed
+from seed.access import Access
+from seed.resource import Tables
 from stacks.placement import placement_for
 
 
@@ -37,9 +37,24 @@ def lab(settings: Settings) -> None:
 
     realm = LabRealm(context, service=services["keycloak"].deployed.resource)
     catalog = next(services[kind] for kind in CATALOGS if kind in services)
-    access = AccessSeed(context, realm=realm, governor=services["governor"])
+    connection = seed_connection(context)
+    access = Access(
+        "access",
+        connection=connection,
+        opts=pulumi.ResourceOptions(
+            depends_on=[realm, services["governor"]],
+            deleted_with=services["governor"].deployed.resource,
+        ),
+    )
     if settings.sample_data:
-        TablesSeed(context, realm=realm, catalog=catalog, access=access)
+        Tables(
+            "tables",
+            connection=connection,
+            scale_factor=settings.scale_factor,
+            opts=pulumi.ResourceOptions(
+                depends_on=[realm, catalog, access], deleted_with=catalog.deployed.resource
+            ),
+        )
 
     outputs = LabOutputs(
         lab=settings.name,
@@ -56,6 +71,18 @@ def lab(settings: Settings) -> None:
     for name, value in to_exports(outputs).items():
         pulumi.export(name, value)
     pulumi.export("ca_certificate", slot.apply(lambda s: s.pki.ca_certificate))
+
+
+def seed_connection(context: LabContext) -> dict[str, pulumi.Input[str]]:
+    """How the seeds, which run on the operator's machine, reach catalog and governor."""
+    return {
+        "catalog_uri": context.catalog_uri,
+        "warehouse": TRINO_CATALOG,
+        "token_url": context.token_url,
+        "client_id": "seeder",
+        "client_secret": context.client_secret("seeder"),
+        "governor_url": context.placement.operator_url("governor", "http"),
+    }
 
 
 def _slot(settings: Settings, slots: object, pinned: object) -> Slot:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import pulumi
 
+from components.polaris.properties import ROOT_CLIENT_ID, catalog_properties, storage_config
 from components.service import TRINO_CATALOG, LabContext, Service, secret
 from contracts.workload import Layout, Port, Probe, Workload
 
@@ -50,6 +51,7 @@ def governor_args(context: LabContext) -> GovernorArgs:
     """The slot's values for the governor."""
     slot = context.slot
     keycloak = context.placement.internal_url("keycloak", "http")
+    polaris = polaris_environment(context) if context.catalog_kind == "polaris" else {}
     return GovernorArgs(
         plain={
             "GOVERNOR_ISSUER_URL": context.issuer_url,
@@ -59,7 +61,6 @@ def governor_args(context: LabContext) -> GovernorArgs:
             "GOVERNOR_KEYCLOAK_REALM": context.realm.realm,
             "GOVERNOR_CATALOG_KIND": context.catalog_kind,
             "GOVERNOR_CATALOG_URI": context.catalog_uri,
-            "GOVERNOR_CATALOG_MANAGEMENT_URL": context.placement.internal_url("catalog", "http"),
             "GOVERNOR_CATALOG_WAREHOUSE": TRINO_CATALOG,
             "GOVERNOR_TRINO_CATALOG": TRINO_CATALOG,
             "GOVERNOR_BUNDLE_MAX_AGE_S": str(context.settings.bundle_max_age_s),
@@ -76,10 +77,23 @@ def governor_args(context: LabContext) -> GovernorArgs:
             "GOVERNOR_S3_ACCESS_KEY": secret(slot, lambda s: s.governor_store_user.access_key),
             "GOVERNOR_S3_SECRET_KEY": secret(slot, lambda s: s.governor_store_user.secret_key),
             "GOVERNOR_POLICY_BUCKET": slot.apply(lambda s: s.warehouse.policy_bucket),
+            **polaris,
             "GOVERNOR_HASH_SALT": secret(slot, lambda s: s.secrets.hash_salt),
         },
         signing_key=secret(slot, lambda s: s.secrets.bundle_signing_private_key),
     )
+
+
+def polaris_environment(context: LabContext) -> dict[str, pulumi.Input[str]]:
+    """What only Polaris' reconciler needs."""
+    catalog = context.placement.internal_url("catalog", "http")
+    return {
+        "GOVERNOR_CATALOG_MANAGEMENT_URL": f"{catalog}/api/management/v1",
+        "GOVERNOR_CATALOG_ROOT_ID": ROOT_CLIENT_ID,
+        "GOVERNOR_CATALOG_ROOT_SECRET": secret(context.slot, lambda s: s.secrets.catalog_root_secret),
+        "GOVERNOR_CATALOG_STORAGE": context.slot.apply(lambda s: storage_config(s.warehouse)),
+        "GOVERNOR_CATALOG_PROPERTIES": context.slot.apply(lambda s: catalog_properties(s.warehouse)),
+    }
 
 
 class Governor(Service):

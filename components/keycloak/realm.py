@@ -27,7 +27,15 @@ from contracts.identity import (
 BUILT_IN_DEFAULT_SCOPES = ("acr", "basic", "email", "profile", "roles", "web-origins")
 BUILT_IN_OPTIONAL_SCOPES = ("offline_access",)
 LAB_SCOPES = ("lab-groups", "lab-catalog-roles")
-USER_EDITABLE = ["email", "emailVerified", "enabled", "firstName", "lastName", "attributes", "initialPassword"]
+USER_EDITABLE = [
+    "email",
+    "emailVerified",
+    "enabled",
+    "firstName",
+    "lastName",
+    "attributes",
+    "initialPassword",
+]
 
 
 class LabRealm(pulumi.ComponentResource):
@@ -232,9 +240,7 @@ class LabRealm(pulumi.ComponentResource):
             for g in self._model.groups
         }
         for persona in self._model.personas:
-            password = secret(
-                self._context.slot, lambda s, name=persona.username: s.secrets.persona_passwords[name]
-            )
+            password = self._context.persona_password(persona.username)
             user = keycloak.User(
                 f"user-{persona.username}",
                 realm_id=self.realm.id,

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import pulumi
 
-from components.opa.properties import command, configuration, tokens
+from components.opa.properties import command, configuration
 from components.service import LabContext, Service, secret
 from contracts.workload import Layout, Port, Probe, Workload
 
@@ -41,13 +41,13 @@ def workload(args: OpaArgs, layout: Layout) -> Workload:
             "AWS_REGION": args.region,
             "AWS_ACCESS_KEY_ID": args.access_key,
             "AWS_SECRET_ACCESS_KEY": args.secret_key,
+            "OPA_READ_TOKEN": args.token,
         },
         files={
             "config.yaml": pulumi.Output.from_input(args.bundle_public_key).apply(
                 lambda pem: configuration(public_key_pem=pem)
             ),
             "authz.rego": args.authz_rego,
-            "tokens.json": pulumi.Output.from_input(args.token).apply(tokens),
         },
         memory_mib=64,
         cpu_millicores=200,

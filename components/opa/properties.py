@@ -36,11 +36,6 @@ def configuration(*, public_key_pem: str) -> str:
     return json.dumps(document, indent=2)
 
 
-def tokens(token: str) -> str:
-    """The data that ``system.authz`` compares callers' tokens with."""
-    return json.dumps({"system_token": token})
-
-
 def command(layout: Layout) -> list[str]:
     """The server on loopback, its API authenticated; the lab's rules arrive by bundle only."""
     return [
@@ -56,5 +51,4 @@ def command(layout: Layout) -> list[str]:
         "--log-level=error",
         "--disable-telemetry",
         layout.file("authz.rego"),
-        layout.file("tokens.json"),
     ]

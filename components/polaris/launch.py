@@ -11,11 +11,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Parses ``--admin-jar --admin-config --credentials-file -- java …``; returns the admin tool's exit
-    code when it failed, and does not return otherwise."""
+def main(arguments: Sequence[str]) -> NoReturn:
+    """Parses ``--admin-jar --admin-config --credentials-file -- java …``; exits with the admin tool's
+    code when it failed, and becomes the server otherwise."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--admin-jar", required=True)
     parser.add_argument("--admin-config", required=True)
@@ -23,14 +24,21 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("server", nargs=argparse.REMAINDER)
     options = parser.parse_args(arguments)
     server = [word for word in options.server if word != "--"]
-    admin = [server[0], "-jar", options.admin_jar, "bootstrap", "--credentials-file", options.credentials_file]
+    admin = [
+        server[0],
+        "-jar",
+        options.admin_jar,
+        "bootstrap",
+        "--credentials-file",
+        options.credentials_file,
+    ]
     environment = {**os.environ, "QUARKUS_CONFIG_LOCATIONS": options.admin_config}
     code = subprocess.run(admin, env=environment, check=False).returncode
     if code != 0:
         print(f"the catalog's bootstrap failed with exit code {code}; the server is not started", flush=True)
-        return code
+        sys.exit(code)
     os.execve(server[0], server, os.environ)  # noqa: S606  no shell: the service must be this very process
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

@@ -9,6 +9,7 @@ import json
 
 from components.java import properties
 from contracts.identity import CATALOG_ROLE_PREFIX, CATALOG_ROLES_CLAIM
+from contracts.outputs import Warehouse
 from contracts.workload import Layout
 
 REALM = "lab"
@@ -40,6 +41,32 @@ def admin_properties() -> str:
 def root_credentials(root_secret: str) -> str:
     """The admin tool's credentials file, so that no secret stands on a command line."""
     return json.dumps({REALM: {"client-id": ROOT_CLIENT_ID, "client-secret": root_secret}})
+
+
+def storage_config(warehouse: Warehouse) -> str:
+    """The catalog's ``storageConfigInfo`` (JSON). A store without AWS' KMS rejects the statement that
+    Polaris otherwise adds to session policies; an own endpoint tells such a store."""
+    document: dict[str, object] = {
+        "storageType": "S3",
+        "allowedLocations": [warehouse.location],
+        "roleArn": warehouse.role_arn or "arn:aws:iam::000000000000:role/lakehouse",
+        "region": warehouse.region,
+        "pathStyleAccess": warehouse.path_style,
+    }
+    if warehouse.role_arn is None:
+        document |= {
+            "endpoint": warehouse.endpoint_url,
+            "stsEndpoint": warehouse.sts_endpoint_url,
+            "kmsUnavailable": True,
+        }
+    return json.dumps(document)
+
+
+def catalog_properties(warehouse: Warehouse) -> str:
+    """The catalog's own properties (JSON)."""
+    return json.dumps(
+        {"default-base-location": warehouse.location, "polaris.config.drop-with-purge.enabled": "true"}
+    )
 
 
 def persistence() -> dict[str, str]:

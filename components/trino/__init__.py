@@ -63,7 +63,7 @@ def workload(args: TrinoArgs, layout: Layout) -> Workload:
         },
         memory_mib=args.heap_mib + 300,
         cpu_millicores=1000,
-        depends_on=("opa", "catalog", "keycloak"),
+        depends_on=("opa",),
         needs=frozenset({Capability.PROCESS}),
         identity="trino",
         workload_class=WorkloadClass.QUERY,

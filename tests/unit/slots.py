@@ -1,0 +1,48 @@
+"""A slot with recognisable values, for tests of what is made from one."""
+
+from __future__ import annotations
+
+from contracts.outputs import Database, Pki, Secrets, Slot, StoreUser, Warehouse
+
+
+def _database(name: str) -> Database:
+    return Database(host="127.0.0.1", port=5432, name=name, role=f"{name}_owner", password=f"{name}-password")
+
+
+def make_slot() -> Slot:
+    """One lab's slot."""
+    return Slot(
+        catalog_database=_database("catalog"),
+        keycloak_database=_database("keycloak"),
+        governance_database=_database("governance"),
+        control_plane_database=_database("control_plane"),
+        agent_database=_database("agent"),
+        warehouse=Warehouse(
+            endpoint_url="http://127.0.0.1:9000",
+            sts_endpoint_url="http://127.0.0.1:9000",
+            region="us-east-1",
+            path_style=True,
+            bucket="lakehouse",
+            prefix="warehouse",
+            policy_bucket="policies",
+            role_arn=None,
+        ),
+        catalog_store_user=StoreUser(access_key="catalog", secret_key="catalog-secret"),
+        governor_store_user=StoreUser(access_key="governor", secret_key="governor-secret"),
+        opa_store_user=StoreUser(access_key="opa", secret_key="opa-secret"),
+        pki=Pki(ca_certificate="ca", server_certificate="certificate", server_key="server-key"),
+        secrets=Secrets(
+            keycloak_admin_client_secret="kc-admin",
+            client_secrets={"trino": "trino-secret", "governor": "governor-client-secret"},
+            persona_passwords={"engineer": "engineer-password"},
+            catalog_root_secret="root-secret",
+            catalog_token_private_key="private",
+            catalog_token_public_key="public",
+            bundle_signing_private_key="signing",
+            bundle_signing_public_key="verify",
+            encryption_key="encryption",
+            opa_token="opa-token",
+            trino_internal_secret="internal",
+            hash_salt="salt",
+        ),
+    )
