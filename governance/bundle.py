@@ -202,14 +202,16 @@ def build_bundle(data: Mapping[str, Any], rego_sources: Mapping[str, str], signi
         if not path.endswith(".rego") or path.startswith("/") or ".." in path.split("/"):
             raise UsageError("not a policy module's path in a bundle", value=path, permitted="dir/name.rego")
         files[path] = source.encode()
-    return _archive({**files, ".signatures.json": _json({"signatures": [_signature(files, signing_key_pem)]})})
+    return _archive(
+        {**files, ".signatures.json": _json({"signatures": [_signature(files, signing_key_pem)]})}
+    )
 
 
 def _signature(files: Mapping[str, bytes], signing_key_pem: str) -> str:
     """OPA's signature: a JWT over the digest of each file.
 
     JSON files are digested by structure (v1/bundle/hash.go): braces, brackets, commas and colons around
-    sorted keys and encoded values, which is exactly compact JSON with sorted keys, as :func:`_json` writes it.
+    sorted keys and encoded values, which is compact JSON with sorted keys, as :func:`_json` writes it.
     """
     digests = [
         {"name": name, "hash": hashlib.sha256(content).hexdigest(), "algorithm": "SHA-256"}
@@ -219,7 +221,7 @@ def _signature(files: Mapping[str, bytes], signing_key_pem: str) -> str:
 
 
 def _json(value: Any) -> bytes:
-    """Compact JSON as Go's encoder writes it without HTML escaping: keys sorted by bytes, U+2028/9 escaped."""
+    """Compact JSON as Go's encoder writes it without HTML escaping: U+2028 and U+2029 are escaped."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029").encode()
 

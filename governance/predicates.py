@@ -6,6 +6,7 @@ A predicate is Trino SQL with the placeholders of :class:`contracts.access.Rule`
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from sqlglot.errors import SqlglotError
 
 PLACEHOLDERS = ("catalog", "column", "user", "values")
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_STAND_IN = {"user": "'somebody'", "values": "NULL"}
+_STAND_IN = {"user": "'stand in for a user'", "values": "'stand in for values'"}
 
 
 def quote_identifier(name: str) -> str:
@@ -82,13 +83,13 @@ def parse(expression: str, *, catalog: str = "lake", column: str = "some_column"
     given = {key for key, value in select.args.items() if value}
     if where is None or not given <= {"expressions", "where", "kind"}:
         raise ValueError("something follows the predicate")
-    predicate = where.this
-    forbidden = (
-        predicate.find(exp.DML, exp.DDL, exp.Command) if not isinstance(predicate, exp.Query) else predicate
-    )
-    if forbidden is not None and not isinstance(forbidden, exp.Query):
-        raise ValueError(f"{forbidden.key} does not belong in a predicate")
-    return predicate  # type: ignore[no-any-return]  # sqlglot's args are untyped
+    predicate: exp.Expression = where.this
+    used = Counter(name for name in placeholders(expression) if name in _STAND_IN)
+    found = Counter(literal.name for literal in predicate.find_all(exp.Literal))
+    for name, times in used.items():
+        if found[_STAND_IN[name].strip("'")] != times:
+            raise ValueError(f"{{{name}}} is a literal already and must not stand between quotes")
+    return predicate
 
 
 def tables_read(expression: str, *, catalog: str, namespace: str) -> set[str]:

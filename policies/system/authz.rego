@@ -11,7 +11,7 @@ import rego.v1
 
 decision_points := {"allow", "batch", "rowFilters", "columnMasks"}
 
-readable := {"data", "status", "config"}
+readable := {"data", "status"}
 
 default allow := false
 

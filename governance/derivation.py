@@ -1,0 +1,118 @@
+"""Raw grants, derived from the access data so that no engine bypasses the rules (DESIGN §7).
+
+A raw engine (Spark, pyiceberg) reads a table's files: it knows no row filter, mask or denied column. So a
+group reads a table raw only when it may select from it and no rule reaches the group there; writing raw
+needs reading raw, since whoever writes a table's files can read them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from contracts.access import AccessData, Privilege, Rule
+from governance.reach import Holdings, rules_by_table
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamespaceRights:
+    """Namespaces a group may list, and those in which it may create tables; both sorted."""
+
+    listed: tuple[str, ...]
+    creatable: tuple[str, ...]
+
+
+def derive_raw_grants(
+    access: AccessData, tables: Mapping[str, Sequence[str]], owners: Mapping[str, str]
+) -> dict[str, dict[str, frozenset[Privilege]]]:
+    """For each group, the tables that raw engines may use in its name, and with which privileges.
+
+    Args:
+        tables: ``ns.table`` → column names, as the catalog lists them. A rule on a column that is not
+            there counts all the same: the column may be added later, the grant would stay.
+        owners: ``ns.table`` → the group with all privileges on it; rules hold for owners, too.
+
+    Raises:
+        UsageError: a malformed object in a tag or rule.
+    """
+    holdings = Holdings(access.grants, owners)
+    rules = rules_by_table(access)
+    derived: dict[str, dict[str, frozenset[Privilege]]] = {}
+    for group in holdings.groups():
+        raw = {table: _raw(holdings.on_table(group, table), group, _on(rules, table)) for table in tables}
+        derived[group] = {table: privileges for table, privileges in sorted(raw.items()) if privileges}
+    return {group: granted for group, granted in derived.items() if granted}
+
+
+def writer_groups(
+    access: AccessData, tables: Mapping[str, Sequence[str]], owners: Mapping[str, str]
+) -> frozenset[str]:
+    """Groups for a catalog without table grants: they may write some table, and no rule reaches them on
+    any table they can read. What else the catalog holds is for the catalog's own rules to keep from them:
+    see :func:`unreadable_namespaces`."""
+    holdings = Holdings(access.grants, owners)
+    rules = rules_by_table(access)
+    return frozenset(
+        group
+        for group in holdings.groups()
+        if any(_writes(holdings.on_table(group, table)) for table in tables)
+        and not any(
+            Privilege.SELECT in holdings.on_table(group, table) and _reached(group, _on(rules, table))
+            for table in tables
+        )
+    )
+
+
+def unreadable_namespaces(
+    access: AccessData,
+    tables: Mapping[str, Sequence[str]],
+    owners: Mapping[str, str],
+    groups: Collection[str],
+) -> frozenset[str]:
+    """Namespaces that hold a table which one of ``groups`` may not read raw.
+
+    A role that all of ``groups`` share on a catalog without table grants must not reach them.
+    """
+    raw = derive_raw_grants(access, tables, owners)
+    return frozenset(
+        table.rpartition(".")[0]
+        for table in tables
+        if any(Privilege.SELECT not in raw.get(group, {}).get(table, frozenset()) for group in groups)
+    )
+
+
+def namespace_rights(access: AccessData, owners: Mapping[str, str]) -> dict[str, NamespaceRights]:
+    """For each group: namespaces it may list (it holds anything there) and create tables in (it holds
+    ``create`` on ``ns.*``)."""
+    holdings = Holdings(access.grants, owners)
+    return {
+        group: NamespaceRights(
+            listed=tuple(holdings.listed_namespaces(group)),
+            creatable=tuple(
+                sorted(
+                    namespace
+                    for namespace, held in holdings.namespaces.get(group, {}).items()
+                    if Privilege.CREATE in held
+                )
+            ),
+        )
+        for group in holdings.groups()
+    }
+
+
+def _raw(held: frozenset[Privilege], group: str, rules: Sequence[Rule]) -> frozenset[Privilege]:
+    if Privilege.SELECT not in held or _reached(group, rules):
+        return frozenset()
+    return held
+
+
+def _writes(held: frozenset[Privilege]) -> bool:
+    return bool(held - {Privilege.SELECT})
+
+
+def _reached(group: str, rules: Sequence[Rule]) -> bool:
+    return any(group not in rule.exempt for rule in rules)
+
+
+def _on(rules: Mapping[str, Sequence[Rule]], table: str) -> Sequence[Rule]:
+    return rules.get(table.lower(), ())

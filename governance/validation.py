@@ -1,0 +1,205 @@
+"""Whether access data makes sense: what the contract's types can't say (DESIGN §7)."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from contracts.access import AccessData, Rule, RuleKind
+from contracts.errors import UsageError, nearest
+from contracts.identity import GROUPS
+from governance.predicates import PLACEHOLDERS, placeholders, tables_read
+
+_NAME = r"[a-z0-9_][a-z0-9_-]*"
+_GRANT_OBJECT = re.compile(rf"{_NAME}\.(\*|{_NAME})")
+_OBJECT = re.compile(rf"{_NAME}\.{_NAME}(\.{_NAME})?")
+_ID = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownObjects:
+    """What exists. ``tables`` maps ``ns.table`` → column names; None: the catalog was not asked."""
+
+    groups: frozenset[str] = frozenset(group.name for group in GROUPS)
+    tables: Mapping[str, Sequence[str]] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One thing that is wrong: where, what, and what would do."""
+
+    where: str
+    what: str
+    permitted: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}" + (f" (permitted: {self.permitted})" if self.permitted else "")
+
+
+class InvalidAccessData(UsageError):
+    """Access data that must not be published; ``problems`` lists why."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(
+            "the access data is not valid:\n" + "\n".join(f"  - {problem}" for problem in problems),
+            next_command="lab policy test",
+        )
+
+
+def validate(access: AccessData, known: KnownObjects | None = None) -> list[Problem]:
+    """All problems of ``access``, in a stable order; an empty list means that it may be published."""
+    check = _Check(known or KnownObjects())
+    for grant in sorted(access.grants):
+        where = f"grant of {grant.object} to {grant.group}"
+        check.group(where, grant.group)
+        check.grant_object(where, grant.object)
+        if not grant.privileges:
+            check.add(where, "it gives no privilege")
+    for tag in sorted(access.tags):
+        where = f"tag {tag.tag} on {tag.object}"
+        check.object(where, tag.object)
+        if not _ID.fullmatch(tag.tag):
+            check.add(where, f"{tag.tag!r} is not a tag's name", "lower-case letters, digits, '.', '_', '-'")
+    counted = Counter(rule.id for rule in access.rules)
+    for rule_id, times in sorted(counted.items()):
+        if times > 1:
+            check.add(f"rule {rule_id}", f"the id is used {times} times", "an id of its own for each rule")
+    tagged: dict[str, list[str]] = {}
+    for tag in access.tags:
+        tagged.setdefault(tag.tag, []).append(tag.object)
+    for rule in sorted(access.rules, key=lambda r: r.id):
+        check.rule(rule, tagged)
+    return check.problems
+
+
+def require_valid(access: AccessData, known: KnownObjects | None = None) -> None:
+    """Raises InvalidAccessData, with every problem, unless ``access`` is valid."""
+    problems = validate(access, known)
+    if problems:
+        raise InvalidAccessData(problems)
+
+
+class _Check:
+    def __init__(self, known: KnownObjects) -> None:
+        self.known = known
+        self.tables = (
+            None
+            if known.tables is None
+            else {table.lower(): {c.lower() for c in columns} for table, columns in known.tables.items()}
+        )
+        self.problems: list[Problem] = []
+
+    def add(self, where: str, what: str, permitted: str | None = None) -> None:
+        self.problems.append(Problem(where=where, what=what, permitted=permitted))
+
+    def group(self, where: str, name: str) -> None:
+        if name not in self.known.groups:
+            what = f"there is no group named {name!r}{_hint(name, self.known.groups)}"
+            self.add(where, what, ", ".join(sorted(self.known.groups)))
+
+    def grant_object(self, where: str, name: str) -> None:
+        if not _GRANT_OBJECT.fullmatch(name):
+            self.add(
+                where, f"{name!r} is not an object of a grant", "namespace.* or namespace.table, lower-case"
+            )
+        elif not name.endswith(".*"):
+            self.table(where, name)
+
+    def object(self, where: str, name: str) -> bool:
+        if not _OBJECT.fullmatch(name):
+            permitted = "namespace.table or namespace.table.column, lower-case"
+            self.add(where, f"{name!r} is not a table or column", permitted)
+            return False
+        namespace, table, *column = name.split(".")
+        if self.table(where, f"{namespace}.{table}") and column:
+            self.column(where, f"{namespace}.{table}", column[0])
+        return True
+
+    def table(self, where: str, name: str) -> bool:
+        if self.tables is None or name in self.tables:
+            return True
+        self.add(where, f"there is no table {name!r}{_hint(name, self.tables)}", "lab status lists tables")
+        return False
+
+    def column(self, where: str, table: str, name: str) -> None:
+        columns = None if self.tables is None else self.tables[table]
+        if columns is not None and name not in columns:
+            self.add(
+                where, f"{table} has no column {name!r}{_hint(name, columns)}", ", ".join(sorted(columns))
+            )
+
+    def rule(self, rule: Rule, tagged: Mapping[str, Sequence[str]]) -> None:
+        where = f"rule {rule.id}"
+        if not _ID.fullmatch(rule.id):
+            self.add(where, f"{rule.id!r} is not a rule's id", "lower-case letters, digits, '.', '_', '-'")
+        if (rule.tag is None) == (rule.object is None):
+            count = "neither" if rule.tag is None else "both"
+            self.add(where, f"it names {count} of 'tag' and 'object'", "exactly one of them")
+        objects = list(tagged.get(rule.tag, ())) if rule.tag is not None else []
+        if rule.object is not None and self.object(where, rule.object):
+            objects.append(rule.object)
+        for group in (*rule.exempt, *sorted(rule.values)):
+            self.group(where, group)
+        if rule.kind is RuleKind.ROW_FILTER:
+            self._row_filter(where, rule, [name for name in objects if _OBJECT.fullmatch(name)])
+        else:
+            self._column_rule(where, rule)
+
+    def _column_rule(self, where: str, rule: Rule) -> None:
+        if rule.kind is RuleKind.COLUMN_MASK and rule.mask is None:
+            self.add(where, "it masks a column and names no mask", "email_domain, hash, last_4, null")
+        if rule.kind is RuleKind.COLUMN_DENY and rule.mask is not None:
+            self.add(where, "it denies a column and names a mask, too", "no mask")
+        for name, value in (("expression", rule.expression), ("values", rule.values)):
+            if value:
+                self.add(where, f"{name!r} belongs to row filters", "no such key here")
+        if rule.as_filter_user:
+            self.add(where, "'as_filter_user' belongs to row filters", "no such key here")
+
+    def _row_filter(self, where: str, rule: Rule, objects: Sequence[str]) -> None:
+        if rule.mask is not None:
+            self.add(where, "it filters rows and names a mask", "no mask")
+        if not rule.expression:
+            self.add(where, "it filters rows and has no 'expression'", "a Trino SQL predicate")
+            return
+        used = placeholders(rule.expression)
+        for name in sorted(set(used) - set(PLACEHOLDERS)):
+            permitted = ", ".join(f"{{{p}}}" for p in PLACEHOLDERS)
+            self.add(where, f"there is no placeholder {{{name}}}{_hint(name, PLACEHOLDERS)}", permitted)
+        if "values" in used and not rule.values:
+            self.add(where, "it uses {values} and has none", "values: {group: [...]}")
+        if rule.values and "values" not in used:
+            self.add(where, "it has 'values' that its expression does not use", "{values} in the expression")
+        self._values(where, rule)
+        if "column" in used:
+            for name in (name for name in objects if name.count(".") == 1):
+                self.add(where, f"it uses {{column}}, and {name} is a table", "a tag on a column")
+        self._expression(where, rule.expression, objects)
+
+    def _values(self, where: str, rule: Rule) -> None:
+        for group, values in sorted(rule.values.items()):
+            if not values:
+                self.add(where, f"group {group!r} has an empty list of values", "one or more, or no entry")
+            for value in values:
+                if isinstance(value, bool) or not isinstance(value, int | str):
+                    self.add(where, f"{value!r} is not a value", "texts and whole numbers")
+            if len({isinstance(value, int) for value in values}) > 1:
+                self.add(where, f"the values of group {group!r} mix texts and numbers", "one kind of value")
+
+    def _expression(self, where: str, expression: str, objects: Sequence[str]) -> None:
+        for name in objects or [""]:
+            try:
+                read = tables_read(expression, catalog="lake", namespace=name.split(".")[0])
+            except ValueError as error:
+                self.add(where, f"the expression is not usable: {error}", "one Trino SQL predicate")
+                return
+            for table in sorted(read):
+                self.table(where, table)
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    close = nearest(name, known)
+    return f"; did you mean {close!r}?" if close else ""
