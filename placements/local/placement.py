@@ -1,0 +1,203 @@
+"""The ``local`` placement: workloads as supervised processes on this machine's loopback."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pulumi
+
+from contracts.errors import LabError
+from contracts.workload import (
+    Capability,
+    Deployed,
+    Layout,
+    Scheme,
+    Workload,
+    missing_capabilities,
+)
+from placements.local.plan import Resolved, source_digest, workload_to_spec
+from placements.local.ports import FOUNDATION_ORDER, service_port
+from placements.local.process import Process
+from placements.local.software import PYTHON_ARTIFACT, artifact_path, java_of
+from placements.local.supervisor import ServiceSpec
+from placements.local.unprivileged import unprivileged_root
+
+BIND_ADDRESS = "127.0.0.1"
+SOURCE_DIR = Path(__file__).parents[2]
+_SOURCE_ROOMS = ("contracts", "governance", "policies")
+
+
+class LocalPlacement:
+    """Implements :class:`contracts.workload.Placement` for the lab at ``home``.
+
+    Args:
+        home: the lab's own folder.
+        port_base: the first port of its block of 200.
+        cache: the per-user artifact cache.
+        service_order: all services of the lab in the order that fixes their ports; it only grows at its
+            end. The foundation's come before, whether named or not.
+    """
+
+    name = "local"
+    capabilities = frozenset(
+        {
+            Capability.PROCESS,
+            Capability.LOOPBACK_TLS,
+            Capability.PERSISTENT_VOLUME,
+            Capability.BUILD_FROM_SOURCE,
+        }
+    )
+
+    def __init__(self, home: Path, port_base: int, cache: Path, service_order: Sequence[str]) -> None:
+        self.home = Path(home).absolute()
+        self.port_base = port_base
+        self.cache = Path(cache).absolute()
+        self.service_order = tuple(service_order)
+        self._ports: dict[str, dict[str, int]] = {}
+        self._promised: dict[str, str] = {}
+        self._layouts: dict[str, Layout] = {}
+        self._processes: dict[str, Process] = {}
+        for service in FOUNDATION_ORDER:
+            self._number_ports(service, ("tcp",) if service == "postgres" else ("http",))
+
+    def layout(
+        self, workload: str, artifact: str, ports: Sequence[str], *, unprivileged: bool = False
+    ) -> Layout:
+        """Paths and ports of a workload; fetches and makes nothing. Raises LabError for an unknown
+        workload or artifact, or too many ports."""
+        numbers = self._number_ports(workload, ports)
+        base = self.home
+        files, data = base / "run" / "services" / workload / "files", base / "data" / workload
+        # Kept when the service is removed: it holds what makes the next start fast.
+        scratch = base / "run" / "scratch" / workload
+        if unprivileged and os.geteuid() == 0:
+            own = unprivileged_root(self.home) / workload
+            files, data, scratch = own / "files", own / "data", own / "scratch"
+        java = java_of(artifact)
+        layout = Layout(
+            artifact_dir=PurePosixPath(artifact_path(artifact, self.cache, SOURCE_DIR)),
+            files_dir=PurePosixPath(files),
+            data_dir=PurePosixPath(data),
+            scratch_dir=PurePosixPath(scratch),
+            python=sys.executable,
+            source_dir=PurePosixPath(SOURCE_DIR),
+            java_home=PurePosixPath(artifact_path(java, self.cache, SOURCE_DIR)) if java else None,
+            bind_address=BIND_ADDRESS,
+            ports=numbers,
+        )
+        self._layouts[workload] = layout
+        return layout
+
+    def internal_url(self, workload: str, port: str, scheme: Scheme = Scheme.HTTP) -> str:
+        """``scheme://127.0.0.1:number``; the same as for the operator, there being one machine."""
+        return f"{scheme.value}://{BIND_ADDRESS}:{self._port(workload, port)}"
+
+    def operator_url(self, workload: str, port: str, scheme: Scheme = Scheme.HTTP) -> str:
+        return self.internal_url(workload, port, scheme)
+
+    def deploy(self, workload: Workload, opts: Any = None) -> Deployed:
+        """Registers a :class:`Process`; it waits for those it depends on in the same program. Raises
+        LabError, before anything is registered, when this placement can't realise the workload."""
+        missing = missing_capabilities(workload, self.capabilities)
+        if missing:
+            raise LabError(
+                f"{workload.name} needs what placement {self.name!r} does not offer",
+                value=", ".join(missing),
+                permitted=", ".join(sorted(capability.value for capability in self.capabilities)),
+                next_command="pulumi config set placement kubernetes",
+            )
+        if workload.replicas != 1:
+            raise LabError(
+                f"{workload.name} asks for several replicas; one machine runs one",
+                value=workload.replicas,
+                permitted="1",
+            )
+        layout = self._layouts.get(workload.name)
+        if layout is None:
+            raise LabError(f"{workload.name} was deployed before its layout was asked for")
+        own_code = source_digest(SOURCE_DIR, _SOURCE_ROOMS) if workload.artifact == PYTHON_ARTIFACT else ""
+
+        def to_spec(values: dict[str, Any]) -> ServiceSpec:
+            resolved = Resolved(command=values["command"], env=values["env"], files=values["files"])
+            return workload_to_spec(workload, layout, resolved, source_digest=own_code)
+
+        spec = pulumi.Output.all(
+            command=list(workload.command), env=dict(workload.env), files=dict(workload.files)
+        ).apply(to_spec)
+        return self.register(
+            workload.name,
+            spec,
+            depends_on=workload.depends_on,
+            artifacts=self._artifacts(workload.artifact),
+            schemes={port.name: port.scheme for port in workload.ports},
+            opts=opts,
+        )
+
+    def register(
+        self,
+        name: str,
+        spec: pulumi.Input[ServiceSpec],
+        *,
+        depends_on: Sequence[str],
+        artifacts: Sequence[str],
+        schemes: dict[str, Scheme],
+        opts: Any = None,
+    ) -> Deployed:
+        """Registers a service whose specification is known."""
+        before = [self._processes[other] for other in depends_on if other in self._processes]
+        process = Process(
+            name,
+            home=self.home,
+            spec=spec,
+            artifacts=artifacts,
+            cache=self.cache,
+            opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=before)),
+        )
+        self._processes[name] = process
+        urls = {port: self.internal_url(name, port, scheme) for port, scheme in schemes.items()}
+        return Deployed(
+            internal_urls=urls,
+            operator_urls=dict(urls),
+            ready=process.plan_hash.apply(lambda _: True),
+            resource=process,
+        )
+
+    def _artifacts(self, artifact: str) -> list[str]:
+        java = java_of(artifact)
+        return [name for name in (artifact, java) if name is not None and name != PYTHON_ARTIFACT]
+
+    def _number_ports(self, workload: str, ports: Sequence[str]) -> dict[str, int]:
+        numbers = {
+            port: service_port(self.port_base, self.service_order, workload, index)
+            for index, port in enumerate(ports)
+        }
+        promised = self._promised.get(workload)
+        if promised is not None and next(iter(ports), None) != promised:
+            raise LabError(
+                f"others were given port {promised!r} of {workload} as its first one, and it is not",
+                value=list(ports),
+                permitted=f"{promised!r} first",
+            )
+        self._ports[workload] = numbers
+        return numbers
+
+    def _port(self, workload: str, port: str) -> int:
+        known = self._ports.get(workload)
+        if known is None:
+            # Asked for before the workload's own layout: taken to be its first port, which is checked then.
+            if self._promised.setdefault(workload, port) != port:
+                raise LabError(
+                    f"the second port of {workload} is not known before its layout is",
+                    value=port,
+                    permitted=self._promised[workload],
+                )
+            return service_port(self.port_base, self.service_order, workload, 0)
+        if port not in known:
+            raise LabError(
+                f"{workload} has no port named {port!r}", value=port, permitted=", ".join(sorted(known))
+            )
+        return known[port]

@@ -1,0 +1,82 @@
+"""Whether this machine can carry a lab; asked before anything is started."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import psutil
+
+from contracts.errors import PreflightError
+from placements.local.foundation import postgres, store
+from placements.local.supervisor import SupervisorClient
+from placements.local.supervisor.processes import port_is_free, port_owner
+
+RESERVED_MEMORY_MIB = 512
+"""Left to everything else on the machine."""
+
+
+def check_ports(home: Path, ports: Mapping[str, int]) -> None:
+    """Every port is free or held by this lab itself. ``ports`` maps a label to a port.
+
+    Raises:
+        PreflightError: one is taken; names the owner of each.
+    """
+    own = {
+        port
+        for status in SupervisorClient(home).status()
+        if status.pid is not None
+        for port in status.ports.values()
+    }
+    taken = {label: port for label, port in ports.items() if port not in own and not port_is_free(port)}
+    if taken:
+        held = "; ".join(f"{port} ({label}) by {port_owner(port)}" for label, port in taken.items())
+        raise PreflightError(
+            f"ports of this lab are taken: {held}",
+            value=sorted(taken.values()),
+            permitted="free ports: end those processes, or give this lab another block",
+            next_command="pulumi config set portBase 29000",
+        )
+
+
+def check_memory(needed_mib: int, *, running_mib: int = 0) -> None:
+    """The services fit in memory. ``running_mib`` of ``needed_mib`` is in use by them already.
+
+    Raises:
+        PreflightError: they do not.
+    """
+    available_mib = psutil.virtual_memory().available // 2**20 + running_mib
+    if needed_mib + RESERVED_MEMORY_MIB > available_mib:
+        raise PreflightError(
+            f"the selected services need about {needed_mib} MiB of memory; {available_mib} MiB are available",
+            value=needed_mib,
+            permitted=f"up to {max(0, available_mib - RESERVED_MEMORY_MIB)} MiB",
+            next_command="lab up --core",
+        )
+
+
+def check_disk(needed_mib: Mapping[Path, int]) -> None:
+    """There is room for what will be written below each folder; folders on one disk are added up.
+
+    Raises:
+        PreflightError: there is not; names the disk's folder.
+    """
+    by_disk: dict[int, tuple[Path, int]] = {}
+    for folder, mib in needed_mib.items():
+        existing = next(path for path in [folder.absolute(), *folder.absolute().parents] if path.exists())
+        disk = existing.stat().st_dev
+        by_disk[disk] = (existing, by_disk.get(disk, (existing, 0))[1] + mib)
+    for existing, mib in by_disk.values():
+        free_mib = psutil.disk_usage(str(existing)).free // 2**20
+        if mib > free_mib:
+            raise PreflightError(
+                f"{mib} MiB of disk are needed below {existing} and {free_mib} MiB are free",
+                value=str(existing),
+                permitted=f"at least {mib} MiB free",
+                next_command="LAB_HOME=/path/on/another/disk lab up",
+            )
+
+
+def memory_needed_mib(expected: Iterable[int]) -> int:
+    """What the foundation and the given services take together."""
+    return postgres.MEMORY_MIB + store.MEMORY_MIB + sum(expected)

@@ -1,0 +1,232 @@
+"""The way to the supervisor, for the dynamic provider and the CLI."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from contracts.errors import LabError
+from placements.local.supervisor import logs
+from placements.local.supervisor.code_version import code_version
+from placements.local.supervisor.model import ServiceSpec, ServiceState, ServiceStatus, start_order
+from placements.local.supervisor.options import Options
+from placements.local.supervisor.paths import HomePaths
+from placements.local.supervisor.processes import SAFE_ENVIRONMENT, ProcessIdentity
+from placements.local.supervisor.service import read_state, recorded_process
+
+START_TIMEOUT_S = 60.0
+_SOURCE_ROOT = Path(__file__).parents[3]
+
+
+class SupervisorClient:
+    """Speaks to the supervisor of the lab at ``home``. Every method may raise LabError.
+
+    Methods that change something start the supervisor when it does not run; :meth:`status`,
+    :meth:`watch`, :meth:`running` and :meth:`shutdown` never do.
+    """
+
+    def __init__(self, home: Path, options: Options | None = None) -> None:
+        self.paths = HomePaths(home=Path(home).absolute())
+        self._options = options or Options()
+
+    def running(self) -> bool:
+        """Whether the supervisor of this home runs and answers."""
+        control = self._control()
+        return control is not None and self._ping(control) is not None
+
+    def ensure_running(self) -> None:
+        """Starts the supervisor when it does not run: it adopts services that run and starts those that
+        are wanted. One that runs other code than this client is replaced; services go on meanwhile."""
+        control = self._control()
+        version = self._ping(control) if control else None
+        if version == code_version():
+            return
+        if version is not None:
+            self.shutdown(stop_services=False)
+        self._launch()
+
+    def apply(self, spec: ServiceSpec) -> ServiceStatus:
+        """Declares or changes a service and returns once it is ready; a service that runs with the same
+        plan hash is left alone. Raises LabError with the last lines of its log when it does not become
+        ready."""
+        self.ensure_running()
+        return ServiceStatus.from_dict(self._call({"op": "apply", "spec": spec.to_json()}))
+
+    def start(self, names: Sequence[str] | None = None) -> list[ServiceStatus]:
+        """Starts services (None: all that are declared) and what they depend on; returns once ready."""
+        self.ensure_running()
+        answer = self._call({"op": "start", "names": None if names is None else list(names)})
+        return [ServiceStatus.from_dict(status) for status in answer]
+
+    def stop(self, names: Sequence[str]) -> None:
+        """Stops services, in order; they stay declared and down until started or applied."""
+        self.ensure_running()
+        self._call({"op": "stop", "names": list(names)})
+
+    def stop_all(self) -> None:
+        """Stops every service in reverse order of dependency; all stay declared."""
+        if not self.paths.declared():
+            return
+        self.ensure_running()
+        self._call({"op": "stop", "names": None})
+
+    def remove(self, name: str) -> None:
+        """Stops and forgets a service. Retained data and logs stay. Unknown names are no error."""
+        if name not in self.paths.declared():
+            return
+        self.ensure_running()
+        self._call({"op": "remove", "name": name})
+
+    def status(self) -> list[ServiceStatus]:
+        """All declared services, each after what it depends on. Without a supervisor the answer comes
+        from disk: ``unsupervised`` for what runs, ``stopped`` for the rest."""
+        if self.running():
+            return [ServiceStatus.from_dict(status) for status in self._call({"op": "status"})]
+        return self._status_from_disk()
+
+    def status_of(self, name: str) -> ServiceStatus | None:
+        """One service, None when it is not declared."""
+        return next((status for status in self.status() if status.name == name), None)
+
+    def watch(self) -> Iterator[ServiceStatus]:
+        """Every service as it is now, then every change, until the supervisor ends. Raises LabError
+        when it does not run."""
+        for answer in self._exchange({"op": "watch"}, timeout_s=None):
+            yield ServiceStatus.from_dict(answer["event"])
+
+    def shutdown(self, *, stop_services: bool = True) -> None:
+        """Ends the supervisor and waits until it is gone. With ``stop_services`` they stop first and
+        run again when the supervisor does; without, they go on and are adopted then."""
+        control = self._control()
+        if control is None:
+            return
+        self._call({"op": "shutdown", "stop_services": stop_services})
+        identity = ProcessIdentity(pid=int(control["pid"]), birth=str(control["birth"]))
+        while identity.alive:
+            time.sleep(0.02)
+
+    def tail(self, name: str, lines: int = 50) -> list[str]:
+        """The last lines of a service's log."""
+        return logs.tail(self.paths.log(name), lines)
+
+    # How it works
+
+    def _control(self) -> dict[str, Any] | None:
+        """Port and token of a supervisor whose process still is the one that wrote them."""
+        try:
+            control: dict[str, Any] = json.loads(self.paths.control.read_text(encoding="utf-8"))
+            identity = ProcessIdentity(pid=int(control["pid"]), birth=str(control["birth"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return control if identity.alive else None
+
+    def _ping(self, control: dict[str, Any]) -> str | None:
+        try:
+            return str(next(self._talk(control, {"op": "ping"}, 10.0))["result"]["code_version"])
+        except (OSError, LabError, StopIteration, KeyError):
+            return None
+
+    def _launch(self) -> None:
+        self.paths.prepare()
+        command = [
+            *(sys.executable, "-m", "placements.local.supervisor", "--detach"),
+            *("--home", str(self.paths.home), "--options", self._options.to_json()),
+        ]
+        # Only what a service may see is passed on: no passphrase or token of the caller.
+        env = {name: os.environ[name] for name in (*SAFE_ENVIRONMENT, "HOME") if name in os.environ}
+        trouble = self.paths.logs / "supervisor.err"
+        descriptor = os.open(trouble, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            subprocess.run(
+                command,
+                env={**env, "PYTHONPATH": str(_SOURCE_ROOT)},
+                cwd=self.paths.home,
+                stdin=subprocess.DEVNULL,
+                stdout=descriptor,
+                stderr=descriptor,
+                check=True,
+                timeout=START_TIMEOUT_S,
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            raise self._not_started(str(error)) from error
+        finally:
+            os.close(descriptor)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self.running():
+            if time.monotonic() > deadline:
+                raise self._not_started(f"it does not answer after {START_TIMEOUT_S:g} s")
+            time.sleep(0.02)
+
+    def _not_started(self, why: str) -> LabError:
+        lines = "".join(f"\n    {line}" for line in logs.tail(self.paths.logs / "supervisor.err"))
+        return LabError(f"the supervisor did not start: {why}{lines}", next_command="lab doctor")
+
+    def _call(self, request: dict[str, Any]) -> Any:
+        # No time limit: the supervisor limits each start by its probe's.
+        for answer in self._exchange(request, timeout_s=None):
+            return answer["result"]
+        raise LabError(
+            "the supervisor ended before it answered", value=request["op"], next_command="lab status"
+        )
+
+    def _exchange(self, request: dict[str, Any], timeout_s: float | None) -> Iterator[dict[str, Any]]:
+        control = self._control()
+        if control is None:
+            raise LabError("the supervisor of this lab does not run", next_command="lab up")
+        try:
+            yield from self._talk(control, request, timeout_s)
+        except OSError as error:
+            raise LabError(
+                f"the supervisor can't be reached: {error}", value=request["op"], next_command="lab status"
+            ) from error
+
+    def _talk(
+        self, control: dict[str, Any], request: dict[str, Any], timeout_s: float | None
+    ) -> Iterator[dict[str, Any]]:
+        with socket.create_connection(("127.0.0.1", int(control["port"])), timeout=10.0) as connection:
+            connection.settimeout(timeout_s)
+            connection.sendall(json.dumps({"token": control["token"], **request}).encode() + b"\n")
+            with connection.makefile("r", encoding="utf-8") as answers:
+                for line in answers:
+                    answer: dict[str, Any] = json.loads(line)
+                    if "error" in answer:
+                        raise _as_error(answer["error"])
+                    yield answer
+
+    def _status_from_disk(self) -> list[ServiceStatus]:
+        specs = {
+            name: ServiceSpec.from_json(self.paths.spec(name).read_text()) for name in self.paths.declared()
+        }
+        return [
+            self._offline(specs[name]) for name in start_order({n: s.depends_on for n, s in specs.items()})
+        ]
+
+    def _offline(self, spec: ServiceSpec) -> ServiceStatus:
+        process = recorded_process(read_state(self.paths, spec.name))
+        runs = process is not None and process.alive
+        return ServiceStatus(
+            name=spec.name,
+            state=ServiceState.UNSUPERVISED if runs else ServiceState.STOPPED,
+            pid=process.pid if process is not None and runs else None,
+            plan_hash=spec.plan_hash,
+            reason="the supervisor does not run",
+            ports=dict(spec.ports),
+            depends_on=spec.depends_on,
+            log_file=str(self.paths.log(spec.name)),
+        )
+
+
+def _as_error(document: dict[str, Any]) -> LabError:
+    return LabError(
+        str(document["error"]),
+        value=document.get("value"),
+        permitted=document.get("permitted"),
+        next_command=document.get("next_command"),
+    )

@@ -1,0 +1,47 @@
+"""Readiness probes."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+
+from contracts.workload import Scheme
+from placements.local.supervisor.model import ProbeSpec
+
+ATTEMPT_TIMEOUT_S = 5.0
+_BODY_LIMIT = 1 << 20
+
+
+def check(probe: ProbeSpec) -> str | None:
+    """One attempt, blocking for at most about ATTEMPT_TIMEOUT_S. Returns None when the service is
+    ready, else why it is not."""
+    try:
+        if probe.path is None:
+            with socket.create_connection((probe.host, probe.port), timeout=ATTEMPT_TIMEOUT_S):
+                return None
+        return _check_http(probe, probe.path)
+    except (OSError, http.client.HTTPException) as error:
+        return f"port {probe.port}: {type(error).__name__}: {error}"
+
+
+def _check_http(probe: ProbeSpec, path: str) -> str | None:
+    connection: http.client.HTTPConnection
+    if probe.scheme is Scheme.HTTPS:
+        context = ssl.create_default_context(cafile=probe.ca_file)
+        connection = http.client.HTTPSConnection(
+            probe.host, probe.port, timeout=ATTEMPT_TIMEOUT_S, context=context
+        )
+    else:
+        connection = http.client.HTTPConnection(probe.host, probe.port, timeout=ATTEMPT_TIMEOUT_S)
+    try:
+        connection.request("GET", path, headers={"User-Agent": "lakehouse-lab-probe"})
+        response = connection.getresponse()
+        body = response.read(_BODY_LIMIT)
+    finally:
+        connection.close()
+    if response.status not in probe.statuses:
+        return f"{path} answers {response.status}"
+    if probe.body_contains is not None and probe.body_contains.encode() not in body:
+        return f"{path} does not contain {probe.body_contains!r} yet"
+    return None

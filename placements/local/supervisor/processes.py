@@ -1,0 +1,223 @@
+"""Processes of the operating system: which are ours, who holds a port, start and end of one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import signal
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from contracts.errors import LabError
+
+UNPRIVILEGED_USER = "nobody"
+SAFE_ENVIRONMENT = ("PATH", "LANG", "TZ")
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessIdentity:
+    """A process that can't be mistaken for a later one with the same pid.
+
+    ``birth`` names the moment it was made. On Linux that is the boot and the tick since boot, which no
+    change of the clock moves (https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html, field 22);
+    elsewhere the creation time.
+    """
+
+    pid: int
+    birth: str
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs; a zombie does not."""
+        return birth_of(self.pid) == self.birth
+
+
+def birth_of(pid: int) -> str | None:
+    """When the process with this pid was made; None when there is none or it is a zombie."""
+    if _BOOT_ID.exists():
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return None
+        # The command's name may hold spaces and parentheses; the fields after it do not.
+        fields = stat.rpartition(")")[2].split()
+        if fields[0] in ("Z", "X"):
+            return None
+        return f"{_BOOT_ID.read_text(encoding='ascii').strip()}:{fields[19]}"
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        return f"{process.create_time():.2f}"
+    except psutil.Error:
+        return None
+
+
+def _of_this_boot(identity: ProcessIdentity) -> bool:
+    if _BOOT_ID.exists():
+        return identity.birth.startswith(_BOOT_ID.read_text(encoding="ascii").strip())
+    return float(identity.birth) >= psutil.boot_time()
+
+
+def identify(pid: int) -> ProcessIdentity | None:
+    """The identity of a running process, None when it is gone."""
+    birth = birth_of(pid)
+    return None if birth is None else ProcessIdentity(pid=pid, birth=birth)
+
+
+def unprivileged_ids() -> tuple[int, int] | None:
+    """User and group to drop to for a service that must not be root; None when we are not root."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        entry = pwd.getpwnam(UNPRIVILEGED_USER)
+    except KeyError:
+        raise LabError(
+            f"as root the database runs as user {UNPRIVILEGED_USER!r}, which this machine does not have",
+            permitted="a passwd entry of that name, or running the lab as an ordinary user",
+        ) from None
+    return entry.pw_uid, entry.pw_gid
+
+
+def service_environment(env: Mapping[str, str], home: Path, marker: str) -> dict[str, str]:
+    """The whole environment of a service: a short list of harmless variables and its own."""
+    safe = {name: os.environ[name] for name in SAFE_ENVIRONMENT if name in os.environ}
+    return {**safe, "HOME": str(home), "TMPDIR": str(home), "LAB_SERVICE": marker, **env}
+
+
+def spawn(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path,
+    log: Path,
+    ids: tuple[int, int] | None,
+) -> subprocess.Popen[bytes]:
+    """Starts a service in a session of its own. It appends to ``log`` itself, so that it keeps its
+    output when the supervisor goes. Raises LabError when the command can't be run."""
+    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        return subprocess.Popen(
+            list(argv),
+            env=dict(env),
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=descriptor,
+            stderr=descriptor,
+            start_new_session=True,
+            umask=0o077,
+            user=None if ids is None else ids[0],
+            group=None if ids is None else ids[1],
+            extra_groups=None if ids is None else [],
+        )
+    except OSError as error:
+        raise LabError(f"the command can't be run: {error}", value=argv[0]) from error
+    finally:
+        os.close(descriptor)
+
+
+def send(identity: ProcessIdentity, number: int) -> None:
+    """Signals the process if it is still the same one."""
+    if identity.alive:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(identity.pid, number)
+
+
+def group_members(leader: ProcessIdentity) -> list[psutil.Process]:
+    """What still runs in the process group of ``leader``, itself included.
+
+    A group's number is not given to another process while the group has members; so when the leader's
+    pid belongs to another process now, the group is gone.
+    """
+    if not _of_this_boot(leader) or birth_of(leader.pid) not in (None, leader.birth):
+        return []
+    members = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if os.getpgid(process.pid) == leader.pid and process.status() != psutil.STATUS_ZOMBIE:
+                members.append(process)
+    return members
+
+
+def kill_group(leader: ProcessIdentity) -> None:
+    """Ends at once what is left of a service."""
+    for process in group_members(leader):
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+
+
+def find_marked(marker: str) -> ProcessIdentity | None:
+    """The session leader whose environment carries ``marker``: a service that was started by a
+    supervisor that was killed before it could write the pid down."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if os.getsid(process.pid) == process.pid and process.environ().get("LAB_SERVICE") == marker:
+                return identify(process.pid)
+    return None
+
+
+def resident_mib(pid: int) -> int | None:
+    """Resident memory of a process and its children in MiB; pages shared with it are counted once."""
+    try:
+        process = psutil.Process(pid)
+        total = process.memory_info().rss
+        for child in process.children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                info = child.memory_info()
+                total += info.rss - getattr(info, "shared", 0)
+        return int(total / 2**20)
+    except psutil.Error:
+        return None
+
+
+def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether a server could listen there now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As servers do: a connection that is still closing does not hold the port.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def port_owner(port: int) -> str:
+    """Who listens on ``port``, for a message: pid and command where the system tells them."""
+    try:
+        connections = psutil.net_connections(kind="tcp")
+    except psutil.Error:
+        connections = []
+    for connection in connections:
+        if connection.status != psutil.CONN_LISTEN or not connection.laddr or connection.laddr.port != port:
+            continue
+        if connection.pid is None:
+            break
+        try:
+            command = " ".join(psutil.Process(connection.pid).cmdline())
+        except psutil.Error:
+            command = "its command is hidden"
+        return f"process {connection.pid} ({command[:200] or 'its command is hidden'})"
+    return "another user's process (its pid is hidden)"
+
+
+def taken_port_error(service: str, name: str, port: int) -> LabError:
+    """The error for a port that somebody else holds."""
+    return LabError(
+        f"port {port} ({name} of {service}) is taken by {port_owner(port)}",
+        value=port,
+        permitted="a free port: end that process, or give this lab another block of ports",
+        next_command="lab doctor",
+    )
+
+
+def end_signal(name: str) -> int:
+    """The number of a signal's name."""
+    return int(signal.Signals[name])
