@@ -11,9 +11,9 @@ is_metadata(name) if contains(name, "$")
 
 is_metadata(name) if contains(name, "@")
 
-in_lake(object) if {
-	object.catalogName == data.lab.catalog
-	object.schemaName != "information_schema"
+in_lake(named) if {
+	named.catalogName == data.lab.catalog
+	named.schemaName != "information_schema"
 }
 
 plain_table(table) if {

@@ -208,6 +208,6 @@ requested("SetCatalogSessionProperty", resource) := {{"kind": "person"}} if {
 namespace_need(schema, privilege) := {"kind": "namespace", "namespace": schema.schemaName, "privilege": privilege}
 
 # A location of one's own choice may lie in another table's folder.
-no_location(object) if not chosen_location(object)
+no_location(named) if not chosen_location(named)
 
-chosen_location(object) if object.properties.location != null
+chosen_location(named) if named.properties.location != null
