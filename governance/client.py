@@ -25,6 +25,9 @@ PROBLEM_JSON = "application/problem+json"
 STALE_REVISION = "urn:lakehouse-lab:stale-revision"
 """Problem type that tells a stale base revision from other conflicts."""
 
+TABLE_GRANTED = "urn:lakehouse-lab:table-granted"
+"""Problem type of an owner refused because grants cover the table already."""
+
 
 class GovernorError(LabError):
     """The governor refused or could not do what was asked; ``status`` is the HTTP status, None when it
@@ -37,6 +40,10 @@ class GovernorError(LabError):
 
 class StaleRevisionError(GovernorError):
     """Someone changed the access data in the meantime; read it again and repeat the change (409)."""
+
+
+class TableGrantedError(GovernorError):
+    """Grants cover the table already, so that it needs no owner (409)."""
 
 
 class RefusedInputError(GovernorError, UsageError):
@@ -224,7 +231,8 @@ class GovernorClient:
 
     def register_owner(self, table: str, group: str) -> TableOwner:
         """Notes that ``table`` (``ns.table``) belongs to ``group``, one of the caller's. Repeating it is
-        harmless; refused (409) when the table is granted already or belongs to another group."""
+        harmless. Raises TableGrantedError when grants cover the table already, GovernorError (409) when
+        it belongs to another group."""
         return self._call(TableOwner, "POST", "/v1/owners", {"table": table, "group": group})
 
     def owners(self) -> tuple[TableOwner, ...]:
@@ -266,10 +274,13 @@ def _refusal(response: httpx.Response) -> GovernorError:
         problem = {}
     if not isinstance(problem, dict):
         problem = {}
-    kinds: dict[int, type[GovernorError]] = {409: StaleRevisionError, 422: RefusedInputError}
-    kind = kinds.get(response.status_code, GovernorError)
-    if kind is StaleRevisionError and problem.get("type") != STALE_REVISION:
-        kind = GovernorError
+    conflicts: dict[Any, type[GovernorError]] = {
+        STALE_REVISION: StaleRevisionError,
+        TABLE_GRANTED: TableGrantedError,
+    }
+    kind = conflicts.get(problem.get("type"), GovernorError)
+    if response.status_code == httpx.codes.UNPROCESSABLE_ENTITY:
+        kind = RefusedInputError
     return kind(
         problem.get("title") or f"the governor answered {response.status_code}",
         status=response.status_code,

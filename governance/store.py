@@ -264,6 +264,14 @@ class AccessChange:
             )
         return _owner(row)
 
+    def release_owners(self, tables: frozenset[str]) -> None:
+        """Forgets the owners of tables that are gone, so that nobody inherits a successor's."""
+        for table in sorted(tables):
+            row = self._session.get(TableOwnerRow, table)
+            if row is not None:
+                self._session.delete(row)
+                self.log("owner.release", {"table": table, "group": row.group_name})
+
     def log(self, what: str, detail: Mapping[str, Any]) -> None:
         """Appends an event that stands or falls with this change."""
         self._session.add(GovernorEventRow(who=self._author, what=what, detail=dict(detail)))

@@ -17,6 +17,9 @@ class NessieAdmin:
         """The writer role, for exactly the groups that no rule holds back."""
         return {CATALOG_WRITER_ROLE: desired.writers}
 
+    def prepare(self, services: frozenset[str], journal: Journal) -> None:
+        """Nessie's rules know the services' role."""
+
     def converge_roles(self, desired: DesiredRoles, journal: Journal) -> None:
         """Nessie keeps no principals."""
 

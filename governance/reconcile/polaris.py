@@ -62,22 +62,17 @@ class PolarisAdmin:
         """A role of its own for every group."""
         return {f"{CATALOG_ROLE_PREFIX}{group}": frozenset({group}) for group in desired.groups}
 
+    def prepare(self, services: frozenset[str], journal: Journal) -> None:
+        """Catalog, and the services' right to all content; takes nothing from anybody."""
+        self._converge({SERVICE_PRINCIPAL_ROLE: services}, journal, prune=False)
+
     def converge_roles(self, desired: DesiredRoles, journal: Journal) -> None:
         """Catalog, principals, roles, assignments and what the services may do."""
-        with journal.step("Polaris catalog"):
-            self._converge_catalog(journal)
         holders = {
             **{group: desired.identities.members.get(group, frozenset()) for group in desired.groups},
             SERVICE_PRINCIPAL_ROLE: desired.identities.services,
         }
-        with journal.step("Polaris principals and principal roles"):
-            self._converge_principals(holders, journal)
-        with journal.step("Polaris catalog roles"):
-            self._converge_catalog_roles(frozenset(holders), journal)
-        with journal.step("Polaris grants of the services"):
-            self._apply(
-                {SERVICE_PRINCIPAL_ROLE: _SERVICE_GRANTS}, self._current([SERVICE_PRINCIPAL_ROLE]), journal
-            )
+        self._converge(holders, journal, prune=True)
 
     def converge_grants(
         self, desired: DesiredRoles, grants: TableGrants, confirm: ConfirmTables, journal: Journal
@@ -102,6 +97,17 @@ class PolarisAdmin:
             wanted = certain
         self._apply({group: wanted[group] for group in current}, current, journal)
 
+    def _converge(self, holders: Mapping[str, frozenset[str]], journal: Journal, *, prune: bool) -> None:
+        with journal.step("Polaris catalog"):
+            self._converge_catalog(journal)
+        with journal.step("Polaris principals and principal roles"):
+            self._converge_principals(holders, journal, prune)
+        with journal.step("Polaris catalog roles"):
+            self._converge_catalog_roles(frozenset(holders), journal, prune)
+        with journal.step("Polaris grants of the services"):
+            held = self._current([SERVICE_PRINCIPAL_ROLE])
+            self._apply({SERVICE_PRINCIPAL_ROLE: _SERVICE_GRANTS}, held, journal)
+
     def _converge_catalog(self, journal: Journal) -> None:
         for _ in range(_UPDATE_ATTEMPTS):
             found = self._api.catalog()
@@ -122,19 +128,21 @@ class PolarisAdmin:
             next_command="lab status",
         )
 
-    def _converge_principals(self, holders: Mapping[str, frozenset[str]], journal: Journal) -> None:
+    def _converge_principals(
+        self, holders: Mapping[str, frozenset[str]], journal: Journal, prune: bool
+    ) -> None:
         api = self._api
         principals, roles = api.principals(), api.principal_roles()
         people = frozenset().union(*holders.values()) - {_ROOT}
-        for role in sorted(_surplus(roles, frozenset(holders))):
+        gone = _surplus(principals, people) if prune else frozenset()
+        for role in sorted(_surplus(roles, frozenset(holders)) if prune else ()):
             _note(journal, api.delete_principal_role(role), f"principal role {role} removed")
             del roles[role]
-        gone = _surplus(principals, people)
         for principal in sorted(gone):
             _note(journal, api.delete_principal(principal), f"principal {principal} removed")
         held = {role: api.principals_with(role) - gone for role in roles}
-        ours = people | {name for name, properties in principals.items() if _managed(properties)}
-        self._revoke_assignments(holders, held, ours, api.unassign_principal_role, journal)
+        if prune:
+            self._revoke_assignments(holders, held, people, api.unassign_principal_role, journal)
         for role in sorted(holders.keys() - roles.keys()):
             _note(journal, api.create_principal_role(role, MANAGED), f"principal role {role} made")
         for principal in sorted(people - principals.keys()):
@@ -145,15 +153,16 @@ class PolarisAdmin:
                     outcome = api.assign_principal_role(principal, role)
                     _note(journal, outcome, f"principal role {role} given to {principal}")
 
-    def _converge_catalog_roles(self, roles: frozenset[str], journal: Journal) -> None:
+    def _converge_catalog_roles(self, roles: frozenset[str], journal: Journal, prune: bool) -> None:
         api = self._api
         found = api.catalog_roles()
-        for role in sorted(_surplus(found, roles)):
+        for role in sorted(_surplus(found, roles) if prune else ()):
             _note(journal, api.delete_catalog_role(role), f"catalog role {role} removed")
             del found[role]
         held = {role: api.principal_roles_with(role) for role in found}
         wanted = {role: frozenset({role}) for role in roles}
-        self._revoke_assignments(wanted, held, roles, api.unassign_catalog_role, journal)
+        if prune:
+            self._revoke_assignments(wanted, held, roles, api.unassign_catalog_role, journal)
         for role in sorted(roles - found.keys()):
             _note(journal, api.create_catalog_role(role, MANAGED), f"catalog role {role} made")
         for role in sorted(roles):

@@ -102,6 +102,10 @@ class CatalogAdmin(Protocol):
         """Client role of the Keycloak client ``catalog`` → the groups that are to have it."""
         ...
 
+    def prepare(self, services: frozenset[str], journal: Journal) -> None:
+        """Catalog, and the services' right to all content; only adds."""
+        ...
+
     def converge_roles(self, desired: DesiredRoles, journal: Journal) -> None:
         """Catalog, principals, roles and assignments; revokes before it adds."""
         ...

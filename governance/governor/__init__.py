@@ -1,0 +1,1 @@
+"""The governor: the core service that keeps, publishes and reconciles access data (DESIGN §7)."""

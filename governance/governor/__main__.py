@@ -1,0 +1,137 @@
+"""Runs the governor: ``python -m governance.governor``; see ``governance.governor.settings``.
+
+It starts without anything else being up: the database, Keycloak, the catalog and the object store are
+tried until they answer, and the status says which does not.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import ssl
+import sys
+from pathlib import Path
+
+import httpx
+import uvicorn
+
+from contracts.errors import LabError, UsageError
+from contracts.identity import Audience
+from governance.governor.app import create_app
+from governance.governor.auth import TokenVerifier, realm_keys
+from governance.governor.loops import publish_loop, reconcile_loop
+from governance.governor.service import Governor
+from governance.governor.settings import GovernorSettings, PolarisSettings, read_settings
+from governance.publish import BundleSettings, Publisher, S3BundleStore, read_policies
+from governance.reconcile.cycle import Reconciler
+from governance.reconcile.keycloak import KeycloakAdmin
+from governance.reconcile.nessie import NessieAdmin
+from governance.reconcile.oauth import ClientCredentials
+from governance.reconcile.polaris import PolarisAdmin
+from governance.reconcile.polaris_api import PolarisApi
+from governance.reconcile.port import CatalogAdmin
+from governance.reconcile.tables import CatalogTables
+from governance.store import Store, make_engine
+
+_TIMEOUT = httpx.Timeout(20.0, connect=3.0)
+_GRACE_S = 5
+
+
+def trusted(ca_file: Path | None) -> ssl.SSLContext:
+    """The system's authorities and the lab's. One for all clients: each would cost a megabyte or two.
+
+    Raises:
+        UsageError: the file is missing or holds no certificate.
+    """
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(cafile=ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise UsageError(
+                f"GOVERNOR_CA_FILE can't be used: {error}", value=str(ca_file), permitted="a PEM file"
+            ) from error
+    return context
+
+
+def build_governor(settings: GovernorSettings, tls: ssl.SSLContext) -> Governor:
+    """Everything wired, nothing contacted."""
+    publisher_settings = BundleSettings(
+        catalog=settings.trino_catalog,
+        max_age_s=settings.bundle_max_age_s,
+        hash_salt=settings.hash_salt,
+        rego=read_policies(settings.policies_dir),
+        signing_key_pem=settings.signing_key_pem,
+    )
+    objects = S3BundleStore(
+        endpoint_url=settings.s3_endpoint_url,
+        region=settings.s3_region,
+        bucket=settings.policy_bucket,
+        access_key=settings.s3_access_key,
+        secret_key=settings.s3_secret_key,
+        tls=tls,
+    )
+    store = Store(make_engine(settings.database_url))
+    token = ClientCredentials(settings.token_url, Audience.GOVERNOR.value, settings.client_secret)
+    reconciler = Reconciler(
+        KeycloakAdmin(_client(settings.keycloak_realm_url, token, tls)),
+        CatalogTables(_client(settings.catalog_uri, token, tls), settings.catalog_warehouse),
+        _catalog(settings, tls),
+        closed_namespaces=settings.closed_namespaces,
+    )
+    return Governor(store, Publisher(store, objects, publisher_settings), reconciler)
+
+
+def _catalog(settings: GovernorSettings, tls: ssl.SSLContext) -> CatalogAdmin:
+    if settings.polaris is None:
+        return NessieAdmin()
+    polaris: PolarisSettings = settings.polaris
+    headers = {"Polaris-Realm": polaris.realm} if polaris.realm else {}
+    token = ClientCredentials(
+        polaris.token_url, polaris.root_id, polaris.root_secret, scope="PRINCIPAL_ROLE:ALL", headers=headers
+    )
+    http = _client(polaris.management_url, token, tls)
+    http.headers.update(headers)
+    api = PolarisApi(http, settings.catalog_warehouse)
+    return PolarisAdmin(api, properties=polaris.properties, storage=polaris.storage)
+
+
+def _client(base_url: str, auth: httpx.Auth, tls: ssl.SSLContext) -> httpx.Client:
+    return httpx.Client(base_url=base_url, auth=auth, timeout=_TIMEOUT, verify=tls, trust_env=False)
+
+
+def main() -> int:
+    """Serves until SIGTERM or SIGINT; requests and loop runs under way end first."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    # Two lines for every poll and signature would drown the changes.
+    for noisy in ("httpx", "httpcore", "alembic.runtime.plugins"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    # All that it speaks to is the lab's own: a proxy meant for the way out would break the token check.
+    os.environ["no_proxy"] = "*"
+    try:
+        settings = read_settings(os.environ)
+        tls = trusted(settings.ca_file)
+        governor = build_governor(settings, tls)
+    except LabError as error:
+        sys.stderr.write(f"{error.render()}\n")
+        return error.exit_code
+    loops = (
+        publish_loop(governor, settings.sign_every_s),
+        reconcile_loop(governor, settings.reconcile_every_s),
+    )
+    verifier = TokenVerifier(settings.issuer_url, realm_keys(settings.jwks_url, tls))
+    uvicorn.run(
+        create_app(governor, verifier, loops),
+        host=settings.bind,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+    governor.store.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,227 @@
+"""The governor over HTTP."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from anyio import to_thread
+from fastapi import Depends, FastAPI, Header, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+
+from contracts.errors import LabError, UsageError
+from governance.client import (
+    PROBLEM_JSON,
+    STALE_REVISION,
+    TABLE_GRANTED,
+    AccessRevision,
+    EffectiveAccess,
+    Fingerprint,
+    GovernorStatus,
+    ReconcileReport,
+    RevisionSummary,
+    SeedResult,
+    StaleRevisionError,
+    TableOwner,
+)
+from governance.governor.auth import (
+    Caller,
+    ForbiddenError,
+    IdentityUnavailableError,
+    Permission,
+    TokenVerifier,
+    UnauthenticatedError,
+)
+from governance.governor.loops import Loop
+from governance.governor.service import (
+    AlreadyGrantedError,
+    Governor,
+    UnavailableError,
+    UnknownRevisionError,
+)
+from governance.store import OwnedByAnotherError
+
+log = logging.getLogger(__name__)
+
+_STOP_TIMEOUT_S = 8.0
+
+_STATUSES: Sequence[tuple[type[LabError], HTTPStatus]] = (
+    (UnauthenticatedError, HTTPStatus.UNAUTHORIZED),
+    (ForbiddenError, HTTPStatus.FORBIDDEN),
+    (UnknownRevisionError, HTTPStatus.NOT_FOUND),
+    (StaleRevisionError, HTTPStatus.CONFLICT),
+    (OwnedByAnotherError, HTTPStatus.CONFLICT),
+    (AlreadyGrantedError, HTTPStatus.CONFLICT),
+    (IdentityUnavailableError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (UnavailableError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (UsageError, HTTPStatus.UNPROCESSABLE_ENTITY),
+)
+_TYPES: dict[type[LabError], str] = {
+    StaleRevisionError: STALE_REVISION,
+    AlreadyGrantedError: TABLE_GRANTED,
+}
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class PutAccess(_Body):
+    """A change of the access data."""
+
+    document: dict[str, Any]
+    base_revision: int
+    reason: str = Field(min_length=1, max_length=1000)
+
+
+class SeedAccess(_Body):
+    """A seed of the access data."""
+
+    document: dict[str, Any]
+    digest: str = Field(min_length=1, max_length=200)
+    reset: bool = False
+
+
+class RollBack(_Body):
+    """The revision to go back to."""
+
+    revision: int
+
+
+class RegisterOwner(_Body):
+    """A table and the group that it belongs to."""
+
+    table: str = Field(min_length=3, max_length=500)
+    group: str = Field(min_length=1, max_length=255)
+
+
+def create_app(governor: Governor, verifier: TokenVerifier, loops: Sequence[Loop] = ()) -> FastAPI:
+    """The application. ``loops`` run as long as it does; the first of them to run prepares the database."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        for loop in loops:
+            loop.start()
+        yield
+        for loop in loops:
+            if not await to_thread.run_sync(loop.stop, _STOP_TIMEOUT_S):
+                log.warning("a loop did not end in %s s", _STOP_TIMEOUT_S)
+
+    app = FastAPI(title="Governor", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
+    _add_error_handlers(app)
+
+    def caller(authorization: Annotated[str | None, Header()] = None) -> Caller:
+        return verifier.caller(authorization)
+
+    Authenticated = Annotated[Caller, Depends(caller)]
+
+    @app.get("/health")
+    def health() -> dict[str, str]:
+        return {"status": "live"}
+
+    @app.get("/health/ready")
+    def ready(response: Response) -> dict[str, str]:
+        if not governor.ready():
+            response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
+            return {"status": "waiting for the database"}
+        return {"status": "ready"}
+
+    @app.get("/v1/status")
+    def status(_: Authenticated) -> GovernorStatus:
+        return governor.status()
+
+    @app.get("/v1/fingerprint")
+    def fingerprint(_: Authenticated) -> Fingerprint:
+        return governor.fingerprint()
+
+    @app.get("/v1/access")
+    def access(caller: Authenticated) -> AccessRevision:
+        return governor.access(caller)
+
+    @app.get("/v1/access/effective")
+    def effective(caller: Authenticated) -> EffectiveAccess:
+        return governor.effective(caller)
+
+    @app.put("/v1/access")
+    def put_access(body: PutAccess, caller: Authenticated) -> AccessRevision:
+        return governor.put(caller, body.document, body.base_revision, body.reason)
+
+    @app.get("/v1/access/revisions")
+    def revisions(
+        caller: Authenticated, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+    ) -> tuple[RevisionSummary, ...]:
+        caller.require(Permission.READ_ACCESS)
+        return governor.store.revisions(limit=limit)
+
+    @app.get("/v1/access/revisions/{revision}")
+    def revision(revision: int, caller: Authenticated) -> AccessRevision:
+        return governor.revision(caller, revision)
+
+    @app.post("/v1/access/seed")
+    def seed(body: SeedAccess, caller: Authenticated) -> SeedResult:
+        return governor.seed(caller, body.document, body.digest, body.reset)
+
+    @app.post("/v1/access/rollback")
+    def rollback(body: RollBack, caller: Authenticated) -> AccessRevision:
+        return governor.rollback(caller, body.revision)
+
+    @app.post("/v1/reconcile")
+    def reconcile(caller: Authenticated) -> ReconcileReport:
+        caller.require(Permission.RECONCILE)
+        governor.store.log(caller.username, "reconcile.request", {})
+        return governor.reconcile(everything=True)
+
+    @app.post("/v1/owners")
+    def register_owner(body: RegisterOwner, caller: Authenticated) -> TableOwner:
+        return governor.register_owner(caller, body.table, body.group)
+
+    @app.get("/v1/owners")
+    def owners(_: Authenticated) -> tuple[TableOwner, ...]:
+        return governor.store.owners()
+
+    return app
+
+
+def problem(
+    status: int,
+    error: LabError,
+    *,
+    kind: str = "about:blank",
+    headers: dict[str, str] | None = None,
+) -> JSONResponse:
+    """An error as problem document, with the facts of a LabError as members of its own."""
+    content = {"type": kind, "title": error.what, "status": int(status), **error.as_dict()}
+    return JSONResponse(content, status_code=int(status), media_type=PROBLEM_JSON, headers=headers)
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    @app.exception_handler(LabError)
+    def lab_error(_: Request, error: LabError) -> JSONResponse:
+        status = next((s for kind, s in _STATUSES if isinstance(error, kind)), HTTPStatus.BAD_GATEWAY)
+        headers = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else None
+        return problem(status, error, kind=_TYPES.get(type(error), "about:blank"), headers=headers)
+
+    @app.exception_handler(SQLAlchemyError)
+    def database_error(_: Request, error: SQLAlchemyError) -> JSONResponse:
+        log.warning("database: %s", str(error).splitlines()[0])
+        unavailable = UnavailableError("the governance database does not answer", next_command="lab status")
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, unavailable)
+
+    @app.exception_handler(RequestValidationError)
+    def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        refused = UsageError(f"{where}: {first['msg']}", permitted="the request as GovernorClient sends it")
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, refused)
+
+    @app.exception_handler(HTTPException)
+    def http_error(request: Request, error: HTTPException) -> JSONResponse:
+        what = f"{request.method} {request.url.path}: {error.detail}"
+        return problem(error.status_code, LabError(what), headers=dict(error.headers or {}))

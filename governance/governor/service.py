@@ -1,0 +1,353 @@
+"""What the governor does, apart from HTTP: access data, owners, publishing and reconciling together."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import httpx
+from sqlalchemy.exc import SQLAlchemyError
+
+from contracts.access import AccessData, Privilege, object_matches
+from contracts.errors import LabError, UsageError, unknown_name
+from governance.client import (
+    AccessRevision,
+    EffectiveAccess,
+    Fingerprint,
+    GovernorStatus,
+    ReconcileReport,
+    SeedResult,
+    TableOwner,
+)
+from governance.governor.auth import Caller, ForbiddenError, Permission
+from governance.publish import Publisher
+from governance.reconcile.cycle import Reconciler
+from governance.seeding import seed_access
+from governance.store import AccessChange, Store, document_digest
+from governance.validation import KnownObjects, Problem, require_valid, validate
+
+_PUBLISH_WAIT_S = 10.0
+
+
+class UnavailableError(LabError):
+    """Something the governor needs for this does not answer (503)."""
+
+
+class UnknownRevisionError(LabError):
+    """There is no such revision (404)."""
+
+
+class AlreadyGrantedError(LabError):
+    """Grants cover the table already, so that it needs no owner (409)."""
+
+
+class Signals:
+    """Wakes the loops, and lets a caller wait for the publication that its change needs."""
+
+    def __init__(self) -> None:
+        self.publish = threading.Event()
+        self.reconcile = threading.Event()
+        self._published = threading.Condition()
+        self._publications = 0
+
+    def changed(self) -> None:
+        """Access data or owners changed."""
+        self.publish.set()
+        self.reconcile.set()
+
+    def published(self) -> None:
+        """The publishing loop finished a publication."""
+        with self._published:
+            self._publications += 1
+            self._published.notify_all()
+
+    def wait_until(self, reached: Callable[[], bool], timeout_s: float) -> bool:
+        """Waits for publications until ``reached``; False after ``timeout_s``."""
+        with self._published:
+            return self._published.wait_for(reached, timeout_s)
+
+
+class Governor:
+    """The use cases. Every change is logged with its caller, in the same transaction."""
+
+    def __init__(
+        self,
+        store: Store,
+        publisher: Publisher,
+        reconciler: Reconciler,
+        *,
+        publish_wait_s: float = _PUBLISH_WAIT_S,
+    ) -> None:
+        self.store = store
+        self.signals = Signals()
+        self.errors: dict[str, str] = {}
+        self._publisher = publisher
+        self._reconciler = reconciler
+        self._publish_wait_s = publish_wait_s
+        self._last_report: ReconcileReport | None = None
+        self._prepare_lock = threading.Lock()
+        self._prepared = False
+
+    def prepare(self) -> None:
+        """Brings the database's schema up to date, once. Raises sqlalchemy.exc.SQLAlchemyError."""
+        with self._prepare_lock:
+            if not self._prepared:
+                self.store.upgrade()
+                self._prepared = True
+
+    def ready(self) -> bool:
+        """Whether access data can be read and written."""
+        try:
+            if self._prepared:
+                self.store.ping()
+        except SQLAlchemyError:
+            return False
+        return self._prepared
+
+    # --- reading -------------------------------------------------------------------------------------
+
+    def access(self, caller: Caller) -> AccessRevision:
+        """The living access data."""
+        caller.require(Permission.READ_ACCESS)
+        return self._living()
+
+    def revision(self, caller: Caller, number: int) -> AccessRevision:
+        """One revision."""
+        caller.require(Permission.READ_ACCESS)
+        return self._revision(number)
+
+    def effective(self, caller: Caller) -> EffectiveAccess:
+        """What the caller's own groups are granted."""
+        current = self.store.current()
+        access = AccessData() if current is None else AccessData.from_document(current.document)
+        grants: dict[str, set[str]] = {}
+        for grant in access.grants:
+            if grant.group in caller.groups:
+                grants.setdefault(grant.object, set()).update(p.value for p in grant.privileges)
+        return EffectiveAccess(
+            username=caller.username,
+            groups=tuple(sorted(caller.groups)),
+            grants={name: tuple(sorted(held)) for name, held in sorted(grants.items())},
+            rules=tuple(sorted(r.id for r in access.rules if not caller.groups & set(r.exempt))),
+            owned_tables=tuple(o.table for o in self.store.owners() if o.group in caller.groups),
+        )
+
+    def fingerprint(self) -> Fingerprint:
+        """Identity of the living access data."""
+        current = self.store.current()
+        document = AccessData().as_document() if current is None else current.document
+        revision = None if current is None else current.revision
+        return Fingerprint(revision=revision, digest=document_digest(document))
+
+    def status(self) -> GovernorStatus:
+        """Where everything stands."""
+        current = self.store.current()
+        return GovernorStatus(
+            revision=None if current is None else current.revision,
+            publication=self.store.publication(),
+            reconcile=self._last_report,
+            errors=dict(self.errors),
+        )
+
+    # --- changing access data ------------------------------------------------------------------------
+
+    def put(
+        self, caller: Caller, document: Mapping[str, Any], base_revision: int, reason: str
+    ) -> AccessRevision:
+        """Replaces the living access data."""
+        caller.require(Permission.EDIT_ACCESS)
+        if not reason.strip():
+            raise UsageError("a change needs a reason", permitted="one line that says why")
+        access = AccessData.from_document(document)
+        groups = self._group_names()
+        with self.store.changing(caller.username) as change:
+            change.require_base(base_revision)
+            self._require_no_new_problem(access, change, groups)
+            revision = change.write(access.as_document(), reason=reason, what="access.put")
+        self.signals.changed()
+        return revision
+
+    def rollback(self, caller: Caller, number: int) -> AccessRevision:
+        """Makes a revision of an earlier one's document."""
+        caller.require(Permission.EDIT_ACCESS)
+        earlier = self._revision(number)
+        known = KnownObjects(groups=self._group_names())
+        require_valid(AccessData.from_document(earlier.document), known)
+        with self.store.changing(caller.username) as change:
+            reason = f"roll back to revision {number}"
+            revision = change.write(earlier.document, reason=reason, what="access.rollback")
+        self.signals.changed()
+        return revision
+
+    def seed(self, caller: Caller, document: Mapping[str, Any], digest: str, reset: bool) -> SeedResult:
+        """Merges a seed, and waits a while for its publication."""
+        caller.require(Permission.SEED)
+        # A seed may come before its tables; its groups are in the realm model.
+        known = KnownObjects(groups=self._group_names())
+        seeding = seed_access(
+            self.store,
+            document,
+            digest,
+            author=caller.username,
+            check=lambda access: require_valid(access, known),
+            reset=reset,
+        )
+        if seeding.changed:
+            self.signals.changed()
+        return SeedResult(
+            changed=seeding.changed,
+            revision=seeding.revision,
+            added=seeding.added,
+            updated=seeding.updated,
+            removed=seeding.removed,
+            kept=seeding.kept,
+            published=self._await_publication(seeding.revision),
+        )
+
+    # --- owners --------------------------------------------------------------------------------------
+
+    def register_owner(self, caller: Caller, table: str, group: str) -> TableOwner:
+        """Notes that a table belongs to a group; see ``GovernorClient.register_owner``."""
+        groups = self._group_names()
+        if group not in groups:
+            raise unknown_name("group", group, groups)
+        any_group = Permission.OWN_FOR_ANY_GROUP in caller.permissions
+        if group not in caller.groups and not any_group:
+            raise ForbiddenError(
+                f"{caller.username!r} is not a member of {group!r}",
+                value=group,
+                permitted=", ".join(sorted(caller.groups)) or None,
+            )
+        self._require_table(table)
+        with self.store.changing(caller.username) as change:
+            access = AccessData() if change.living is None else _access(change.living)
+            if not any_group:
+                _require_creator(access, group)
+            covering = [g for g in access.grants if object_matches(g.object.lower(), table.lower())]
+            if covering:
+                held = sorted({f"{grant.group} by {grant.object}" for grant in covering})
+                raise AlreadyGrantedError(
+                    f"table {table!r} is granted already, to {', '.join(held)}",
+                    value=table,
+                    permitted="a table that no grant covers",
+                    next_command="lab policy explain " + table,
+                )
+            owner = change.register_owner(table, group)
+        self.signals.changed()
+        return owner
+
+    # --- publishing and reconciling --------------------------------------------------------------------
+
+    def publish(self) -> None:
+        """Publishes or signs anew. Raises as ``Publisher.publish`` does."""
+        self._publisher.publish()
+        self.signals.published()
+
+    def reconcile(self, *, everything: bool) -> ReconcileReport:
+        """Reconciles with the living access data. Raises only when the database does not answer."""
+        current = self.store.current()
+        owners = {owner.table: owner.group for owner in self.store.owners()}
+        report = self._reconciler.run(
+            None if current is None else _access(current),
+            revision=None if current is None else current.revision,
+            owners=owners,
+            everything=everything,
+        )
+        self._last_report = report
+        gone = frozenset(owners) - self._reconciler.tables.names()
+        if gone and not report.errors:
+            # Only tables that existed get an owner, so one that is not listed was dropped.
+            with self.store.changing("governor") as change:
+                change.release_owners(gone)
+            self.signals.changed()
+        if report.changes or report.errors:
+            detail = {"revision": report.revision, "changes": report.changes, "errors": report.errors}
+            self.store.log("governor", "reconcile", detail)
+        return report
+
+    # --- helpers ---------------------------------------------------------------------------------------
+
+    def _living(self) -> AccessRevision:
+        current = self.store.current()
+        if current is None:
+            raise UnknownRevisionError("there is no access data yet", next_command="lab seed access")
+        return current
+
+    def _revision(self, number: int) -> AccessRevision:
+        found = self.store.revision(number)
+        if found is None:
+            newest = self.store.current()
+            upto = "there is none yet" if newest is None else f"1 to {newest.revision}, as the history lists"
+            raise UnknownRevisionError(f"there is no revision {number}", value=number, permitted=upto)
+        return found
+
+    def _group_names(self) -> frozenset[str]:
+        try:
+            return self._reconciler.group_names()
+        except (LabError, httpx.HTTPError) as error:
+            raise UnavailableError(
+                "Keycloak can't be asked for its groups",
+                value=str(error).splitlines()[0],
+                next_command="lab logs keycloak",
+            ) from error
+
+    def _require_no_new_problem(
+        self, access: AccessData, change: AccessChange, groups: frozenset[str]
+    ) -> None:
+        """Refuses what is wrong with ``access`` and was not already wrong with the living one, whose
+        tables and groups may have gone since."""
+        living = AccessData() if change.living is None else _access(change.living)
+        if not self._new_problems(access, living, groups):
+            return
+        self._refresh_tables()
+        problems = self._new_problems(access, living, groups)
+        if problems:
+            raise UsageError(
+                "the access data is not valid:\n" + "\n".join(f"  - {problem}" for problem in problems),
+                next_command="lab policy test",
+            )
+
+    def _new_problems(self, access: AccessData, living: AccessData, groups: frozenset[str]) -> list[Problem]:
+        tables = self._reconciler.tables
+        known = KnownObjects(groups=groups, tables=tables.columns() if tables.listed else None)
+        before = set(validate(living, known))
+        return [problem for problem in validate(access, known) if problem not in before]
+
+    def _require_table(self, table: str) -> None:
+        tables = self._reconciler.tables
+        if table not in tables.names() and not self._refresh_tables():
+            raise UnavailableError(
+                "the catalog can't be asked for its tables", next_command="lab logs catalog"
+            )
+        if table not in tables.names():
+            raise unknown_name("table", table, tables.names())
+
+    def _refresh_tables(self) -> bool:
+        try:
+            self._reconciler.tables.refresh()
+        except (LabError, httpx.HTTPError):
+            return False
+        return True
+
+    def _await_publication(self, revision: int) -> bool:
+        def reached() -> bool:
+            publication = self.store.publication()
+            return publication is not None and publication.revision >= revision
+
+        return self.signals.wait_until(reached, self._publish_wait_s)
+
+
+def _access(revision: AccessRevision) -> AccessData:
+    return AccessData.from_document(revision.document)
+
+
+def _require_creator(access: AccessData, group: str) -> None:
+    """A group that may create no table anywhere can't have loaded one: it may not claim any."""
+    if not any(g.group == group and Privilege.CREATE in g.privileges for g in access.grants):
+        creators = sorted({g.group for g in access.grants if Privilege.CREATE in g.privileges})
+        raise ForbiddenError(
+            f"group {group!r} may not create tables, so that none can be its own",
+            value=group,
+            permitted=", ".join(creators) or None,
+        )

@@ -1,0 +1,237 @@
+"""What the governor reads from its environment.
+
+Database: ``GOVERNOR_DATABASE_URL`` (``postgresql://…``) or ``GOVERNOR_DATABASE_HOST``, ``_PORT``,
+``_NAME``, ``_ROLE``, ``_PASSWORD``.
+
+Service: ``GOVERNOR_BIND`` (127.0.0.1), ``GOVERNOR_PORT``.
+
+Identity: ``GOVERNOR_ISSUER_URL`` (the issuer in tokens), ``GOVERNOR_JWKS_URL``, ``GOVERNOR_TOKEN_URL``,
+``GOVERNOR_CLIENT_SECRET`` (client ``governor``), ``GOVERNOR_KEYCLOAK_ADMIN_URL`` (Keycloak's base URL as
+reached from here), ``GOVERNOR_KEYCLOAK_REALM``, ``GOVERNOR_CA_FILE`` (optional, PEM: the authority of
+HTTPS endpoints).
+
+Catalog: ``GOVERNOR_CATALOG_KIND`` (``polaris`` or ``nessie``), ``GOVERNOR_CATALOG_URI`` (Iceberg REST),
+``GOVERNOR_CATALOG_WAREHOUSE``.
+
+With Nessie: ``GOVERNOR_CATALOG_CLOSED_NAMESPACES`` (optional, separated by commas: what its rules keep
+from the role ``catalog_writer``; when set, a group that may not read some other namespace raw does not
+get that role).
+
+With Polaris: ``GOVERNOR_CATALOG_MANAGEMENT_URL`` (``…/api/management/v1``), ``GOVERNOR_CATALOG_ROOT_SECRET``
+and ``GOVERNOR_CATALOG_ROOT_ID`` (``root``), ``GOVERNOR_CATALOG_TOKEN_URL`` (``<URI>/v1/oauth/tokens``),
+``GOVERNOR_CATALOG_REALM`` (sent as ``Polaris-Realm``; empty: not sent), ``GOVERNOR_CATALOG_STORAGE``
+(``storageConfigInfo``, JSON), ``GOVERNOR_CATALOG_PROPERTIES`` (the catalog's properties, JSON).
+
+Publishing: ``GOVERNOR_S3_ENDPOINT_URL``, ``GOVERNOR_S3_REGION``, ``GOVERNOR_S3_ACCESS_KEY``,
+``GOVERNOR_S3_SECRET_KEY`` (both empty: credentials of the instance or pod), ``GOVERNOR_POLICY_BUCKET``,
+``GOVERNOR_SIGNING_KEY_FILE`` (private RSA key, PEM), ``GOVERNOR_POLICIES_DIR``,
+``GOVERNOR_BUNDLE_MAX_AGE_S`` (3600), ``GOVERNOR_HASH_SALT``, ``GOVERNOR_TRINO_CATALOG`` (``lake``).
+
+Rhythm: ``GOVERNOR_SIGN_EVERY_S`` (60), ``GOVERNOR_RECONCILE_EVERY_S`` (30).
+
+Every secret may come from a file instead: ``GOVERNOR_X_FILE`` in place of ``GOVERNOR_X``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
+
+from contracts.errors import UsageError, unknown_name
+
+T = TypeVar("T")
+
+_PREFIX = "GOVERNOR_"
+CATALOG_KINDS = ("nessie", "polaris")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolarisSettings:
+    """How Polaris is administered."""
+
+    management_url: str
+    token_url: str
+    root_id: str
+    root_secret: str = field(repr=False)
+    realm: str
+    storage: Mapping[str, Any]
+    properties: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GovernorSettings:
+    """The governor's settings; see the module."""
+
+    database_url: str = field(repr=False)
+    bind: str
+    port: int
+    issuer_url: str
+    jwks_url: str
+    token_url: str
+    client_secret: str = field(repr=False)
+    keycloak_admin_url: str
+    keycloak_realm: str
+    ca_file: Path | None
+    catalog_kind: str
+    catalog_uri: str
+    catalog_warehouse: str
+    closed_namespaces: frozenset[str] | None
+    polaris: PolarisSettings | None
+    s3_endpoint_url: str
+    s3_region: str
+    s3_access_key: str
+    s3_secret_key: str = field(repr=False)
+    policy_bucket: str
+    signing_key_pem: str = field(repr=False)
+    policies_dir: Path
+    bundle_max_age_s: int
+    hash_salt: str = field(repr=False)
+    trino_catalog: str
+    sign_every_s: float
+    reconcile_every_s: float
+
+    @property
+    def keycloak_realm_url(self) -> str:
+        """The realm in Keycloak's admin API."""
+        return f"{self.keycloak_admin_url.rstrip('/')}/admin/realms/{quote(self.keycloak_realm, safe='')}"
+
+
+def read_settings(environ: Mapping[str, str]) -> GovernorSettings:
+    """The settings of an environment.
+
+    Raises:
+        UsageError: a variable is missing or not valid; names it and what is permitted.
+    """
+    env = _Environment(environ)
+    kind = env.text("CATALOG_KIND")
+    if kind not in CATALOG_KINDS:
+        raise unknown_name("catalog", kind, CATALOG_KINDS)
+    uri = env.url("CATALOG_URI")
+    max_age_s = env.number("BUNDLE_MAX_AGE_S", 3600, 60)
+    sign_every_s = env.number("SIGN_EVERY_S", 60, 1)
+    if sign_every_s * 2 > max_age_s:
+        raise UsageError(
+            "GOVERNOR_SIGN_EVERY_S leaves bundles to expire",
+            value=sign_every_s,
+            permitted=f"at most half of GOVERNOR_BUNDLE_MAX_AGE_S ({max_age_s})",
+        )
+    ca_file = env.text("CA_FILE", "")
+    return GovernorSettings(
+        database_url=_database_url(env),
+        bind=env.text("BIND", "127.0.0.1"),
+        port=env.number("PORT", None, 1),
+        issuer_url=env.url("ISSUER_URL"),
+        jwks_url=env.url("JWKS_URL"),
+        token_url=env.url("TOKEN_URL"),
+        client_secret=env.text("CLIENT_SECRET"),
+        keycloak_admin_url=env.url("KEYCLOAK_ADMIN_URL"),
+        keycloak_realm=env.text("KEYCLOAK_REALM"),
+        ca_file=Path(ca_file) if ca_file else None,
+        catalog_kind=kind,
+        catalog_uri=uri,
+        catalog_warehouse=env.text("CATALOG_WAREHOUSE"),
+        closed_namespaces=_closed_namespaces(environ),
+        polaris=_polaris(env, uri) if kind == "polaris" else None,
+        s3_endpoint_url=env.url("S3_ENDPOINT_URL"),
+        s3_region=env.text("S3_REGION"),
+        s3_access_key=env.text("S3_ACCESS_KEY", ""),
+        s3_secret_key=env.text("S3_SECRET_KEY", ""),
+        policy_bucket=env.text("POLICY_BUCKET"),
+        signing_key_pem=env.file("SIGNING_KEY_FILE"),
+        policies_dir=Path(env.text("POLICIES_DIR")),
+        bundle_max_age_s=max_age_s,
+        hash_salt=env.text("HASH_SALT"),
+        trino_catalog=env.text("TRINO_CATALOG", "lake"),
+        sign_every_s=sign_every_s,
+        reconcile_every_s=env.number("RECONCILE_EVERY_S", 30, 1),
+    )
+
+
+class _Environment:
+    """Reads variables and says what is wrong with one."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+
+    def text(self, name: str, default: str | None = None) -> str:
+        value = self._environ.get(_PREFIX + name)
+        if not value and self._environ.get(f"{_PREFIX}{name}_FILE"):
+            return self.file(f"{name}_FILE").strip()
+        if value:
+            return value
+        if default is None:
+            raise UsageError(f"{_PREFIX}{name} is not set", permitted="see governance.governor.settings")
+        return default
+
+    def file(self, name: str) -> str:
+        path = self.text(name)
+        try:
+            return Path(path).read_text()
+        except OSError as error:
+            raise UsageError(f"{_PREFIX}{name} can't be read: {error.strerror}", value=path) from error
+
+    def url(self, name: str, default: str | None = None) -> str:
+        value = self.text(name, default)
+        if urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).netloc:
+            raise UsageError(
+                f"{_PREFIX}{name} is no URL", value=value, permitted="http(s)://host[:port][/path]"
+            )
+        return value.rstrip("/")
+
+    def number(self, name: str, default: int | None, low: int) -> int:
+        value = self.text(name, None if default is None else str(default))
+        if not value.isdecimal() or int(value) < low:
+            raise UsageError(
+                f"{_PREFIX}{name} is not valid", value=value, permitted=f"a whole number from {low}"
+            )
+        return int(value)
+
+    def json(self, name: str, check: Callable[[Any], T]) -> T:
+        value = self.text(name)
+        try:
+            return check(json.loads(value))
+        except ValueError as error:
+            raise UsageError(
+                f"{_PREFIX}{name} is not valid", value=value, permitted="a JSON object"
+            ) from error
+
+
+def _polaris(env: _Environment, uri: str) -> PolarisSettings:
+    return PolarisSettings(
+        management_url=env.url("CATALOG_MANAGEMENT_URL"),
+        token_url=env.url("CATALOG_TOKEN_URL", f"{uri}/v1/oauth/tokens"),
+        root_id=env.text("CATALOG_ROOT_ID", "root"),
+        root_secret=env.text("CATALOG_ROOT_SECRET"),
+        realm=env.text("CATALOG_REALM", ""),
+        storage=env.json("CATALOG_STORAGE", _object),
+        properties={key: str(value) for key, value in env.json("CATALOG_PROPERTIES", _object).items()},
+    )
+
+
+def _closed_namespaces(environ: Mapping[str, str]) -> frozenset[str] | None:
+    text = environ.get(f"{_PREFIX}CATALOG_CLOSED_NAMESPACES")
+    return None if text is None else frozenset(name.strip() for name in text.split(",") if name.strip())
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("not an object")
+    return value
+
+
+def _database_url(env: _Environment) -> str:
+    url = env.text("DATABASE_URL", "")
+    if url:
+        scheme, separator, rest = url.partition("://")
+        if not separator or scheme not in ("postgresql", "postgres", "postgresql+psycopg"):
+            raise UsageError(
+                "GOVERNOR_DATABASE_URL is no PostgreSQL URL", permitted="postgresql://role@host/name"
+            )
+        return f"postgresql+psycopg://{rest}"
+    role, password = quote(env.text("DATABASE_ROLE"), safe=""), quote(env.text("DATABASE_PASSWORD"), safe="")
+    host, port = env.text("DATABASE_HOST"), env.number("DATABASE_PORT", 5432, 1)
+    return f"postgresql+psycopg://{role}:{password}@{host}:{port}/{quote(env.text('DATABASE_NAME'), safe='')}"
