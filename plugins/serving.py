@@ -39,21 +39,23 @@ def start(provider: Provider[Any], workers: int = _WORKERS) -> tuple[grpc.Server
 def run(provider: Provider[Any]) -> None:
     """Serve until the engine ends or says so; requests in flight finish first.
 
-    A terminal's Ctrl-C reaches the plugin too: it is left to the engine, which cancels in its own order.
+    The engine ends a plugin by SIGINT to the plugin's own process group and kills it ten seconds later,
+    so a terminal's Ctrl-C arrives as Cancel, not as a signal.
     """
     stopping = threading.Event()
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         stopping.set()
 
-    signal.signal(signal.SIGINT, lambda _number, _frame: None)
-    signal.signal(signal.SIGTERM, stop)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
     parent = os.getppid()
     server, port = start(provider)
     # The engine reads the port from the first line.
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
     while not stopping.wait(_PARENT_CHECK_S):
+        # An engine that was killed sends no signal; its plugin must not outlive it.
         if os.getppid() != parent:
             break
     server.stop(_GRACE_S).wait()

@@ -131,7 +131,7 @@ class User(Represented):
         admin.put(path_of("realms", props["realmId"], "users", ident), rep)
 
     def locate(self, admin: Admin, import_id: str) -> tuple[str, Props]:
-        realm, ident = import_parts(self.token, import_id, "realm/user-uuid or realm/username")
+        realm, ident = import_parts(self.token, import_id, "realm/user-uuid-or-name")
         if self.fetch(admin, ident, {"realmId": realm}) is None:
             found = user_by_name(admin, realm, ident)
             ident = found["id"] if found else ident
