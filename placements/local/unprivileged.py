@@ -26,21 +26,21 @@ _NOBODY = -1
 """No file belongs to this user, so that only what everybody may do counts."""
 
 
-def unprivileged_root(home: Path, system_root: Path = SYSTEM_ROOT) -> Path:
+def unprivileged_root(home: Path, system_root: Path | None = None) -> Path:
     """The folder of all unprivileged services of the lab at ``home``, when root runs it."""
     if first_unreachable(home / "unprivileged" / "any", _NOBODY) is None:
         return home / "unprivileged"
-    return system_root / hashlib.sha256(str(home.absolute()).encode()).hexdigest()[:16]
+    return (system_root or SYSTEM_ROOT) / hashlib.sha256(str(home.absolute()).encode()).hexdigest()[:16]
 
 
-def reachable_artifact(artifact: Path, home: Path, system_root: Path = SYSTEM_ROOT) -> Path:
+def reachable_artifact(artifact: Path, home: Path, system_root: Path | None = None) -> Path:
     """Where every user can reach ``artifact``: itself, or the copy that the supervisor makes."""
     if first_unreachable(artifact / "any", _NOBODY) is None:
         return artifact
     return unprivileged_root(home, system_root) / "programs" / f"{artifact.parent.name}-{artifact.name}"
 
 
-def remove_unprivileged(home: Path, system_root: Path = SYSTEM_ROOT) -> None:
+def remove_unprivileged(home: Path, system_root: Path | None = None) -> None:
     """Deletes what lies outside the home for it: part of removing a lab for good."""
     if os.geteuid() == 0:
         remove_tree(unprivileged_root(home, system_root))

@@ -88,7 +88,9 @@ def service(layout: Layout, *, home: Path, superuser_password: str) -> ServiceSp
             scratch_dir=str(layout.scratch_dir),
             data_dir=str(layout.data_dir),
             ports=dict(layout.ports),
-            probe=ProbeSpec(port=layout.ports["tcp"], scheme=Scheme.TCP, timeout_s=120, period_s=0.05),
+            probe=ProbeSpec(
+                port=layout.ports["tcp"], scheme=Scheme.TCP, postgresql=True, timeout_s=120, period_s=0.05
+            ),
             steps=(
                 Step(
                     name="initdb",

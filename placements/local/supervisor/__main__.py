@@ -9,6 +9,7 @@ import logging
 import logging.handlers
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from placements.local.supervisor.code_version import code_version
@@ -62,6 +63,8 @@ async def supervise(paths: HomePaths, options: Options) -> None:
     manager = Manager(paths, options)
     server = ControlServer(manager, paths, code_version())
     loop = asyncio.get_running_loop()
+    # Probes of services that hang must not keep those of others waiting, on however few cores.
+    loop.set_default_executor(ThreadPoolExecutor(max_workers=32))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _ask_to_end, server)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)

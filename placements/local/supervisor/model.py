@@ -39,8 +39,9 @@ class ServiceState(StrEnum):
 class ProbeSpec:
     """A readiness probe with everything resolved.
 
-    ``path`` None: ready once ``port`` accepts a connection. HTTPS answers are verified against the
-    authorities in ``ca_file``, else against the machine's.
+    ``path`` None: ready once ``port`` accepts a connection, or, with ``postgresql``, once the server
+    behind it takes logins: it accepts connections before, while it recovers. HTTPS answers are verified
+    against the authorities in ``ca_file``, else against the machine's.
     """
 
     port: int
@@ -52,6 +53,7 @@ class ProbeSpec:
     timeout_s: float = 180.0
     period_s: float = 0.2
     ca_file: str | None = None
+    postgresql: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

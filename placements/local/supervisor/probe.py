@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
+import struct
 
 from contracts.workload import Scheme
 from placements.local.supervisor.model import ProbeSpec
@@ -18,11 +19,26 @@ def check(probe: ProbeSpec) -> str | None:
     ready, else why it is not."""
     try:
         if probe.path is None:
-            with socket.create_connection((probe.host, probe.port), timeout=ATTEMPT_TIMEOUT_S):
-                return None
+            with socket.create_connection((probe.host, probe.port), timeout=ATTEMPT_TIMEOUT_S) as connection:
+                return _check_postgresql(connection) if probe.postgresql else None
         return _check_http(probe, probe.path)
     except (OSError, http.client.HTTPException) as error:
         return f"port {probe.port}: {type(error).__name__}: {error}"
+
+
+def _check_postgresql(connection: socket.socket) -> str | None:
+    """Begins a login and leaves: a server that takes logins asks for authentication, one that is
+    starting or stopping answers with an error
+    (https://www.postgresql.org/docs/18/protocol-flow.html#PROTOCOL-FLOW-START-UP)."""
+    protocol_3_0 = struct.pack("!HH", 3, 0)
+    message = protocol_3_0 + b"user\0lab-probe\0database\0postgres\0application_name\0lab-probe\0\0"
+    connection.sendall(struct.pack("!I", len(message) + 4) + message)
+    answer = connection.recv(4096)
+    if answer[:1] == b"R":
+        return None
+    # The fields of an error are a letter and a text each, ended by a zero byte; M is the message.
+    fields = {field[:1]: field[1:].decode("utf-8", "replace") for field in answer[5:].split(b"\0") if field}
+    return f"the server says: {fields.get(b'M', 'nothing')}"
 
 
 def _check_http(probe: ProbeSpec, path: str) -> str | None:
