@@ -82,7 +82,7 @@ def problems(entry: Entry, *, verify: bool) -> list[str]:
         files: Mapping[str, list[Any]] = stamp["files"]
         if stamp["fingerprint"] != entry.fingerprint:
             return ["the stamp belongs to another artifact"]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return ["not installed"]
     except (ValueError, KeyError, TypeError):
         return ["the stamp is unreadable"]

