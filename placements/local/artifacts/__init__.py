@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from .command import Cancellation, Cancelled
-from .distribution import reachable
-from .gomodules import remove_build_caches
-from .host import host_platform
-from .progress import Progress, SilentProgress
-from .recipes import KEYCLOAK_JAVA_OPTIONS, home_of
-from .resolver import FetchOptions, ensure, ensure_all, entry_of, missing
-from .store import problems
+from placements.local.artifacts.command import Cancellation, Cancelled
+from placements.local.artifacts.distribution import reachable
+from placements.local.artifacts.gomodules import remove_build_caches
+from placements.local.artifacts.host import host_platform
+from placements.local.artifacts.progress import Progress, SilentProgress
+from placements.local.artifacts.recipes import KEYCLOAK_JAVA_OPTIONS, home_of
+from placements.local.artifacts.resolver import FetchOptions, ensure, ensure_all, entry_of, missing
+from placements.local.artifacts.store import problems
 
 __all__ = [
     "KEYCLOAK_JAVA_OPTIONS",

@@ -9,9 +9,8 @@ import httpx
 
 from contracts.errors import LabError
 from contracts.versions import UrlDistribution
-
-from .command import Cancellation
-from .progress import Progress
+from placements.local.artifacts.command import Cancellation
+from placements.local.artifacts.progress import Progress
 
 _CHUNK_BYTES = 1 << 18
 

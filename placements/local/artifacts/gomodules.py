@@ -14,11 +14,10 @@ from pathlib import Path
 
 from contracts.errors import LabError
 from contracts.versions import GoBuild, GoTool
-
-from .command import Cancellation, CommandFailed, run
-from .progress import Progress
-from .store import DISK_FULL, disk_full, locked, remove_tree
-from .unpack import copy_executable
+from placements.local.artifacts.command import Cancellation, CommandFailed, run
+from placements.local.artifacts.progress import Progress
+from placements.local.artifacts.store import DISK_FULL, disk_full, locked, remove_tree
+from placements.local.artifacts.unpack import copy_executable
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 """The checkout, which ``GoBuild.module_directory`` is relative to."""

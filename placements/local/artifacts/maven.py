@@ -18,10 +18,9 @@ from jgo.maven import MavenContext, PythonResolver
 
 from contracts.errors import LabError
 from contracts.versions import MavenArtifact, MavenFile
-
-from .command import Cancellation
-from .progress import Progress
-from .store import remove_tree, sha256_of
+from placements.local.artifacts.command import Cancellation
+from placements.local.artifacts.progress import Progress
+from placements.local.artifacts.store import remove_tree, sha256_of
 
 _READ_TIMEOUT_S = 60
 _ATTEMPTS = 3

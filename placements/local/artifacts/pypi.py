@@ -12,10 +12,9 @@ from pathlib import Path
 
 from contracts.errors import LabError
 from contracts.versions import HostPlatform, PyPiTool, Wheel
-
-from .command import Cancellation, CommandFailed, run
-from .progress import Progress
-from .store import DISK_FULL, disk_full
+from placements.local.artifacts.command import Cancellation, CommandFailed, run
+from placements.local.artifacts.progress import Progress
+from placements.local.artifacts.store import DISK_FULL, disk_full
 
 _RAW_PROGRESS = re.compile(r"Progress (\d+) of (\d+)")
 _UNREACHABLE = re.compile(r"ConnectionError|NewConnectionError|Name or service|timed out|ProxyError|SSLError")

@@ -19,11 +19,10 @@ from contracts.versions import (
     Packing,
     PyPiTool,
 )
-
-from .command import Cancellation, CommandFailed, run
-from .gomodules import CHECKOUT
-from .progress import Progress
-from .unpack import unpack_tar, unpack_txz_in_zip
+from placements.local.artifacts.command import Cancellation, CommandFailed, run
+from placements.local.artifacts.gomodules import CHECKOUT
+from placements.local.artifacts.progress import Progress
+from placements.local.artifacts.unpack import unpack_tar, unpack_txz_in_zip
 
 KEYCLOAK_BUILD_OPTIONS = ("--db=postgres", "--health-enabled=true", "--metrics-enabled=true")
 """Build-time choices (https://www.keycloak.org/server/configuration); all else is set when it starts."""

@@ -18,16 +18,15 @@ from contracts.versions import (
     PyPiTool,
     UrlDistribution,
 )
-
-from .command import Cancellation, Cancelled
-from .distribution import download_distribution, required_sha512
-from .gomodules import build_tool, remove_build_caches
-from .host import host_platform
-from .maven import MavenSource, download
-from .progress import Progress
-from .pypi import install_tool, wheel_of
-from .recipes import file_of, fingerprint, home_of, prepare, unpack
-from .store import (
+from placements.local.artifacts.command import Cancellation, Cancelled
+from placements.local.artifacts.distribution import download_distribution, required_sha512
+from placements.local.artifacts.gomodules import build_tool, remove_build_caches
+from placements.local.artifacts.host import host_platform
+from placements.local.artifacts.maven import MavenSource, download
+from placements.local.artifacts.progress import Progress
+from placements.local.artifacts.pypi import install_tool, wheel_of
+from placements.local.artifacts.recipes import file_of, fingerprint, home_of, prepare, unpack
+from placements.local.artifacts.store import (
     Entry,
     install,
     locked,
@@ -36,7 +35,7 @@ from .store import (
     remove_tree,
     require_free_space,
 )
-from .unpack import unpack_tar
+from placements.local.artifacts.unpack import unpack_tar
 
 
 @dataclass(frozen=True, kw_only=True)

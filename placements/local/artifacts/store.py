@@ -25,8 +25,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from contracts.errors import LabError, PreflightError
-
-from .command import Cancellation
+from placements.local.artifacts.command import Cancellation
 
 STAMP = ".artifact.json"
 DISK_FULL = "No space left on device"
