@@ -134,10 +134,7 @@ test_batch_of_other_listings if {
 	owners := [{"user": {"user": name, "groups": []}} | some name in ["reader", "writer"]]
 	choose("reader", "FilterViewQueryOwnedBy", owners) == {0}
 	choose("admin", "FilterViewQueryOwnedBy", owners) == {0, 1}
-	functions := [{"function": {
-		"catalogSchema": {"catalogName": catalog, "schemaName": schema},
-		"functionName": name,
-	}} |
+	functions := [procedure(catalog, schema, name) |
 		some [catalog, schema, name] in [
 			["system", "builtin", "lower"],
 			["lake", "system", "bucket"],

@@ -134,13 +134,13 @@ column_visible(table, _) if listing_table(table)
 # Built-in functions are open; of the catalog's own only the partitioning function is. Others, `query` and
 # `table_changes` among them, read tables past filters and masks.
 function_permitted(function) if {
-	function.catalogSchema.catalogName == "system"
-	function.catalogSchema.schemaName == "builtin"
+	function.catalogName == "system"
+	function.schemaName == "builtin"
 }
 
 function_permitted(function) if {
-	function.catalogSchema.catalogName == data.lab.catalog
-	function.catalogSchema.schemaName == "system"
+	function.catalogName == data.lab.catalog
+	function.schemaName == "system"
 	function.functionName == "bucket"
 }
 

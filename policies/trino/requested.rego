@@ -178,12 +178,12 @@ requested("ExecuteTableProcedure", resource) := needs if {
 }
 
 requested("ExecuteProcedure", resource) := {{"kind": "person"}} if {
-	schema := resource.function.catalogSchema
+	schema := resource.function
 	resource.function.functionName in open_procedures[schema.catalogName][schema.schemaName]
 }
 
 requested("ExecuteProcedure", resource) := {{"kind": "administrator"}} if {
-	schema := resource.function.catalogSchema
+	schema := resource.function
 	schema.catalogName == data.lab.catalog
 	resource.function.functionName in administrator_procedures[schema.schemaName]
 }

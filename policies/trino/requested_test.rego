@@ -3,7 +3,8 @@ package lab.trino_test
 import rego.v1
 
 procedure(catalog, schema, name) := {"function": {
-	"catalogSchema": {"catalogName": catalog, "schemaName": schema},
+	"catalogName": catalog,
+	"schemaName": schema,
 	"functionName": name,
 }}
 
