@@ -21,7 +21,7 @@ from pyiceberg.io.pyarrow import _determine_partitions, schema_to_pyarrow
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.partitioning import PartitionKey
 from pyiceberg.schema import sanitize_column_names
-from pyiceberg.table import DataScan, Transaction
+from pyiceberg.table import DataScan, Table, Transaction
 from pyiceberg.table.locations import load_location_provider
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.typedef import Record
@@ -208,6 +208,14 @@ class DataFileWriter:
         )
 
 
+@dataclass(kw_only=True)
+class Commit:
+    """What :func:`commit_files` did: the table as committed (None before) and its new data files."""
+
+    table: Table | None = None
+    files: int = 0
+
+
 @contextmanager
 def commit_files(
     transaction: Transaction,
@@ -216,19 +224,21 @@ def commit_files(
     replaces: bool,
     snapshot_properties: Mapping[str, str],
     table_properties: Mapping[str, str] | None = None,
-) -> Iterator[None]:
+) -> Iterator[Commit]:
     """Commits what the body writes to ``writer`` as one snapshot of ``transaction``'s table.
 
     When the body or the commit fails, the data files are removed and nothing is committed; only when
     the catalog leaves open whether it committed are they kept, since the table may show them.
     """
+    commit = Commit()
     try:
-        yield
+        yield commit
         files = writer.finish()
         _stage_snapshot(transaction, files, replaces, dict(snapshot_properties))
         if table_properties:
             transaction.set_properties(dict(table_properties))
-        transaction.commit_transaction()
+        commit.table = transaction.commit_transaction()
+        commit.files = len(files)
     except CommitStateUnknownException:
         raise
     except BaseException:
