@@ -38,11 +38,9 @@ maintenance_procedures := {
 	"remove_orphan_files",
 }
 
-# CALL procedures, by schema. `kill_query` asks KillQueryOwnedBy itself. Procedures that bring files in under
-# a new name (register_table, add_files …) would take tables out of their rules, so nobody has them.
+# The only CALL: it asks KillQueryOwnedBy itself. The catalog's own procedures bring files in under a new name
+# (register_table, add_files …), which would take tables out of their rules, so nobody has them.
 open_procedures := {"system": {"runtime": {"kill_query"}}}
-
-administrator_procedures := {"system": {"flush_metadata_cache"}}
 
 system_session_properties := {
 	"enable_dynamic_filtering",
@@ -178,14 +176,8 @@ requested("ExecuteTableProcedure", resource) := needs if {
 }
 
 requested("ExecuteProcedure", resource) := {{"kind": "person"}} if {
-	schema := resource.function
-	resource.function.functionName in open_procedures[schema.catalogName][schema.schemaName]
-}
-
-requested("ExecuteProcedure", resource) := {{"kind": "administrator"}} if {
-	schema := resource.function
-	schema.catalogName == data.lab.catalog
-	resource.function.functionName in administrator_procedures[schema.schemaName]
+	function := resource.function
+	function.functionName in open_procedures[function.catalogName][function.schemaName]
 }
 
 requested(operation, resource) := {{"kind": "self", "user": resource.user.user}} if {

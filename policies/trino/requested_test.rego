@@ -127,7 +127,6 @@ cases := {
 	"rollback": ["ExecuteTableProcedure", table_procedure("nation", "ROLLBACK_TO_SNAPSHOT"), {"admin", "writer"}],
 	"adding files": ["ExecuteTableProcedure", table_procedure("nation", "ADD_FILES"), set()],
 	"kill_query": ["ExecuteProcedure", procedure("system", "runtime", "kill_query"), granted_people],
-	"flush_metadata_cache": ["ExecuteProcedure", procedure("lake", "system", "flush_metadata_cache"), {"admin"}],
 	"register_table": ["ExecuteProcedure", procedure("lake", "system", "register_table"), set()],
 	"a built-in function": ["ExecuteFunction", procedure("system", "builtin", "lower"), granted_people],
 	"a partitioning function": ["ExecuteFunction", procedure("lake", "system", "bucket"), granted_people],
