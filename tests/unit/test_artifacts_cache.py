@@ -65,7 +65,7 @@ def test_installs_once_and_then_touches_nothing(tmp_path: Path) -> None:
     assert silent.events == []
     assert source.calls == 1
     assert leftovers(tmp_path) == []
-    assert not (tmp_path / "downloads" / "sample").exists()
+    assert not entry_of(ARTIFACT, tmp_path).downloads.exists()
 
 
 def test_other_users_can_run_what_is_installed(tmp_path: Path) -> None:

@@ -37,6 +37,9 @@ from placements.local.artifacts.store import (
 )
 from placements.local.artifacts.unpack import unpack_tar
 
+WORKERS = 3
+"""Downloads side by side: enough to fill a link without holding up the builds beside them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FetchOptions:
@@ -120,6 +123,18 @@ def needed_bytes(artifact: Artifact, platform: HostPlatform) -> int:
     return fetched + artifact.installed_bytes
 
 
+def peak_bytes(artifacts: Sequence[Artifact], platform: HostPlatform) -> int:
+    """Free space that installing several takes: all results, the caches of all Go builds, which are kept
+    until the last one, and what one worker each needs for the largest downloads."""
+    results = sum(artifact.installed_bytes for artifact in artifacts)
+    passing = [
+        (isinstance(artifact, GoTool), needed_bytes(artifact, platform) - artifact.installed_bytes)
+        for artifact in artifacts
+    ]
+    downloads = sorted((size for is_go, size in passing if not is_go), reverse=True)[:WORKERS]
+    return results + sum(size for is_go, size in passing if is_go) + sum(downloads)
+
+
 class _Installation:
     """One artifact being installed, its lock held."""
 
@@ -171,7 +186,7 @@ def ensure_all(
     cache: Path,
     progress: Progress,
     *,
-    workers: int = 3,
+    workers: int = WORKERS,
     options: FetchOptions | None = None,
     keep_build_caches: bool = False,
 ) -> dict[str, Path]:
@@ -189,9 +204,7 @@ def ensure_all(
     prepare_cache(cache)
     wanted = _with_needs(artifacts, cache, platform)
     absent = [artifact for artifact in wanted if problems(entry_of(artifact, cache, platform), verify=False)]
-    peak = sum(artifact.installed_bytes for artifact in absent) + max(
-        (needed_bytes(artifact, platform) - artifact.installed_bytes for artifact in absent), default=0
-    )
+    peak = peak_bytes(absent, platform)
     require_free_space(cache, peak, ", ".join(artifact.name for artifact in absent))
     building = any(isinstance(artifact, GoTool) for artifact in absent)
     with ThreadPoolExecutor(workers) as downloads, ThreadPoolExecutor(1) as builds:

@@ -50,7 +50,7 @@ class Entry:
     @property
     def downloads(self) -> Path:
         """Where its verified archives wait until they are installed."""
-        return self.cache / "downloads" / self.name
+        return self.cache / "downloads" / f"{self.name}-{self.path.name}"
 
 
 def sha256_of(path: Path) -> str:
