@@ -1,0 +1,455 @@
+"""Stand-ins that answer as the products were observed to: Polaris with its Iceberg REST catalog, and
+Keycloak's admin API. Each is a state machine behind an httpx transport."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote
+
+import httpx
+
+CATALOG = "lake"
+REALM = "lab"
+ROOT_SECRET = "root-secret"
+CLIENT_SECRET = "governor-secret"
+WRITES = ("POST", "PUT", "DELETE")
+
+_PRIVILEGES = {
+    "catalog": {
+        "CATALOG_MANAGE_CONTENT",
+        "CATALOG_MANAGE_ACCESS",
+        "CATALOG_MANAGE_METADATA",
+        "NAMESPACE_LIST",
+    },
+    "namespace": {"NAMESPACE_READ_PROPERTIES", "TABLE_LIST", "VIEW_LIST", "TABLE_CREATE", "TABLE_READ_DATA"},
+    "table": {"TABLE_READ_DATA", "TABLE_WRITE_DATA", "TABLE_WRITE_PROPERTIES", "TABLE_DROP"},
+}
+
+GrantKey = tuple[str, str, tuple[str, ...], str]
+Reply = tuple[int, Any]
+
+
+def client(handler: Callable[[httpx.Request], httpx.Response], base_url: str) -> httpx.Client:
+    """A client whose requests ``handler`` answers."""
+    return httpx.Client(transport=httpx.MockTransport(handler), base_url=base_url)
+
+
+def _segments(request: httpx.Request) -> list[str]:
+    return [unquote(part) for part in request.url.raw_path.decode().split("?")[0].split("/") if part]
+
+
+def _body(request: httpx.Request) -> Any:
+    return json.loads(request.content) if request.content else None
+
+
+def _reply(reply: Reply) -> httpx.Response:
+    status, body = reply
+    return httpx.Response(status) if body is None else httpx.Response(status, json=body)
+
+
+def _error(status: int, kind: str, message: str) -> Reply:
+    return status, {"error": {"message": message, "type": kind, "code": status}}
+
+
+@dataclass
+class Entity:
+    """A catalog, principal or role."""
+
+    name: str
+    properties: dict[str, str] = field(default_factory=dict)
+    version: int = 1
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def body(self) -> dict[str, Any]:
+        """As the management API shows it."""
+        shown = {"name": self.name, "properties": self.properties, "entityVersion": self.version}
+        return {**shown, **self.extra}
+
+
+class FakePolaris:
+    """Polaris 1.7 as observed: management API, token endpoint and the reading part of Iceberg REST."""
+
+    def __init__(self) -> None:
+        self.catalogs: dict[str, Entity] = {}
+        self.principals = {"root": Entity("root")}
+        self.principal_roles = {"service_admin": Entity("service_admin")}
+        self.catalog_roles: dict[str, Entity] = {}
+        self.assigned: set[tuple[str, str]] = {("root", "service_admin")}
+        self.mapped: set[tuple[str, str]] = set()
+        self.grants: dict[str, set[GrantKey]] = {}
+        self.tables: dict[tuple[str, ...], dict[str, tuple[str, tuple[str, ...]]]] = {}
+        self.writes: list[str] = []
+        self.loads = 0
+        self.faults: list[tuple[re.Pattern[str], int]] = []
+        self.before_write: list[Callable[[str], None]] = []
+        self.after_write: list[Callable[[], None]] = []
+        self._uuids = 0
+
+    # --- what people and engines do --------------------------------------------------------------------
+
+    def create_table(self, namespace: str, name: str, columns: Iterable[str] = ("id",)) -> None:
+        """A table comes into being, without any grant."""
+        self._uuids += 1
+        tables = self.tables.setdefault(tuple(namespace.split(".")), {})
+        tables[name] = (f"uuid-{self._uuids}", tuple(columns))
+
+    def drop_table(self, namespace: str, name: str) -> None:
+        """A table goes, and its grants with it."""
+        levels = tuple(namespace.split("."))
+        del self.tables[levels][name]
+        for held in self.grants.values():
+            held -= {grant for grant in held if grant[0] == "table" and grant[2:] == (levels, name)}
+
+    def read(self, principal: str, token_roles: Iterable[str], table: str) -> int:
+        """Status of loading a table with a token that maps to ``token_roles``."""
+        roles = set(token_roles)
+        if principal not in self.principals or any((principal, role) not in self.assigned for role in roles):
+            return 401
+        if not roles:
+            return 403
+        namespace, _, name = table.rpartition(".")
+        held = {g for role in roles for cr, pr in self.mapped if pr == role for g in self.grants.get(cr, ())}
+        levels = tuple(namespace.split("."))
+        wanted = {
+            ("catalog", "CATALOG_MANAGE_CONTENT", (), ""),
+            ("table", "TABLE_READ_DATA", levels, name),
+            ("table", "TABLE_WRITE_DATA", levels, name),
+            ("namespace", "TABLE_READ_DATA", levels, ""),
+        }
+        if not held & wanted:
+            return 403
+        return 200 if name in self.tables.get(levels, {}) else 404
+
+    # --- HTTP ------------------------------------------------------------------------------------------
+
+    def fail(self, pattern: str, status: int) -> None:
+        """The next request whose ``METHOD /path`` matches is answered with ``status`` and not done."""
+        self.faults.append((re.compile(pattern), status))
+
+    def handle(self, request: httpx.Request) -> httpx.Response:
+        """Answers one request."""
+        path = request.url.path
+        what = f"{request.method} {path}"
+        for index, (pattern, status) in enumerate(self.faults):
+            if pattern.search(what):
+                del self.faults[index]
+                return httpx.Response(status)
+        if path == "/api/catalog/v1/oauth/tokens":
+            return _reply(self._token(request))
+        if path.startswith("/api/catalog/"):
+            return _reply(self._rest(request, _segments(request)[2:]))
+        if request.headers.get("Authorization") != "Bearer polaris-root":
+            return httpx.Response(401)
+        if request.method in WRITES:
+            for hook in list(self.before_write):
+                hook(what)
+        reply = self._manage(request.method, _segments(request)[3:], _body(request))
+        if request.method in WRITES and reply[0] < 300:
+            self.writes.append(f"{what} {request.content.decode()}")
+            for watch in self.after_write:
+                watch()
+        return _reply(reply)
+
+    def _token(self, request: httpx.Request) -> Reply:
+        form = httpx.QueryParams(request.content.decode())
+        if (form["client_id"], form["client_secret"]) != ("root", ROOT_SECRET):
+            return _error(401, "UnauthorizedException", "invalid_client")
+        return 200, {"access_token": "polaris-root", "expires_in": 3600}
+
+    def _manage(self, method: str, path: list[str], body: Any) -> Reply:
+        match method, path:
+            case "POST", ["catalogs"]:
+                return self._create_catalog(body["catalog"])
+            case _, ["catalogs", name] if name not in self.catalogs:
+                return _error(404, "NotFoundException", f"Catalog not found: {name}")
+            case "GET", ["catalogs", name]:
+                return 200, self.catalogs[name].body()
+            case "PUT", ["catalogs", name]:
+                return self._update_catalog(self.catalogs[name], body)
+            case _, ["principals", *rest]:
+                return self._principals(method, rest, body)
+            case _, ["principal-roles", *rest]:
+                return self._principal_roles(method, rest, body)
+            case _, ["catalogs", name, "catalog-roles", *rest] if name in self.catalogs:
+                return self._catalog_roles(method, rest, body)
+        return _error(404, "NotFoundException", "/".join(path))
+
+    def _create_catalog(self, body: Any) -> Reply:
+        if body["name"] in self.catalogs:
+            return _error(409, "AlreadyExistsException", "Catalog already exists")
+        storage = {**body["storageConfigInfo"], "userArn": None}
+        extra = {"type": body["type"], "storageConfigInfo": storage}
+        self.catalogs[body["name"]] = Entity(body["name"], dict(body["properties"]), extra=extra)
+        self.catalog_roles["catalog_admin"] = Entity("catalog_admin")
+        self.grants["catalog_admin"] = {("catalog", "CATALOG_MANAGE_ACCESS", (), "")}
+        self.mapped.add(("catalog_admin", "service_admin"))
+        return 201, None
+
+    def _update_catalog(self, catalog: Entity, body: Any) -> Reply:
+        if body["currentEntityVersion"] != catalog.version:
+            return _error(409, "CommitFailedException", "entity version does not match")
+        catalog.properties = body["properties"]
+        catalog.extra["storageConfigInfo"] = body["storageConfigInfo"]
+        catalog.version += 1
+        return 200, catalog.body()
+
+    def _create(self, known: dict[str, Entity], body: Any, answer: Any = None) -> Reply:
+        if body["name"] in known:
+            return _error(409, "AlreadyExistsException", f"{body['name']} already exists")
+        known[body["name"]] = Entity(body["name"], dict(body.get("properties") or {}))
+        return 201, answer
+
+    def _principals(self, method: str, path: list[str], body: Any) -> Reply:
+        if path and path[0] not in self.principals:
+            return _error(404, "NotFoundException", f"Principal not found: {path[0]}")
+        match method, path:
+            case "GET", []:
+                return 200, {"principals": [p.body() for p in self.principals.values()]}
+            case "POST", []:
+                secret = {"clientId": "x", "clientSecret": "generated-secret"}
+                return self._create(self.principals, body["principal"], {"credentials": secret})
+            case "DELETE", [name]:
+                del self.principals[name]
+                self.assigned = {pair for pair in self.assigned if pair[0] != name}
+                return 204, None
+            case "PUT", [name, "principal-roles"]:
+                role = body["principalRole"]["name"]
+                if role not in self.principal_roles:
+                    return _error(404, "NotFoundException", f"PrincipalRole not found: {role}")
+                self.assigned.add((name, role))
+                return 201, None
+            case "DELETE", [name, "principal-roles", role]:
+                self.assigned.discard((name, role))
+                return 204, None
+        return _error(404, "NotFoundException", "/".join(path))
+
+    def _principal_roles(self, method: str, path: list[str], body: Any) -> Reply:
+        if path and path[0] not in self.principal_roles:
+            return _error(404, "NotFoundException", f"PrincipalRole not found: {path[0]}")
+        match method, path:
+            case "GET", []:
+                return 200, {"roles": [r.body() for r in self.principal_roles.values()]}
+            case "POST", []:
+                return self._create(self.principal_roles, body["principalRole"])
+            case "DELETE", [name]:
+                del self.principal_roles[name]
+                self.assigned = {pair for pair in self.assigned if pair[1] != name}
+                self.mapped = {pair for pair in self.mapped if pair[1] != name}
+                return 204, None
+            case "GET", [name, "principals"]:
+                return 200, {"principals": [{"name": p} for p, role in sorted(self.assigned) if role == name]}
+            case "PUT", [name, "catalog-roles", catalog]:
+                role = body["catalogRole"]["name"]
+                if catalog not in self.catalogs or role not in self.catalog_roles:
+                    return _error(404, "NotFoundException", f"CatalogRole not found: {role}")
+                self.mapped.add((role, name))
+                return 201, None
+            case "DELETE", [name, "catalog-roles", _, role]:
+                self.mapped.discard((role, name))
+                return 204, None
+        return _error(404, "NotFoundException", "/".join(path))
+
+    def _catalog_roles(self, method: str, path: list[str], body: Any) -> Reply:
+        if path and path[0] not in self.catalog_roles:
+            return _error(404, "NotFoundException", f"CatalogRole not found: {path[0]}")
+        match method, path:
+            case "GET", []:
+                return 200, {"roles": [r.body() for r in self.catalog_roles.values()]}
+            case "POST", []:
+                return self._create(self.catalog_roles, body["catalogRole"])
+            case "DELETE", [name]:
+                del self.catalog_roles[name]
+                self.grants.pop(name, None)
+                self.mapped = {pair for pair in self.mapped if pair[0] != name}
+                return 204, None
+            case "GET", [name, "principal-roles"]:
+                return 200, {"roles": [{"name": pr} for cr, pr in sorted(self.mapped) if cr == name]}
+            case _, [name, "grants"]:
+                return self._grants(method, name, body)
+        return _error(404, "NotFoundException", "/".join(path))
+
+    def _grants(self, method: str, role: str, body: Any) -> Reply:
+        held = self.grants.setdefault(role, set())
+        if method == "GET":
+            return 200, {"grants": [_grant_body(grant) for grant in sorted(held)]}
+        grant = body["grant"]
+        kind, levels = grant["type"], tuple(grant.get("namespace", ()))
+        name = grant.get(f"{kind}Name", "")
+        if grant["privilege"] not in _PRIVILEGES.get(kind, set()):
+            return 400, None
+        key: GrantKey = (kind, grant["privilege"], levels, name)
+        if method == "POST":
+            if key not in held:
+                return _error(400, "GRANT_NOT_FOUND", "Grant not found")
+            held.discard(key)
+            return 201, None
+        # Observed: the message names the role, although it is the object that is missing.
+        if kind == "namespace" and levels not in self.tables:
+            return _error(404, "NotFoundException", "CatalogRole not found")
+        if kind == "table" and name not in self.tables.get(levels, {}):
+            return _error(404, "NotFoundException", "CatalogRole not found")
+        held.add(key)
+        return 201, None
+
+    def _rest(self, request: httpx.Request, path: list[str]) -> Reply:
+        if request.headers.get("Authorization") != "Bearer keycloak-governor":
+            return 401, None
+        if ("service-account-governor", "service") not in self.assigned:
+            return 401, None
+        match path:
+            case ["v1", "config"]:
+                if request.url.params["warehouse"] not in self.catalogs:
+                    return _error(404, "NotFoundException", "Unable to find warehouse")
+                return 200, {"defaults": {}, "overrides": {"prefix": CATALOG}}
+            case ["v1", str(), "namespaces"]:
+                parent = request.url.params.get("parent")
+                above = tuple(parent.split("\x1f")) if parent else ()
+                found = {ns[: len(above) + 1] for ns in self.tables if len(ns) > len(above)}
+                return 200, {"namespaces": [list(ns) for ns in sorted(found) if ns[: len(above)] == above]}
+            case ["v1", str(), "namespaces", ns, "tables"]:
+                levels = tuple(ns.split("\x1f"))
+                names = sorted(self.tables.get(levels, {}))
+                return self._page(request, [{"namespace": list(levels), "name": name} for name in names])
+            case ["v1", str(), "namespaces", ns, "tables", name]:
+                self.loads += 1
+                found_table = self.tables.get(tuple(ns.split("\x1f")), {}).get(name)
+                if found_table is None:
+                    return _error(404, "NoSuchTableException", name)
+                fields = [{"name": column} for column in found_table[1]]
+                schemas = [{"schema-id": 0, "fields": []}, {"schema-id": 1, "fields": fields}]
+                metadata = {"table-uuid": found_table[0], "current-schema-id": 1, "schemas": schemas}
+                return 200, {"metadata": metadata}
+        return _error(404, "NotFoundException", "/".join(path))
+
+    @staticmethod
+    def _page(request: httpx.Request, identifiers: list[Any]) -> Reply:
+        first = int(request.url.params.get("pageToken") or 0)
+        size = min(int(request.url.params["pageSize"]), 3)
+        answer: dict[str, Any] = {"identifiers": identifiers[first : first + size]}
+        if first + size < len(identifiers):
+            answer["next-page-token"] = str(first + size)
+        return 200, answer
+
+
+def _grant_body(grant: GrantKey) -> dict[str, Any]:
+    kind, privilege, levels, name = grant
+    body: dict[str, Any] = {"type": kind, "privilege": privilege}
+    if kind != "catalog":
+        body["namespace"] = list(levels)
+    if name:
+        body[f"{kind}Name"] = name
+    return body
+
+
+class FakeKeycloak:
+    """A realm's groups, members and the client ``catalog``, behind the admin API and token endpoint."""
+
+    def __init__(self, members: dict[str, set[str]]) -> None:
+        self.members = {group: set(users) for group, users in members.items()}
+        self.disabled: set[str] = set()
+        self.children: dict[str, list[str]] = {}
+        self.roles = {"catalog_service", "catalog_writer"}
+        self.group_roles: set[tuple[str, str]] = set()
+        self.user_roles: set[tuple[str, str]] = {
+            ("service-account-trino", "catalog_service"),
+            ("service-account-governor", "catalog_service"),
+        }
+        self.may_manage_clients = True
+        self.down = False
+        self.writes: list[str] = []
+        self.after_write: list[Callable[[], None]] = []
+
+    def token_roles(self, user: str) -> set[str]:
+        """What the claim ``catalog_roles`` of a user's token maps to in Polaris."""
+        held = {role for holder, role in self.user_roles if holder == user}
+        for group, role in self.group_roles:
+            below = {group, *self.children.get(group, ())}
+            if any(user in self.members.get(name, ()) for name in below):
+                held.add(role)
+        return {role.removeprefix("catalog_") for role in held}
+
+    def handle(self, request: httpx.Request) -> httpx.Response:
+        """Answers one request."""
+        if self.down:
+            raise httpx.ConnectError("connection refused", request=request)
+        if request.url.path.endswith("/protocol/openid-connect/token"):
+            form = httpx.QueryParams(request.content.decode())
+            if form["client_secret"] != CLIENT_SECRET:
+                return httpx.Response(401, json={"error": "unauthorized_client"})
+            return httpx.Response(200, json={"access_token": "keycloak-governor", "expires_in": 300})
+        if request.headers.get("Authorization") != "Bearer keycloak-governor":
+            return httpx.Response(401)
+        reply = self._admin(request, _segments(request)[3:], _body(request))
+        if request.method in WRITES and reply[0] < 300:
+            self.writes.append(f"{request.method} {request.url.path} {request.content.decode()}")
+            for watch in self.after_write:
+                watch()
+        return _reply(reply)
+
+    def _admin(self, request: httpx.Request, path: list[str], body: Any) -> Reply:
+        match request.method, path:
+            case "GET", ["clients"]:
+                return 200, [{"id": "catalog-uuid", "clientId": "catalog"}]
+            case "GET", ["groups"]:
+                below = {child for children in self.children.values() for child in children}
+                return self._paged(request, [self._group(name) for name in self.members if name not in below])
+            case "GET", ["groups", group, "children"]:
+                return self._paged(request, [self._group(name) for name in self.children.get(group[2:], ())])
+            case "GET", ["groups", group, "members"]:
+                return self._paged(request, [self._user(name) for name in sorted(self.members[group[2:]])])
+            case _, ["groups", group, "role-mappings", "clients", "catalog-uuid"]:
+                return self._map(request.method, self.group_roles, group[2:], body)
+            case _, ["users", user, "role-mappings", "clients", "catalog-uuid"]:
+                return self._map(request.method, self.user_roles, user[2:], body)
+            case _, ["clients", "catalog-uuid", "roles", *rest]:
+                return self._roles(request, rest, body)
+        return 404, {"error": "not found"}
+
+    def _roles(self, request: httpx.Request, path: list[str], body: Any) -> Reply:
+        match request.method, path:
+            case "GET", []:
+                return self._paged(request, [self._role(name) for name in sorted(self.roles)])
+            case "POST", []:
+                if not self.may_manage_clients:
+                    return 403, {"error": "HTTP 403 Forbidden"}
+                if body["name"] in self.roles:
+                    return 409, {"errorMessage": "Role already exists"}
+                self.roles.add(body["name"])
+                return 201, None
+            case "GET", [name] if name in self.roles:
+                return 200, self._role(name)
+            case "GET", [name, "groups"]:
+                return self._paged(
+                    request, [self._group(g) for g, r in sorted(self.group_roles) if r == name]
+                )
+            case "GET", [name, "users"]:
+                return self._paged(request, [self._user(u) for u, r in sorted(self.user_roles) if r == name])
+        return 404, {"error": "not found"}
+
+    @staticmethod
+    def _map(method: str, pairs: set[tuple[str, str]], holder: str, body: Any) -> Reply:
+        for role in body:
+            if method == "POST":
+                pairs.add((holder, role["name"]))
+            else:
+                pairs.discard((holder, role["name"]))
+        return 204, None
+
+    def _group(self, name: str) -> dict[str, Any]:
+        return {"id": f"g-{name}", "name": name, "subGroupCount": len(self.children.get(name, ()))}
+
+    def _user(self, name: str) -> dict[str, Any]:
+        return {"id": f"u-{name}", "username": name, "enabled": name not in self.disabled}
+
+    @staticmethod
+    def _role(name: str) -> dict[str, Any]:
+        return {"id": f"r-{name}", "name": name, "clientRole": True}
+
+    @staticmethod
+    def _paged(request: httpx.Request, items: list[Any]) -> Reply:
+        first = int(request.url.params["first"])
+        return 200, items[first : first + int(request.url.params["max"])]
