@@ -113,8 +113,13 @@ COMPONENTS: dict[str, ComponentInfo] = {row.name: row for row in _ROWS}
 CATALOGS = ("polaris", "nessie")
 """Exactly one of these runs, as the persistent stack pins it."""
 
-SERVICE_ORDER: tuple[str, ...] = tuple(dict.fromkeys(row.service for row in _ROWS))
-"""Workload names in the order that fixes their ports."""
+RESERVED_SERVICES = ("spark", "control-plane", "agent")
+"""Services that clients of the realm already name; their ports are kept for them."""
+
+SERVICE_ORDER: tuple[str, ...] = tuple(
+    dict.fromkeys((*(row.service for row in _ROWS[:6]), *RESERVED_SERVICES, *(r.service for r in _ROWS[6:])))
+)
+"""Workload names in the order that fixes their ports; it only grows at its end."""
 
 
 def resolve(name: str) -> ComponentInfo:

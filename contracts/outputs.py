@@ -147,6 +147,9 @@ def from_exports(kind: type[T], document: Any, *, path: str = "", next_command: 
     for item in dataclasses.fields(kind):  # type: ignore[arg-type]  # T is one of the dataclasses above
         where = f"{path}.{item.name}" if path else item.name
         if item.name not in document:
+            if type(None) in get_args(hints[item.name]):  # the engine drops null outputs
+                values[item.name] = None
+                continue
             raise LabError(f"the stack's output {where!r} is missing", next_command=next_command)
         values[item.name] = _read(hints[item.name], document[item.name], where, next_command)
     return kind(**values)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
 from contracts.errors import LabError
-
 from plugins.kinds import TEXT, Kind
 from plugins.values import UNKNOWN, Props, Unknown, has_unknown
 

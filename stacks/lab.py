@@ -38,7 +38,7 @@ def lab(settings: Settings) -> None:
     realm = LabRealm(context, service=services["keycloak"].deployed.resource)
     catalog = next(services[kind] for kind in CATALOGS if kind in services)
     connection = seed_connection(context)
-    access = Access(
+    Access(
         "access",
         connection=connection,
         opts=pulumi.ResourceOptions(
@@ -52,7 +52,7 @@ def lab(settings: Settings) -> None:
             connection=connection,
             scale_factor=settings.scale_factor,
             opts=pulumi.ResourceOptions(
-                depends_on=[realm, catalog, access], deleted_with=catalog.deployed.resource
+                depends_on=[realm, catalog], deleted_with=catalog.deployed.resource
             ),
         )
 

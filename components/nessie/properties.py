@@ -78,7 +78,7 @@ def authorization_rules() -> dict[str, str]:
     return {
         "nessie.server.authorization.enabled": "true",
         "nessie.server.authorization.type": "CEL",
-        "nessie.server.authorization.rules.lab": f'"{allowed}"',
+        "nessie.server.authorization.rules.lab": allowed,
     }
 
 

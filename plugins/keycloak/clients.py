@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from contracts.errors import LabError
-
 from plugins.keycloak.api import Admin, path_of
 from plugins.keycloak.representation import REALM, Rep, Represented
 from plugins.kinds import (
@@ -214,6 +213,32 @@ class Client(Represented):
     def delete(self, session: Admin, ident: str, recorded: Props) -> None:
         if recorded.get("import") is not True:
             session.delete(path_of("realms", recorded["realmId"], "clients", ident))
+
+
+def get_client(admin: Admin, arguments: Props) -> tuple[Props, frozenset[str]]:
+    """``keycloak.openid.get_client``: an existing client by its client id.
+
+    Raises:
+        LabError: there is none.
+    """
+    kind = Client()
+    wanted = {"realmId": arguments["realmId"], "clientId": arguments["clientId"]}
+    found = kind.find(admin, wanted)
+    if found is None:
+        raise LabError(
+            f"realm {wanted['realmId']!r} has no client {wanted['clientId']!r}", value=wanted["clientId"]
+        )
+    state = kind.read(admin, found["id"], wanted, wanted)
+    if state is None:
+        raise LabError(f"client {wanted['clientId']!r} was removed while it was read")
+    overrides = state.outputs.get("authenticationFlowBindingOverrides") or {}
+    answer = {
+        **state.outputs,
+        "id": state.id,
+        # A list of one here, an object on the resource.
+        "authenticationFlowBindingOverrides": [overrides] if overrides else [],
+    }
+    return answer, frozenset({"clientSecret"})
 
 
 def _access_type(rep: Mapping[str, object]) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from contracts.errors import LabError
-
 from plugins.keycloak.api import Admin, path_of
 from plugins.keycloak.representation import REALM, Rep, Represented
 from plugins.kinds import TEXT, TEXT_BOOL, Kind

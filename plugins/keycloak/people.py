@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from contracts.errors import LabError
-
 from plugins.keycloak.api import Admin, path_of
 from plugins.keycloak.representation import REALM, Rep, Represented
 from plugins.kinds import BOOL, JSON, MULTI_MAP, PART_SET, TEXT_SET

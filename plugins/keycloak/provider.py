@@ -8,10 +8,9 @@ from importlib.metadata import version
 from typing import Any
 
 from contracts.errors import LabError
-
 from plugins.base import Provider
 from plugins.keycloak.api import Admin, Connection, KeycloakAdminApi
-from plugins.keycloak.clients import Client, ClientScope
+from plugins.keycloak.clients import Client, ClientScope, get_client
 from plugins.keycloak.mappers import MAPPERS
 from plugins.keycloak.people import Group, GroupMemberships, User, UserGroups
 from plugins.keycloak.realm import Realm, RealmEvents, RealmUserProfile
@@ -76,6 +75,8 @@ class KeycloakProvider(Provider[Admin]):
         Field(name="redHatSso", kind=BOOL),
         Field(name="keycloakVersion"),
     )
+
+    functions = {"keycloak:openid/getClient:getClient": get_client}  # noqa: RUF012 (never changed)
 
     def __init__(self) -> None:
         super().__init__(version("pulumi_keycloak"), [kind() for kind in TYPES])

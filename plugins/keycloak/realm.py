@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from contracts.errors import LabError
-
 from plugins.keycloak.api import Admin, path_of
 from plugins.keycloak.blocks import BLOCKS, read_block, write_block
 from plugins.keycloak.profile import profile_read, profile_write

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from contracts.errors import LabError
-
 from plugins.keycloak.api import Admin, AlreadyThere
 from plugins.resource import KEEP, Field, ResourceType, State, Update
 from plugins.values import Props

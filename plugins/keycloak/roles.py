@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from contracts.errors import LabError
-
 from plugins.keycloak.api import Admin, path_of
 from plugins.keycloak.representation import REALM, Rep, Represented
 from plugins.kinds import BOOL, MULTI_MAP, PART_SET, TEXT_SET

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 from contracts.errors import LabError
-
 from plugins.keycloak.api import Admin, path_of
 from plugins.keycloak.representation import REALM
 from plugins.kinds import TEXT_SET

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from contracts.errors import LabError
-
 from plugins.kinds import BOOL, INT, Kind, TextMap
 from plugins.resource import KEEP, Field, ResourceType, State, Update
 from plugins.values import Props

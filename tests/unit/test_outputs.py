@@ -46,6 +46,12 @@ def test_a_wrong_type_is_named() -> None:
         from_exports(Slot, document)
 
 
+def test_a_null_that_the_engine_dropped_is_none() -> None:
+    document = to_exports(make_slot())
+    del document["warehouse"]["role_arn"]
+    assert from_exports(Slot, document) == make_slot()
+
+
 def test_optional_and_tuple_fields() -> None:
     outputs = LabOutputs(
         lab="lab",
