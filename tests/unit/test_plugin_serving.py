@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import pulumi
 import pulumi_keycloak
 import pulumi_random
 import pytest
@@ -88,8 +89,8 @@ def test_owned_parts_of_maps_and_sets() -> None:
 
 def _sdk_classes() -> Iterator[tuple[str, Any]]:
     # The SDK imports its modules when they are first used.
-    assert pulumi_random.__all__
-    assert pulumi_keycloak.openid.__all__
+    for used in (pulumi_random.RandomUuid, pulumi_keycloak.openid.Client):
+        assert issubclass(used, pulumi.CustomResource)
     for module in ("pulumi_keycloak", "pulumi_keycloak.openid", "pulumi_random"):
         for _, kind in inspect.getmembers(sys.modules[module], inspect.isclass):
             found = re.search(r"'((?:keycloak|random):[^']+)'", inspect.getsource(kind))
