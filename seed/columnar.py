@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from seed.conversion import convert_table
+from seed.conversion import convert_table, shown
 from seed.loading import BadRow, InputFile, Parsed, file_error
 
 BATCH_ROWS = 65_536
@@ -74,14 +74,14 @@ class ParquetFile:
                         column=failure.column,
                         value=failure.value,
                         reason=failure.reason,
-                        text=json.dumps(read.slice(failure.row, 1).to_pylist()[0], default=str),
+                        text=_row_text(read.slice(failure.row, 1)),
                     )
                     for failure in failures
                 )
                 done += read.num_rows
                 yield Parsed(table=table, bad=bad), size * done // max(1, self.rows)
         except (pa.ArrowException, OSError) as error:
-            raise file_error(self._source.path, f"is damaged after row {done}: {error}") from error
+            raise file_error(self._source.path, f"can't be read after row {done}: {error}") from error
 
     def _loadable(self, column: str, kind: pa.DataType) -> pa.DataType:
         """The type that Iceberg has for an Arrow type, with no loss."""
@@ -125,3 +125,15 @@ def _decoded(table: pa.Table) -> pa.Table:
         if pa.types.is_dictionary(item.type):
             table = table.set_column(position, item.name, table.column(position).cast(item.type.value_type))
     return table
+
+
+def _row_text(row: pa.Table) -> str:
+    """One row as JSON."""
+    cells = {name: row.column(name)[0] for name in row.column_names}
+    return json.dumps(
+        {
+            name: shown(cell) if pa.types.is_timestamp(cell.type) else cell.as_py()
+            for name, cell in cells.items()
+        },
+        default=str,
+    )

@@ -66,6 +66,11 @@ def is_text(kind: pa.DataType) -> bool:
     return kind in (pa.string(), pa.large_string(), pa.string_view())
 
 
+def shown(cell: pa.Scalar) -> str:
+    """The cell as text; Python's datetime holds no nanoseconds, Arrow's own text does."""
+    return str(cell.cast(pa.string()) if pa.types.is_timestamp(cell.type) else cell.as_py())
+
+
 def type_name(kind: pa.DataType) -> str:
     """What a person calls the type, with Iceberg's name."""
     names = {
@@ -99,7 +104,7 @@ def _failures(item: pa.Field, column: pa.Array) -> list[Failure]:
                 half = length // 2
                 spans += [(start + half, length - half), (start, half)]
                 continue
-            value = str(part[0].as_py())
+            value = shown(part[0])
             found.append(
                 Failure(
                     row=start,

@@ -61,16 +61,9 @@ def inspect(files: Sequence[Path], options: LoadOptions | None = None) -> Inspec
         raise UsageError("no file is given", permitted="one or more files", next_command="lab load --help")
     sources = tuple(recognise(Path(path), chosen) for path in files)
     inspected = [_columns(source, chosen) for source in sources]
-    first = inspected[0][0]
     for source, (columns, _) in zip(sources[1:], inspected[1:], strict=True):
-        _same_names(sources[0], first, source, columns)
-    merged = []
-    for column in first:
-        found = [next(c for c in columns if c.name == column.name) for columns, _ in inspected]
-        kind, note = (
-            combine([(c.type, c.note) for c in found]) if len(found) > 1 else (column.type, column.note)
-        )
-        merged.append(Column(name=column.name, source=column.source, type=kind, note=note))
+        _same_names(sources[0], inspected[0][0], source, columns)
+    merged = _merged([column for columns, _ in inspected for column in columns])
     return Inspection(
         files=sources,
         columns=tuple(override(merged, chosen.types)),

@@ -10,7 +10,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+import threading
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,12 +118,14 @@ _LAYOUTS: Mapping[str, _Layout] = {
 def retail_tables(options: SeedOptions, lineitem_rows: Mapping[str, int]) -> tuple[SeedTable, ...]:
     """The tables at a scale factor. ``lineitem_rows`` declares lineitem's count by scale factor: it is
     the one table whose count does not follow from the factor."""
-    return tuple(
-        _table(name, layout, options.scale_factor, lineitem_rows) for name, layout in _LAYOUTS.items()
-    )
+    generation = _Generation(options.scale_factor)
+    return tuple(_table(name, layout, generation, lineitem_rows) for name, layout in _LAYOUTS.items())
 
 
-def _table(name: str, layout: _Layout, scale_factor: float, lineitem_rows: Mapping[str, int]) -> SeedTable:
+def _table(
+    name: str, layout: _Layout, generation: _Generation, lineitem_rows: Mapping[str, int]
+) -> SeedTable:
+    scale_factor = generation.scale_factor
     columns = dict(item.split(":") for item in layout.columns.split())
     sort = layout.sort or layout.keys
     rows: int | None = layout.rows
@@ -129,11 +133,6 @@ def _table(name: str, layout: _Layout, scale_factor: float, lineitem_rows: Mappi
         rows = lineitem_rows.get(f"{scale_factor:g}")
     elif layout.scales:
         rows = _scaled(layout.rows, scale_factor)
-    parts = max(1, math.ceil(layout.rows * scale_factor / ROWS_PER_PART)) if layout.scales else 1
-
-    def chunks() -> Iterator[pa.Table]:
-        return generated(name, scale_factor, parts, sort)
-
     return SeedTable(
         name=f"retail.{name}",
         comment=layout.comment,
@@ -143,7 +142,7 @@ def _table(name: str, layout: _Layout, scale_factor: float, lineitem_rows: Mappi
         partition=layout.partition or {},
         sort=sort,
         source={"scale_factor": f"{scale_factor:g}"} if layout.scales else {},
-        batches=lambda: (Batch(rows=rows, chunks=chunks),),
+        batches=lambda: (Batch(rows=rows, chunks=lambda: generation.chunks(name, sort)),),
     )
 
 
@@ -153,19 +152,59 @@ def _scaled(rows: int, scale_factor: float) -> int | None:
     return round(count) if math.isclose(count, round(count), rel_tol=1e-9) else None
 
 
-def generated(table: str, scale_factor: float, parts: int, sort: tuple[str, ...]) -> Iterator[pa.Table]:
-    """Generates a table part by part; at no time is more than one part on disk or in memory.
+class _Generation:
+    """The generator's output at one scale factor.
 
-    Raises:
-        LabError: the generator is missing or fails; its message is shown.
+    Each start of the generator costs a second before the first row, so all tables that fit one part
+    are made by a single start, when the first of them is asked for. Larger ones are made part by part:
+    at no time is more than one part of a table on disk or in memory.
     """
-    with tempfile.TemporaryDirectory(prefix="lab-tpch-") as folder:
-        for part in range(1, parts + 1):
-            _generate(Path(folder), table, scale_factor, parts, part)
-            for path in sorted(Path(folder).rglob("*.parquet")):
-                rows = pq.read_table(path)
-                path.unlink()
-                yield rows.cast(_without_views(rows.schema)).sort_by([(name, "ascending") for name in sort])
+
+    def __init__(self, scale_factor: float) -> None:
+        self.scale_factor = scale_factor
+        self._lock = threading.Lock()
+        self._made: dict[str, Path] = {}
+
+    def chunks(self, table: str, sort: tuple[str, ...]) -> Iterator[pa.Table]:
+        """The table's rows, sorted within each chunk.
+
+        Raises:
+            LabError: the generator is missing or fails; its message is shown.
+        """
+        parts = self._parts(table)
+        if parts == 1:
+            yield _sorted(self._single(table), sort)
+            return
+        with tempfile.TemporaryDirectory(prefix="lab-tpch-") as folder:
+            for part in range(1, parts + 1):
+                _generate(
+                    Path(folder), [table], self.scale_factor, ["--parts", str(parts), "--part", str(part)]
+                )
+                for path in sorted(Path(folder).rglob("*.parquet")):
+                    yield _sorted(path, sort)
+
+    def _parts(self, table: str) -> int:
+        layout = _LAYOUTS[table]
+        rows = layout.rows * (self.scale_factor if layout.scales else 1)
+        return max(1, math.ceil(rows / ROWS_PER_PART))
+
+    def _single(self, table: str) -> Path:
+        with self._lock:
+            if not self._made:
+                folder = Path(tempfile.mkdtemp(prefix="lab-tpch-"))
+                weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+                self._made = {t: folder / f"{t}.parquet" for t in _LAYOUTS if self._parts(t) == 1}
+            if not self._made[table].exists():
+                missing = [t for t, path in self._made.items() if not path.exists()]
+                _generate(self._made[table].parent, missing, self.scale_factor)
+            return self._made[table]
+
+
+def _sorted(path: Path, sort: tuple[str, ...]) -> pa.Table:
+    """Reads and removes a generated file."""
+    rows = pq.read_table(path)
+    path.unlink()
+    return rows.cast(_without_views(rows.schema)).sort_by([(name, "ascending") for name in sort])
 
 
 def _without_views(schema: pa.Schema) -> pa.Schema:
@@ -175,16 +214,14 @@ def _without_views(schema: pa.Schema) -> pa.Schema:
     )
 
 
-def _generate(folder: Path, table: str, scale_factor: float, parts: int, part: int) -> None:
-    command = [_generator(), "parquet", "--scale-factor", f"{scale_factor:g}", "--tables", table]
-    command += ["--output-dir", str(folder), "--quiet", "--overwrite"]
-    if parts > 1:
-        command += ["--parts", str(parts), "--part", str(part)]
+def _generate(folder: Path, tables: Sequence[str], scale_factor: float, more: Sequence[str] = ()) -> None:
+    command = [_generator(), "parquet", "--scale-factor", f"{scale_factor:g}", "--tables", ",".join(tables)]
+    command += ["--output-dir", str(folder), "--quiet", "--overwrite", *more]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise LabError(
             f"{GENERATOR} failed with status {done.returncode}: {done.stderr.strip()[-400:]}",
-            value=f"{table} at scale factor {scale_factor:g}",
+            value=f"{', '.join(tables)} at scale factor {scale_factor:g}",
             next_command="lab doctor",
         )
 
