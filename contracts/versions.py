@@ -119,8 +119,8 @@ class GoBuild:
 class GoTool:
     """Programs built from Go modules; their checksums are in the ``go.sum`` of each build.
 
-    ``download_bytes`` and ``scratch_bytes`` are the modules fetched and the peak of module and build
-    caches, as measured.
+    ``download_bytes`` are the modules fetched, ``scratch_bytes`` what they and the build take unpacked, as
+    measured with empty caches.
     """
 
     name: str
@@ -311,9 +311,9 @@ TRINO = MavenArtifact(
 OPA = GoTool(
     name="opa",
     version="1.22.0",
-    download_bytes=60_000_000,
+    download_bytes=124_943_978,
     installed_bytes=42_975_392,
-    scratch_bytes=1_000_000_000,
+    scratch_bytes=950_000_000,
     builds=(
         GoBuild(
             module_directory="cli/toolchain/go/opa",
@@ -326,9 +326,9 @@ OPA = GoTool(
 MINIO = GoTool(
     name="minio",
     version="0.0.0-20260212201848-7aac2a2c5b7c",
-    download_bytes=150_000_000,
+    download_bytes=251_363_380,
     installed_bytes=109_355_168,
-    scratch_bytes=2_500_000_000,
+    scratch_bytes=2_100_000_000,
     builds=(
         GoBuild(
             module_directory="cli/toolchain/go/minio",
@@ -388,9 +388,9 @@ _PULUMI_SDK = "github.com/pulumi/pulumi/sdk/v3"
 PULUMI = GoTool(
     name="pulumi",
     version="3.200.0",
-    download_bytes=250_000_000,
+    download_bytes=240_169_297,
     installed_bytes=95_776_272,
-    scratch_bytes=3_000_000_000,
+    scratch_bytes=2_200_000_000,
     builds=(
         GoBuild(
             module_directory="cli/toolchain/go/pulumi",
@@ -429,9 +429,9 @@ PULUMI = GoTool(
 REGAL = GoTool(
     name="regal",
     version="0.39.0",
-    download_bytes=60_000_000,
+    download_bytes=104_018_965,
     installed_bytes=38_658_208,
-    scratch_bytes=1_000_000_000,
+    scratch_bytes=900_000_000,
     builds=(
         GoBuild(
             module_directory="cli/toolchain/go/regal",

@@ -22,7 +22,15 @@ from jgo.config import GlobalSettings
 
 from contracts.errors import LabError, PreflightError
 from contracts.versions import GO, OPA, POLARIS, POSTGRESQL, HostPlatform
-from placements.local.artifacts import Cancellation, Cancelled, FetchOptions, ensure, reachable
+from placements.local.artifacts import (
+    Cancellation,
+    Cancelled,
+    FetchOptions,
+    discard_build_caches,
+    ensure,
+    reachable,
+    remove_discarded,
+)
 from placements.local.artifacts.command import CommandFailed, run
 from placements.local.artifacts.gomodules import CHECKOUT, environment
 from placements.local.artifacts.gomodules import _explained as explain_go
@@ -224,10 +232,21 @@ def test_go_respects_the_users_settings_and_uses_no_compiler(
     assert env["GOPROXY"] == "https://mirror.example"
     assert env["GOFLAGS"] == "-p=1"
     assert env["GOCACHE"] == "/shared/gocache"
-    assert env["GOMODCACHE"] == str(tmp_path / "cache/go/mod")
+    assert env["GOMODCACHE"] == str(tmp_path / "cache/go-caches/mod")
     assert env["CGO_ENABLED"] == "0"
     assert env["GOTOOLCHAIN"] == "local"
     assert "GOOS" not in env
+
+
+def test_build_caches_are_put_aside_at_once_and_then_removed(tmp_path: Path) -> None:
+    module = tmp_path / "go-caches/mod/example.org/a@v1.0.0"
+    module.mkdir(parents=True)
+    (module / "a.go").write_text("package a")
+    module.chmod(0o555)
+    discard_build_caches(tmp_path, Cancellation())
+    assert not (tmp_path / "go-caches/mod").exists()
+    remove_discarded(tmp_path).join(timeout=10.0)
+    assert [path.name for path in (tmp_path / "go-caches").iterdir()] == ["build.lock"]
 
 
 def test_a_changed_sum_file_changes_where_a_go_tool_is_installed(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from placements.local.artifacts.command import Cancellation, Cancelled
 from placements.local.artifacts.distribution import reachable
-from placements.local.artifacts.gomodules import remove_build_caches
+from placements.local.artifacts.gomodules import discard_build_caches, remove_discarded
 from placements.local.artifacts.host import host_platform
 from placements.local.artifacts.progress import Progress, SilentProgress
 from placements.local.artifacts.recipes import KEYCLOAK_JAVA_OPTIONS, home_of
@@ -18,6 +18,7 @@ __all__ = [
     "FetchOptions",
     "Progress",
     "SilentProgress",
+    "discard_build_caches",
     "ensure",
     "ensure_all",
     "entry_of",
@@ -26,5 +27,5 @@ __all__ = [
     "missing",
     "problems",
     "reachable",
-    "remove_build_caches",
+    "remove_discarded",
 ]

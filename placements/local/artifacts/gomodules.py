@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 import re
+import threading
+import uuid
 from pathlib import Path
 
 from contracts.errors import LabError
@@ -22,10 +24,16 @@ from placements.local.artifacts.unpack import copy_executable
 CHECKOUT = Path(__file__).resolve().parents[3]
 """The checkout, which ``GoBuild.module_directory`` is relative to."""
 
+_DISCARDED = ".discarded-"
 _UNREACHABLE = re.compile(
     r"dial tcp|no such host|i/o timeout|connection refused|TLS handshake|proxyconnect|unexpected EOF"
 )
 _REFUSED = re.compile(r"40[34] |410 |not available|unknown revision")
+
+
+def build_caches(cache: Path) -> Path:
+    """The folder of module and build caches."""
+    return cache / "go-caches"
 
 
 def build_tool(
@@ -42,7 +50,7 @@ def build_tool(
         LabError: a module can't be fetched, differs from its ``go.sum``, or does not compile.
     """
     progress.start(tool.name, None)
-    lock = cache / "go" / "build.lock"
+    lock = build_caches(cache) / "build.lock"
     waiting = "waiting for another Go build to end"
     with locked(lock, cancellation, lambda: progress.step(tool.name, waiting)):
         for build in tool.builds:
@@ -121,8 +129,8 @@ def _module_directory(
 def environment(go_root: Path, cache: Path) -> dict[str, str]:
     """The environment of the ``go`` command: the user's, for this machine, without a C compiler."""
     own = {key: value for key, value in os.environ.items() if key not in {"GOOS", "GOARCH", "GOROOT"}}
-    own.setdefault("GOMODCACHE", str(cache / "go" / "mod"))
-    own.setdefault("GOCACHE", str(cache / "go" / "build"))
+    own.setdefault("GOMODCACHE", str(build_caches(cache) / "mod"))
+    own.setdefault("GOCACHE", str(build_caches(cache) / "build"))
     return own | {
         "GOROOT": str(go_root),
         "GOTOOLCHAIN": "local",
@@ -131,11 +139,28 @@ def environment(go_root: Path, cache: Path) -> dict[str, str]:
     }
 
 
-def remove_build_caches(cache: Path, cancellation: Cancellation) -> None:
-    """Remove the lab's own module and build caches: several gigabytes that only a new version needs."""
-    with locked(cache / "go" / "build.lock", cancellation, lambda: None):
+def discard_build_caches(cache: Path, cancellation: Cancellation) -> None:
+    """Put the lab's own module and build caches aside: several gigabytes in 200,000 files that only a new
+    version needs. :func:`remove_discarded` frees the space."""
+    folder = build_caches(cache)
+    with locked(folder / "build.lock", cancellation, lambda: None):
         for name in ("mod", "build"):
-            remove_tree(cache / "go" / name)
+            if (folder / name).exists():
+                (folder / name).rename(folder / f"{_DISCARDED}{uuid.uuid4().hex[:8]}")
+
+
+def remove_discarded(cache: Path) -> threading.Thread:
+    """Remove discarded caches beside other work, also those that an ended process left. What the end of
+    this process interrupts is left to the next call; join the thread to wait for it."""
+    found = list(build_caches(cache).glob(f"{_DISCARDED}*"))
+
+    def remove() -> None:
+        for path in found:
+            remove_tree(path)
+
+    thread = threading.Thread(target=remove, name="removal of Go build caches", daemon=True)
+    thread.start()
+    return thread
 
 
 def _explained(tool: GoTool, build: GoBuild, cache: Path, error: CommandFailed) -> LabError:

@@ -20,7 +20,7 @@ from contracts.versions import (
 )
 from placements.local.artifacts.command import Cancellation, Cancelled
 from placements.local.artifacts.distribution import download_distribution, required_sha512
-from placements.local.artifacts.gomodules import build_tool, remove_build_caches
+from placements.local.artifacts.gomodules import build_tool, discard_build_caches, remove_discarded
 from placements.local.artifacts.host import host_platform
 from placements.local.artifacts.maven import MavenSource, download
 from placements.local.artifacts.progress import Progress
@@ -193,7 +193,8 @@ def ensure_all(
     """The folders of several artifacts by name, fetched side by side.
 
     Downloads share ``workers`` threads; Go programs are built one after the other beside them, since
-    each build uses all cores. The first failure stops the rest; what was installed stays.
+    each build uses all cores. The first failure stops the rest; what was installed stays. Go's caches are
+    removed in the background after the last build unless ``keep_build_caches``.
 
     Raises:
         LabError: as :func:`ensure`; PreflightError before anything is fetched when all of it does not
@@ -220,7 +221,8 @@ def ensure_all(
                 future.cancel()
             raise
     if building and not keep_build_caches:
-        remove_build_caches(cache, options.cancellation)
+        discard_build_caches(cache, options.cancellation)
+    remove_discarded(cache)
     return {artifact.name: futures[artifact.name].result() for artifact in artifacts}
 
 
