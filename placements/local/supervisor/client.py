@@ -22,6 +22,7 @@ from placements.local.supervisor.processes import SAFE_ENVIRONMENT, ProcessIdent
 from placements.local.supervisor.service import read_state, recorded_process
 
 START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 600.0
 _SOURCE_ROOT = Path(__file__).parents[3]
 
 
@@ -109,7 +110,14 @@ class SupervisorClient:
             return
         self._call({"op": "shutdown", "stop_services": stop_services})
         identity = ProcessIdentity(pid=int(control["pid"]), birth=str(control["birth"]))
+        deadline = time.monotonic() + STOP_TIMEOUT_S
         while identity.alive:
+            if time.monotonic() > deadline:
+                raise LabError(
+                    f"the supervisor did not end within {STOP_TIMEOUT_S:g} s",
+                    value=f"process {identity.pid}",
+                    next_command="lab status",
+                )
             time.sleep(0.02)
 
     def tail(self, name: str, lines: int = 50) -> list[str]:

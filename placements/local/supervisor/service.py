@@ -299,7 +299,9 @@ class Service:
         """Sleeps, but no longer than until something else is wanted."""
         self._wake.clear()
         try:
-            await asyncio.wait_for(self._wake.wait(), timeout=max(0.01, seconds))
+            # Not wait_for, which before Python 3.12 loses a cancellation that comes with the event.
+            async with asyncio.timeout(max(0.01, seconds)):
+                await self._wake.wait()
         except TimeoutError:
             return
 
