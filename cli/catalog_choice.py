@@ -1,0 +1,77 @@
+"""Which Iceberg catalog a new lab gets; decided once, before its persistent stack is made (DESIGN §6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from contracts.errors import UsageError
+from contracts.versions import POLARIS, UrlDistribution
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogChoice:
+    """``notice`` is what the user is told; empty when there is nothing to say."""
+
+    kind: str
+    notice: str = ""
+
+
+def choose_catalog(
+    asked: str | None,
+    *,
+    pinned: str | None,
+    polaris_home: str | None,
+    reachable: Callable[[UrlDistribution], bool],
+    distribution: UrlDistribution = POLARIS,
+) -> CatalogChoice:
+    """The catalog of this lab.
+
+    Args:
+        asked: what the user named, or None.
+        pinned: what the persistent stack holds, None before it is made.
+        polaris_home: a folder with Polaris' official distributions.
+        reachable: whether an official distribution can be fetched and verified now.
+
+    Raises:
+        UsageError: another one than the pinned is asked for, or Polaris can't be had.
+    """
+    if pinned is not None:
+        if asked not in (None, pinned):
+            raise UsageError(
+                f"this lab's catalog is {pinned}; its tables are not in {asked}",
+                value=asked,
+                permitted=pinned,
+                next_command=f"lab --name OTHER up --catalog {asked}",
+            )
+        return CatalogChoice(kind=pinned)
+    if asked == "nessie":
+        return CatalogChoice(kind="nessie")
+    if polaris_home:
+        if not Path(polaris_home).expanduser().is_dir():
+            raise UsageError(
+                "LAB_POLARIS_HOME is not a folder",
+                value=polaris_home,
+                permitted="the folder that holds Polaris' server and admin distributions",
+            )
+        return CatalogChoice(kind="polaris")
+    if reachable(distribution):
+        return CatalogChoice(kind="polaris")
+    why = (
+        "no checksum is recorded for it"
+        if distribution.sha512 is None
+        else "its download host does not answer"
+    )
+    if asked == "polaris":
+        raise UsageError(
+            f"Polaris {distribution.version} can't be had: {why}",
+            value=distribution.url,
+            permitted="LAB_POLARIS_HOME=FOLDER with its official distribution, or --catalog nessie",
+            next_command="lab up --catalog nessie",
+        )
+    return CatalogChoice(
+        kind="nessie",
+        notice=f"catalog: Nessie, since Polaris {distribution.version} can't be had ({why}); "
+        "pinned for this lab",
+    )

@@ -1,0 +1,192 @@
+"""``up``, ``seed``, ``down``, ``destroy`` and what belongs to them."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.commands.common import Options, command, lab_command, split_names
+from contracts.errors import UsageError
+
+if TYPE_CHECKING:
+    from cli.operations.lifecycle import UpResult
+    from cli.operations.removal import DestroyPlan
+    from seed.model import TableResult
+
+_CATALOG = click.Choice(["polaris", "nessie"])
+
+
+@command("up")
+@click.argument("components", nargs=-1, metavar="[COMPONENT]...")
+@click.option("--without", multiple=True, metavar="NAME", help="Leave a component out from now on.")
+@click.option("--core", is_flag=True, help="Run the core alone this time; the saved set stays.")
+@click.option("--catalog", type=_CATALOG, help="For a new lab: which Iceberg catalog.")
+def up(
+    options: Options, components: tuple[str, ...], without: tuple[str, ...], core: bool, catalog: str | None
+) -> None:
+    """Bring the lab up. What is named joins the lab's saved set; plain `lab up` runs that set."""
+    from cli.operations import up as run
+
+    session = options.session()
+    options.say(f"bringing up lab {session.lab.name!r}: software, what is kept, then the services")
+    result = run(
+        session, add=split_names(components), without=split_names(without), core=core, catalog=catalog
+    )
+    options.show(result, lambda: up_text(result))
+    steps = [
+        f'{lab_command(options, "sql")} "TABLE retail.nation" --as analyst_emea',
+        f"{lab_command(options, 'credentials')}   sample users and their passwords",
+        f"{lab_command(options, 'status')}   {lab_command(options, 'down')}",
+    ]
+    options.next_steps(*(steps if "trino" in result.components else steps[1:]))
+
+
+def up_text(result: UpResult) -> str:
+    """URLs, sample users and where the time went."""
+    from cli.drawing import human_seconds
+    from cli.render import table
+
+    seconds = sum(result.timings_s.values())
+    lines = [
+        f"lab {result.lab!r} is up after {human_seconds(seconds)}: {', '.join(result.components)}",
+        "",
+        table(("service", "address"), list(result.urls.items())),
+        "",
+        table(("sample user", "who"), list(result.personas.items())),
+        "",
+        "time: " + ", ".join(f"{name} {human_seconds(spent)}" for name, spent in result.timings_s.items()),
+    ]
+    if result.slowest_s:
+        slowest = ", ".join(f"{name} {spent:.1f} s" for name, spent in result.slowest_s.items())
+        lines.append(f"slowest: {slowest}")
+    return "\n".join(lines)
+
+
+@command("bootstrap")
+@click.option("--catalog", type=_CATALOG, help="For a new lab: which Iceberg catalog.")
+def bootstrap(options: Options, catalog: str | None) -> None:
+    """Make or update only what is kept: databases, object store, passwords and keys."""
+    from cli.operations import bootstrap as run
+
+    options.say("making what is kept; no service of the lab stack is started")
+    result = run(options.session(), catalog=catalog)
+    options.show(result, lambda: f"persistent stack done in {result.seconds:.0f} s: {_words(result.changes)}")
+    options.next_steps(lab_command(options, "up"))
+
+
+def _words(changes: object) -> str:
+    if not isinstance(changes, dict) or not changes:
+        return "nothing to do"
+    return ", ".join(f"{count} {name}" for name, count in sorted(changes.items()))
+
+
+@command("preview")
+@click.option("--diff", is_flag=True, help="Show every property that would change.")
+def preview(options: Options, diff: bool) -> None:
+    """Say what `lab up` would do to both stacks; nothing is changed."""
+    from cli.operations import preview as run
+
+    result = run(options.session(), diff=diff)
+
+    def text() -> str:
+        lab = "after the persistent stack was made" if result.lab is None else _words(dict(result.lab))
+        return f"persistent: {_words(dict(result.persistent))}\nlab:        {lab}"
+
+    options.show(result, text)
+    options.next_steps(lab_command(options, "up"))
+
+
+@command("refresh")
+def refresh(options: Options) -> None:
+    """Read what is really there into the state; the next `lab up` mends the difference."""
+    from cli.operations import refresh as run
+
+    result = run(options.session())
+    options.show(result, lambda: "\n".join(f"{stack}: {_words(dict(c))}" for stack, c in result.items()))
+    options.next_steps(lab_command(options, "preview"))
+
+
+@command("seed")
+@click.argument("what", nargs=-1)
+@click.option("--reset", multiple=True, metavar="WHAT", help="Restore this although people changed it.")
+def seed(options: Options, what: tuple[str, ...], reset: tuple[str, ...]) -> None:
+    """Bring sample tables and access data to what is declared; edits are left alone.
+
+    WHAT is all, a namespace (retail), a table (retail.orders) or access; without it, everything.
+    """
+    from cli.operations import seed as run
+    from cli.render import table
+
+    def progress(name: str, result: TableResult) -> None:
+        options.say(f"  {name}: {result.status.value}, {result.rows} rows")
+
+    result = run(options.session(), split_names(what), reset=split_names(reset), progress=progress)
+
+    def text() -> str:
+        lines = []
+        if result.tables is not None:
+            rows = [
+                (name, one.status.value, str(one.rows), one.notice)
+                for name, one in result.tables.tables.items()
+            ]
+            lines.append(table(("table", "what was done", "rows", ""), rows))
+        if result.access_revision is not None:
+            done = "changed" if result.access_changed else "unchanged"
+            kept = f", {result.access_kept} edited items kept" if result.access_kept else ""
+            lines.append(f"access data: revision {result.access_revision}, {done}{kept}")
+        return "\n".join(lines)
+
+    options.show(result, text)
+    options.next_steps(lab_command(options, "fingerprint"))
+
+
+@command("down")
+def down(options: Options) -> None:
+    """Take the lab down. Tables, users, access data and passwords stay for the next `lab up`."""
+    from cli.operations import down as run
+
+    session = options.session()
+    options.say(f"taking down lab {session.lab.name!r}: its services stop, what is kept stays")
+    result = run(session)
+
+    def text() -> str:
+        kept = ", ".join(result.kept)
+        return f"lab {result.lab!r} is down after {result.seconds:.0f} s; kept: {kept}"
+
+    options.show(result, text)
+    options.next_steps(lab_command(options, "up"), f"{lab_command(options, 'destroy')}   removes it for good")
+
+
+@command("destroy")
+@click.option("--yes", is_flag=True, help="Don't ask (for scripts).")
+def destroy(options: Options, yes: bool) -> None:
+    """Remove the lab for good, with everything in it. Asks for the lab's name first."""
+    from cli.operations import destroy as run
+
+    def confirm(plan: DestroyPlan) -> None:
+        options.say(f"this removes lab {plan.lab!r} for good:")
+        for line in plan.removes:
+            options.say(f"  - {line}")
+        options.say(f"it keeps: {'; '.join(plan.keeps)}")
+        if not yes:
+            typed_confirmation(plan.lab)
+
+    result = run(options.session(), confirm)
+    options.show(result, lambda: f"lab {result.lab!r} is gone")
+    options.next_steps(f"{lab_command(options, 'up')}   makes a new one")
+
+
+def typed_confirmation(name: str) -> None:
+    """Raises UsageError unless the user types the lab's name."""
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "nobody is there to confirm", permitted="--yes, or a terminal", next_command="lab destroy --yes"
+        )
+    typed = click.prompt("type the lab's name to go on", err=True, default="", show_default=False)
+    if typed != name:
+        raise UsageError("that is not the lab's name; nothing was removed", value=typed, permitted=name)
+
+
+COMMANDS = (up, down, seed, preview, refresh, bootstrap, destroy)

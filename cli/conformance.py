@@ -1,0 +1,291 @@
+"""The conformance suite: each sample user, each table, what they must see and what they do see.
+
+Expectations are in ``conformance.yaml``, written apart from the rules. Numbers are never written down:
+an expected count is taken from the table's reference user, whom no rule of that table touches.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import yaml
+
+from cli.query import DeniedError, QueryError, Rows
+from cli.session import Session
+from contracts.errors import LabError, unknown_name
+from contracts.identity import lab_realm
+
+EXPECTATIONS = Path(__file__).with_name("conformance.yaml")
+DENIED = "denied"
+SAMPLE_ROWS = 200
+_PARALLEL_PERSONAS = 2
+
+
+class QueryPort(Protocol):
+    """What a check asks of an engine, as one user."""
+
+    def run(self, statement: str) -> Rows: ...
+
+
+Connect = Callable[[str], AbstractContextManager[QueryPort]]
+"""Opens a connection as the named sample user."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableExpectation:
+    """One table's expectations, by persona; ``columns`` maps column → persona → how it looks."""
+
+    table: str
+    reference: str
+    rows: Mapping[str, str]
+    predicates: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expectations:
+    """The whole file. ``metadata`` maps ``table$kind`` → persona → allowed or denied."""
+
+    tables: tuple[TableExpectation, ...]
+    metadata: Mapping[str, Mapping[str, str]]
+    masks: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One cell: what was expected of ``subject`` (a table, a column or a metadata table) and found."""
+
+    engine: str
+    persona: str
+    table: str
+    subject: str
+    expected: str
+    found: str
+
+    @property
+    def passed(self) -> bool:
+        return self.expected == self.found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """All checks; ``passed`` when there is no difference."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(check.passed for check in self.checks)
+
+    @property
+    def differences(self) -> tuple[Check, ...]:
+        return tuple(check for check in self.checks if not check.passed)
+
+    def matrix(self) -> dict[str, dict[str, str]]:
+        """Table → persona → rows seen, or denied, with ``!`` where anything differs from the expected."""
+        cells: dict[str, dict[str, str]] = {}
+        for check in self.checks:
+            row = cells.setdefault(check.table, {})
+            if check.subject == "rows" or check.persona not in row:
+                mark = "!" if row.get(check.persona, "").endswith("!") else ""
+                row[check.persona] = (check.found if check.subject == "rows" else "") + mark
+            if not check.passed and not row[check.persona].endswith("!"):
+                row[check.persona] += "!"
+        return cells
+
+
+def read_expectations(path: Path = EXPECTATIONS) -> Expectations:
+    """Reads the file. Raises LabError when it names an unknown persona, predicate or mask."""
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    masks = {str(name): str(pattern) for name, pattern in document["masks"].items()}
+    tables = tuple(_table(str(name), entry, masks) for name, entry in document["tables"].items())
+    metadata = {
+        str(name): _by_persona(entry, {"allowed", DENIED}) for name, entry in document["metadata"].items()
+    }
+    return Expectations(tables=tables, metadata=metadata, masks=masks)
+
+
+def _table(name: str, entry: Mapping[str, Any], masks: Mapping[str, str]) -> TableExpectation:
+    predicates = dict(entry.get("predicates") or {})
+    looks = {"plain", "null", "hashed_key", DENIED, *masks}
+    return TableExpectation(
+        table=name,
+        reference=str(entry["reference"]),
+        rows=_by_persona(entry["rows"], {"all", DENIED, *predicates}),
+        predicates=predicates,
+        columns={c: _by_persona(by, looks) for c, by in (entry.get("columns") or {}).items()},
+    )
+
+
+def _by_persona(entry: Mapping[str, str], words: set[str]) -> dict[str, str]:
+    personas = [persona.username for persona in lab_realm("lab").personas]
+    for persona, word in entry.items():
+        if persona not in ("default", *personas):
+            raise unknown_name("sample user", persona, personas)
+        if word not in words:
+            raise unknown_name("expectation", word, words)
+    return {persona: entry.get(persona, entry["default"]) for persona in personas}
+
+
+def verify(session: Session, *, personas: Sequence[str] = (), tables: Sequence[str] = ()) -> Verification:
+    """Runs the suite against the running lab's Trino.
+
+    Args:
+        personas, tables: limit it to these; empty means all.
+
+    Raises:
+        UsageError: a name is unknown.
+        LabError: the lab is not up, or a service does not answer.
+    """
+    from cli.operations.data import sql
+
+    return check_all(read_expectations(), lambda who: sql(session, persona=who), personas, tables)
+
+
+def check_all(
+    expectations: Expectations, connect: Connect, personas: Sequence[str] = (), tables: Sequence[str] = ()
+) -> Verification:
+    """Every persona on every table. ``connect`` is called from several threads."""
+    everyone = [persona.username for persona in lab_realm("lab").personas]
+    known = [table.table for table in expectations.tables]
+    for name in personas:
+        if name not in everyone:
+            raise unknown_name("sample user", name, everyone)
+    for name in tables:
+        if name not in known:
+            raise unknown_name("table", name, known)
+    chosen = [table for table in expectations.tables if not tables or table.table in tables]
+    counts = reference_counts(chosen, connect, everyone)
+
+    def one(persona: str) -> list[Check]:
+        with connect(persona) as connection:
+            found = [
+                c for table in chosen for c in _table_checks(table, persona, connection, counts, expectations)
+            ]
+            wanted = {table.table for table in chosen}
+            found += _metadata_checks(expectations.metadata, wanted, persona, connection)
+            return found
+
+    with ThreadPoolExecutor(_PARALLEL_PERSONAS) as pool:
+        checks = [check for part in pool.map(one, personas or everyone) for check in part]
+    return Verification(checks=tuple(checks))
+
+
+def reference_counts(
+    tables: Sequence[TableExpectation], connect: Connect, personas: Sequence[str]
+) -> dict[tuple[str, str], int]:
+    """Rows that each expectation stands for: (table, predicate text) → count by the reference user."""
+    counts: dict[tuple[str, str], int] = {}
+    for reference in sorted({table.reference for table in tables}):
+        with connect(reference) as connection:
+            for table in tables:
+                if table.reference != reference:
+                    continue
+                for text in {condition(table, persona) for persona in personas} - {None}:
+                    if text is not None:
+                        counts[table.table, text] = int(_value(connection, table.table, "count(*)", text))
+    return counts
+
+
+def condition(table: TableExpectation, persona: str) -> str | None:
+    """The predicate of the rows ``persona`` must see, None when the table is denied."""
+    word = table.rows[persona]
+    if word == DENIED:
+        return None
+    return "true" if word == "all" else table.predicates[word].replace("{user}", persona)
+
+
+def _value(connection: QueryPort, table: str, expression: str, predicate: str) -> Any:
+    result = connection.run(f"SELECT {expression} FROM {quoted(table)} WHERE {predicate}")  # noqa: S608
+    return next(iter(result.rows))[0]
+
+
+def quoted(table: str) -> str:
+    """``namespace.name`` as SQL, with ``$`` names kept whole."""
+    return ".".join(f'"{part}"' for part in table.split(".", 1))
+
+
+def _table_checks(
+    table: TableExpectation,
+    persona: str,
+    connection: QueryPort,
+    counts: Mapping[tuple[str, str], int],
+    expectations: Expectations,
+) -> Iterator[Check]:
+    wanted = condition(table, persona)
+    expected = DENIED if wanted is None else str(counts[table.table, wanted])
+    found = _attempt(lambda: str(_value(connection, table.table, "count(*)", "true")))
+    yield _check(table.table, persona, "rows", expected, found)
+    if wanted is None or found == DENIED:
+        return
+    for column, looks in table.columns.items():
+        look = partial(_look, connection, table, column, looks[persona], expectations)
+        yield _check(table.table, persona, column, looks[persona], _attempt(look))
+
+
+def _look(
+    connection: QueryPort, table: TableExpectation, column: str, expected: str, expectations: Expectations
+) -> str:
+    """How a column's values look: the expected word when all of a sample agree with it."""
+    statement = f'SELECT "{column}" FROM {quoted(table.table)} LIMIT {SAMPLE_ROWS}'  # noqa: S608
+    values = [row[0] for row in connection.run(statement).rows]
+    if expected == DENIED:
+        return "readable"
+    return look_of(values, expected, expectations.masks)
+
+
+def look_of(values: Sequence[Any], expected: str, masks: Mapping[str, str]) -> str:
+    """``expected`` when every value fits it, else a word for what they are."""
+    present = [value for value in values if value is not None]
+    if not present:
+        # Nothing to see proves a null mask only where there are rows at all.
+        return "null" if values else (expected if expected != "null" else "no rows")
+    for name, pattern in masks.items():
+        if all(isinstance(value, str) and re.fullmatch(pattern, value) for value in present):
+            return name
+    if all(isinstance(value, int) for value in present) and max(abs(value) for value in present) > 10**10:
+        # Keys of the sample tables are small; a keyed hash uses all 64 bits.
+        return "hashed_key"
+    return "plain"
+
+
+def _metadata_checks(
+    metadata: Mapping[str, Mapping[str, str]], tables: set[str], persona: str, connection: QueryPort
+) -> Iterator[Check]:
+    for name, by_persona in metadata.items():
+        base = name.partition("$")[0]
+        if base not in tables:
+            continue
+
+        def read(table: str = name) -> str:
+            next(iter(connection.run(f"SELECT count(*) FROM {quoted(table)}").rows))  # noqa: S608
+            return "allowed"
+
+        yield _check(base, persona, name, by_persona[persona], _attempt(read))
+
+
+def _attempt(read: Callable[[], str]) -> str:
+    try:
+        return read()
+    except DeniedError:
+        return DENIED
+    except QueryError as error:
+        # A table whose existence is hidden from the reader is denied as well.
+        if error.name in ("TABLE_NOT_FOUND", "SCHEMA_NOT_FOUND", "COLUMN_NOT_FOUND"):
+            return DENIED
+        return f"error: {error.what}"
+    except LabError as error:
+        return f"error: {error.what}"
+
+
+def _check(table: str, persona: str, subject: str, expected: str, found: str) -> Check:
+    return Check(
+        engine="trino", persona=persona, table=table, subject=subject, expected=expected, found=found
+    )

@@ -1,0 +1,312 @@
+"""The Pulumi engine over the Automation API, on a lab's own project directory.
+
+:class:`EnginePort` is what operations need of it; tests put a fake in its place.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from pulumi.automation import (
+    CommandError,
+    CommandResult,
+    ConcurrentUpdateError,
+    LocalWorkspace,
+    PulumiCommand,
+    Stack,
+    StackNotFoundError,
+)
+from pulumi.automation.errors import create_command_error
+from pulumi.automation.events import EngineEvent
+from semver import VersionInfo
+
+from cli.events import EventLog, silent
+from cli.interrupts import Interrupts
+from cli.locks import has_pending_operations, remove_stale
+from cli.project import Lab, backend_url
+from contracts.errors import LabError
+from contracts.settings import Role
+
+
+class InterruptedRunError(LabError):
+    """Somebody asked to stop; the engine finished what was in flight."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """What one run of the engine did. ``changes`` counts resources by operation (create, update,
+    delete, replace, same …); ``durations_s`` are seconds by resource name, slowest first; ``log_file``
+    holds all the engine printed."""
+
+    stack: str
+    operation: str
+    changes: Mapping[str, int]
+    durations_s: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    log_file: str = ""
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything but ``same`` and ``read`` was done."""
+        return any(count for name, count in self.changes.items() if name not in ("same", "read"))
+
+
+class EnginePort(Protocol):
+    """What operations ask of the engine."""
+
+    def up(self, role: Role, *, config_file: Path | None = None) -> RunResult:
+        """Makes the stack as the program says."""
+        ...
+
+    def preview(self, role: Role, *, diff: bool = False) -> RunResult:
+        """Says what ``up`` would do."""
+        ...
+
+    def refresh(self, role: Role, *, clear_pending: bool = False) -> RunResult:
+        """Reads what is really there into the state."""
+        ...
+
+    def destroy(self, role: Role) -> RunResult:
+        """Removes what the stack made."""
+        ...
+
+    def outputs(self, role: Role, *, secrets: bool = False) -> dict[str, Any] | None:
+        """The stack's outputs; None when there is no such stack."""
+        ...
+
+    def exists(self, role: Role) -> bool:
+        """Whether the stack has been made."""
+        ...
+
+    def remove(self, role: Role) -> None:
+        """Forgets a stack that was destroyed, with its history and config."""
+        ...
+
+
+class ForwardingCommand(PulumiCommand):
+    """The installed CLI, run in a process group of its own so that interrupts reach it exactly once."""
+
+    def __init__(self, path: Path, version: str, interrupts: Interrupts) -> None:
+        # The base class would start the CLI only to ask for its version, which is known here.
+        self.command = str(path)
+        self.version = VersionInfo.parse(version.removeprefix("v"))
+        self._interrupts = interrupts
+
+    def run(
+        self,
+        args: list[str],
+        cwd: str,
+        additional_env: Mapping[str, str],
+        on_output: Callable[[str], Any] | None = None,
+        on_error: Callable[[str], Any] | None = None,
+    ) -> CommandResult:
+        """As the base class; see there."""
+        environment = {**os.environ, **additional_env, "PULUMI_AUTOMATION_API": "true"}
+        environment.pop("PULUMI_CONFIG_PASSPHRASE", None)
+        with subprocess.Popen(
+            [self.command, "--non-interactive", *args],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            cwd=cwd,
+            env=environment,
+            encoding="utf-8",
+            errors="replace",
+            process_group=0,
+        ) as process:
+            self._interrupts.watch(process.pid)
+            try:
+                assert process.stdout is not None  # noqa: S101 - both were asked for above
+                assert process.stderr is not None  # noqa: S101
+                out, err = _Reader(process.stdout, on_output), _Reader(process.stderr, on_error)
+                out.join()
+                err.join()
+                process.wait()
+            finally:
+                self._interrupts.forget()
+        result = CommandResult(stdout=out.text(), stderr=err.text(), code=process.returncode)
+        if process.returncode != 0:
+            raise create_command_error(result)
+        return result
+
+
+class _Reader(threading.Thread):
+    """Keeps a stream's lines and hands each on as it comes."""
+
+    def __init__(self, stream: IO[str], callback: Callable[[str], Any] | None) -> None:
+        super().__init__(daemon=True)
+        self._stream, self._callback, self._lines = stream, callback, list[str]()
+        self.start()
+
+    def run(self) -> None:
+        for line in self._stream:
+            text = line.rstrip()
+            if self._callback:
+                self._callback(text)
+            self._lines.append(text)
+
+    def text(self) -> str:
+        return "\n".join(self._lines)
+
+
+class PulumiEngine:
+    """:class:`EnginePort` over the real engine."""
+
+    def __init__(
+        self,
+        lab: Lab,
+        *,
+        path: Path,
+        version: str,
+        environment: Mapping[str, str],
+        interrupts: Interrupts,
+        say: Callable[[str], None] = silent,
+        verbose: bool = False,
+    ) -> None:
+        self._lab, self._say, self._verbose, self._interrupts = lab, say, verbose, interrupts
+        self._workspace = LocalWorkspace(
+            work_dir=str(lab.project_dir),
+            pulumi_home=str(lab.pulumi_home),
+            env_vars=dict(environment),
+            pulumi_command=ForwardingCommand(path, version, interrupts),
+        )
+        self._file_backend = backend_url(lab, environment).startswith("file://")
+
+    def up(self, role: Role, *, config_file: Path | None = None) -> RunResult:
+        stack = self._open(role, create=True)
+        file = str(config_file) if config_file else None
+        return self._run("up", role, lambda **k: stack.up(show_secrets=False, config_file=file, **k))
+
+    def preview(self, role: Role, *, diff: bool = False) -> RunResult:
+        stack = self._open(role, create=True)
+        return self._run("preview", role, lambda **k: stack.preview(diff=diff, **k), print_output=diff)
+
+    def refresh(self, role: Role, *, clear_pending: bool = False) -> RunResult:
+        stack = self._open(role, create=False)
+        return self._refresh(stack, role, clear_pending)
+
+    def destroy(self, role: Role) -> RunResult:
+        stack = self._open(role, create=False)
+        return self._run("destroy", role, lambda **k: stack.destroy(show_secrets=False, **k))
+
+    def outputs(self, role: Role, *, secrets: bool = False) -> dict[str, Any] | None:
+        arguments = ["stack", "output", "--json", "--stack", role.value]
+        try:
+            result = self._workspace.pulumi_command.run(
+                [*arguments, "--show-secrets"] if secrets else arguments,
+                self._workspace.work_dir,
+                self._workspace.env_vars,
+            )
+        except StackNotFoundError:
+            return None
+        except CommandError as error:
+            raise _command_failure(error, f"outputs of stack {role}") from error
+        document: dict[str, Any] = json.loads(result.stdout)
+        return document
+
+    def exists(self, role: Role) -> bool:
+        try:
+            return any(stack.name == role.value for stack in self._workspace.list_stacks())
+        except CommandError as error:
+            raise _command_failure(error, "list of stacks") from error
+
+    def remove(self, role: Role) -> None:
+        try:
+            self._workspace.remove_stack(role.value)
+        except CommandError as error:
+            raise _command_failure(error, f"removal of stack {role}") from error
+
+    def _open(self, role: Role, *, create: bool) -> Stack:
+        """The stack, free of what a killed run left behind."""
+        if self._file_backend:
+            for lock in remove_stale(self._lab.state_dir):
+                self._say(f"removed the lock that pid {lock.pid} left on stack {lock.stack}: it runs no more")
+        try:
+            name = role.value
+            stack = (
+                Stack.create_or_select(name, self._workspace)
+                if create
+                else Stack.select(name, self._workspace)
+            )
+        except CommandError as error:
+            raise _command_failure(error, f"stack {role}") from error
+        if self._file_backend and has_pending_operations(self._lab.state_dir, role.value):
+            self._say(f"stack {role} was interrupted: its pending operations are cleared first")
+            self._refresh(stack, role, clear_pending=True)
+        return stack
+
+    def _refresh(self, stack: Stack, role: Role, clear_pending: bool) -> RunResult:
+        return self._run(
+            "refresh",
+            role,
+            lambda **k: stack.refresh(show_secrets=False, clear_pending_creates=clear_pending, **k),
+        )
+
+    def _run(
+        self, operation: str, role: Role, call: Callable[..., Any], *, print_output: bool = False
+    ) -> RunResult:
+        if self._interrupts.requested:
+            raise InterruptedRunError("stopped before the next step", next_command="lab up")
+        log_file = self._lab.logs_dir / f"pulumi-{role.value}-{operation}.log"
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        events = EventLog(say=self._say)
+        with log_file.open("w", encoding="utf-8") as log:
+
+            def keep(text: str) -> None:
+                print(text, file=log, flush=True)
+                if print_output or self._verbose:
+                    self._say(text)
+
+            def on_event(event: EngineEvent) -> None:
+                events.add(event)
+
+            try:
+                call(on_output=keep, on_error=keep, on_event=on_event, color="never", suppress_outputs=True)
+            except CommandError as error:
+                if self._interrupts.requested:
+                    raise InterruptedRunError(
+                        f"{operation} of stack {role} was stopped; what was in flight is finished",
+                        next_command="lab up, which continues where this stopped",
+                    ) from error
+                raise _run_failure(error, operation, role, events, log_file) from error
+        return RunResult(
+            stack=role.value,
+            operation=operation,
+            changes=events.changes,
+            durations_s=events.durations_s(),
+            seconds=events.seconds(),
+            log_file=str(log_file),
+        )
+
+
+def _run_failure(
+    error: CommandError, operation: str, role: Role, events: EventLog, log_file: Path
+) -> LabError:
+    if isinstance(error, ConcurrentUpdateError):
+        return LabError(
+            f"another run of Pulumi works on stack {role}", next_command="wait for it, then lab doctor --fix"
+        )
+    reasons: Sequence[str] = events.errors or _tail(str(error))
+    return LabError(
+        "\n".join([f"{operation} of stack {role} failed", *(f"  {line}" for line in reasons)]),
+        permitted=f"the whole log is in {log_file}",
+        next_command="lab doctor",
+    )
+
+
+def _command_failure(error: CommandError, what: str) -> LabError:
+    return LabError("\n".join([f"Pulumi failed on {what}", *_tail(str(error))]), next_command="lab doctor")
+
+
+def _tail(text: str, count: int = 12) -> list[str]:
+    lines = [
+        line for line in text.splitlines() if line.strip() and line.strip() not in ("stdout:", "stderr:")
+    ]
+    return lines[-count:]

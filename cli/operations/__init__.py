@@ -1,0 +1,63 @@
+"""What the ``lab`` command does, as typed functions to use from Python.
+
+Each takes a :class:`cli.session.Session`, returns a dataclass and raises ``contracts.errors.LabError``.
+Names are loaded when first used, so that a quick command stays quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cli.conformance import verify
+    from cli.operations.data import load, login, logout, seed, sql
+    from cli.operations.development import lock_requirements, record_checksums, run_tests
+    from cli.operations.doctor import doctor
+    from cli.operations.fingerprint import fingerprint
+    from cli.operations.inspect import components, credentials, env, logs, status
+    from cli.operations.lifecycle import bootstrap, down, preview, refresh, up
+    from cli.operations.removal import destroy
+
+_MODULES = {
+    "cli.conformance": ("verify",),
+    "cli.operations.data": ("load", "login", "logout", "seed", "sql"),
+    "cli.operations.development": ("lock_requirements", "record_checksums", "run_tests"),
+    "cli.operations.doctor": ("doctor",),
+    "cli.operations.fingerprint": ("fingerprint",),
+    "cli.operations.inspect": ("components", "credentials", "env", "logs", "status"),
+    "cli.operations.lifecycle": ("bootstrap", "down", "preview", "refresh", "up"),
+    "cli.operations.removal": ("destroy",),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = [
+    "bootstrap",
+    "components",
+    "credentials",
+    "destroy",
+    "doctor",
+    "down",
+    "env",
+    "fingerprint",
+    "load",
+    "lock_requirements",
+    "login",
+    "logout",
+    "logs",
+    "preview",
+    "record_checksums",
+    "refresh",
+    "run_tests",
+    "seed",
+    "sql",
+    "status",
+    "up",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULE_OF[name]), name)

@@ -1,0 +1,155 @@
+"""For those who work on the lab itself: the test suites, the pinned requirements, recorded checksums."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from cli.project import ROOT
+from contracts.errors import LabError
+from contracts.versions import POLARIS, UrlDistribution
+
+LINTERS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("ruff", (sys.executable, "-m", "ruff", "check", ".")),
+    ("ruff format", (sys.executable, "-m", "ruff", "format", "--check", ".")),
+    ("mypy", (sys.executable, "-m", "mypy", ".")),
+    ("import-linter", (str(Path(sys.prefix) / "bin" / "lint-imports"),)),
+)
+
+REQUIREMENTS = (
+    ("requirements.in", "requirements.txt", ()),
+    ("requirements-cloud.in", "requirements-cloud.txt", ("requirements.txt",)),
+    ("requirements-dev.in", "requirements-dev.txt", ("requirements-cloud.txt",)),
+)
+
+Run = Callable[[Sequence[str]], int]
+
+
+def _run_here(command: Sequence[str]) -> int:
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestRun:
+    """``failed`` names linters that found something, and pytest when a test failed."""
+
+    failed: tuple[str, ...]
+    exit_code: int
+
+
+def run_tests(
+    arguments: Sequence[str] = (),
+    *,
+    lint: bool = True,
+    say: Callable[[str], None],
+    run: Run = _run_here,
+) -> TestRun:
+    """Runs the linters, then pytest with ``arguments``; all of them, so that one run shows everything.
+    pytest comes last and its own closing line is the last that is printed."""
+    failed = []
+    for name, command in LINTERS if lint else ():
+        say(f"{name}:")
+        if run(command) != 0:
+            failed.append(name)
+    if failed:
+        say(f"linters found something: {', '.join(failed)}")
+    code = run([sys.executable, "-m", "pytest", *arguments])
+    if code != 0:
+        failed.append("pytest")
+    return TestRun(failed=tuple(failed), exit_code=1 if failed else 0)
+
+
+def lock_requirements(*, upgrade: bool = False, run: Run = _run_here) -> tuple[str, ...]:
+    """Pins the requirements anew with hashes for every supported Python and system, from the index that
+    the user's own configuration names. Returns the files written.
+
+    Raises:
+        LabError: they can't be resolved.
+    """
+    uv = str(Path(sys.prefix) / "bin" / "uv")
+    fixed = (
+        *("--universal", "--generate-hashes", "--python-version", "3.11", "--quiet"),
+        *("--no-emit-index-url", "--no-annotate", "--no-header"),
+    )
+    for source, target, constraints in REQUIREMENTS:
+        extra = [part for file in constraints for part in ("--constraint", file)]
+        command = [uv, "pip", "compile", *fixed, *extra, *(["--upgrade"] if upgrade else [])]
+        if run([*command, source, "--output-file", target]) != 0:
+            raise LabError(f"{source} can't be resolved", value=source, next_command="lab lock")
+    return tuple(target for _, target, _ in REQUIREMENTS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedChecksum:
+    """What was recorded in contracts/versions.py."""
+
+    name: str
+    version: str
+    sha512: str
+    size_bytes: int
+
+
+def record_checksums(
+    say: Callable[[str], None],
+    *,
+    distribution: UrlDistribution = POLARIS,
+    versions_file: Path = ROOT / "contracts" / "versions.py",
+    transport: httpx.BaseTransport | None = None,
+) -> RecordedChecksum:
+    """Reads the official distribution, compares it with the checksum its project publishes beside it,
+    and records checksum and size.
+
+    Raises:
+        LabError: it can't be fetched, or the two checksums differ; nothing was recorded.
+    """
+    say(f"reading {distribution.url}")
+    digest, size_bytes = hashlib.sha512(), 0
+    try:
+        with httpx.Client(timeout=60.0, follow_redirects=True, transport=transport) as client:
+            published = client.get(distribution.url + ".sha512")
+            published.raise_for_status()
+            with client.stream("GET", distribution.url) as answer:
+                answer.raise_for_status()
+                for chunk in answer.iter_bytes():
+                    digest.update(chunk)
+                    size_bytes += len(chunk)
+    except httpx.HTTPError as error:
+        raise LabError(
+            f"{distribution.name} {distribution.version} can't be fetched: {error}",
+            value=distribution.url,
+            next_command="lab images lock, where its download host can be reached",
+        ) from error
+    found = digest.hexdigest()
+    if found not in re.sub(r"\s", "", published.text).lower():
+        raise LabError(
+            f"{distribution.name} {distribution.version} is not what its project published",
+            value=found,
+            permitted=published.text.strip(),
+        )
+    recorded = RecordedChecksum(
+        name=distribution.name, version=distribution.version, sha512=found, size_bytes=size_bytes
+    )
+    _write_checksum(versions_file, distribution, recorded)
+    return recorded
+
+
+def _write_checksum(path: Path, distribution: UrlDistribution, recorded: RecordedChecksum) -> None:
+    """Replaces the two values in the row of ``distribution``, and nothing else."""
+    text = path.read_text(encoding="utf-8")
+    row = re.compile(
+        rf'(url="{re.escape(distribution.url)}",\s*)sha512=[^,]+,(\s*)size_bytes=[^,]+,', re.MULTILINE
+    )
+    after, count = row.subn(
+        rf'\g<1>sha512="{recorded.sha512}",  # noqa: E501 - one value\g<2>size_bytes={recorded.size_bytes},',
+        text,
+    )
+    if count != 1:
+        raise LabError(f"{path.name} has no single row for {distribution.name}", value=distribution.url)
+    path.write_text(after, encoding="utf-8")

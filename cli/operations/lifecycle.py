@@ -1,0 +1,195 @@
+"""Bringing a lab up, taking it down, and what lies between."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from cli.components import chosen_components, merge, saved_set
+from cli.engine import RunResult
+from cli.session import Session
+from cli.steps import (
+    catalog_for,
+    check_machine,
+    converge_persistent,
+    core_config,
+    fetch,
+    pin_catalog,
+    prepare_project,
+    run_persistent,
+    save_components,
+)
+from contracts.identity import lab_realm
+from contracts.outputs import LabOutputs
+from contracts.settings import Role
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpResult:
+    """A lab that is up. ``timings_s`` are seconds by phase and by resource, in the order they ran;
+    ``changes`` counts the lab stack's resources by operation."""
+
+    lab: str
+    home: str
+    catalog: str
+    components: tuple[str, ...]
+    urls: Mapping[str, str]
+    personas: Mapping[str, str]
+    changes: Mapping[str, int]
+    timings_s: Mapping[str, float]
+    slowest_s: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreviewResult:
+    """What ``up`` would do: resources by operation, per stack. None: the stack has to be made first."""
+
+    persistent: Mapping[str, int]
+    lab: Mapping[str, int] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DownResult:
+    """A lab that is down. ``kept`` names what stays for the next ``up``."""
+
+    lab: str
+    removed: int
+    kept: tuple[str, ...]
+    seconds: float
+
+
+class Timings(dict[str, float]):
+    """Seconds by phase, in order."""
+
+    def measure(self, name: str, since: float) -> float:
+        """Notes the time since ``since`` and gives the present one."""
+        now = time.monotonic()
+        self[name] = round(now - since, 1)
+        return now
+
+
+def up(
+    session: Session,
+    *,
+    add: Sequence[str] = (),
+    without: Sequence[str] = (),
+    core: bool = False,
+    catalog: str | None = None,
+) -> UpResult:
+    """Brings the lab up: software, the persistent stack where it is missing or changed, the lab stack.
+
+    Args:
+        add: components that join the saved set.
+        without: components that leave it.
+        core: run the core alone this time; the saved set stays as it is.
+        catalog: for a new lab: ``polaris`` or ``nessie``.
+
+    Raises:
+        UsageError: an unknown component or setting; nothing was started.
+        PreflightError: the machine can't carry it; nothing was started.
+        LabError: a step failed; the next ``up`` continues.
+    """
+    lab, timings, began = session.lab, Timings(), time.monotonic()
+    saved = merge(saved_set(lab), add, without)
+    choice = catalog_for(session, catalog)
+    chosen = chosen_components(() if core else saved, choice.kind)
+    check_machine(session, chosen)
+    prepare_project(session)
+    save_components(lab, saved)
+    pin_catalog(session, choice)
+    began = timings.measure("checks", began)
+    fetch(session, chosen)
+    began = timings.measure("software", began)
+    with session.uninterrupted():
+        converge_persistent(session)
+        began = timings.measure("persistent stack", began)
+        session.say(f"lab stack: {', '.join(info.name for info in chosen)}")
+        run = session.engine.up(Role.LAB, config_file=core_config(lab) if core else None)
+        outputs = session.remember_outputs()
+        timings.measure("lab stack", began)
+    return _up_result(session, outputs, run, timings)
+
+
+def bootstrap(session: Session, *, catalog: str | None = None) -> RunResult:
+    """Makes or updates the persistent stack alone: databases, object store, secrets, identities."""
+    choice = catalog_for(session, catalog)
+    check_machine(session, ())
+    prepare_project(session)
+    pin_catalog(session, choice)
+    fetch(session, ())
+    with session.uninterrupted():
+        return run_persistent(session)
+
+
+def preview(session: Session, *, diff: bool = False) -> PreviewResult:
+    """Says what ``up`` would do and changes nothing."""
+    if not session.lab.exists:
+        prepare_project(session)
+    with session.uninterrupted():
+        persistent = session.engine.preview(Role.PERSISTENT, diff=diff)
+        made = session.engine.outputs(Role.PERSISTENT)
+        lab = session.engine.preview(Role.LAB, diff=diff) if made else None
+    return PreviewResult(persistent=persistent.changes, lab=lab.changes if lab else None)
+
+
+def refresh(session: Session) -> dict[str, Mapping[str, int]]:
+    """Reads what is really there into the state of both stacks; the next ``up`` mends the difference."""
+    session.lab.require()
+    found = {}
+    with session.uninterrupted():
+        for role in Role:
+            if session.engine.exists(role):
+                found[role.value] = session.engine.refresh(role).changes
+    return found
+
+
+def down(session: Session) -> DownResult:
+    """Destroys the lab stack and stops the foundation. Tables, users and keys stay."""
+    lab, began = session.lab, time.monotonic()
+    lab.require()
+    removed = 0
+    with session.uninterrupted():
+        if session.engine.exists(Role.LAB):
+            removed = session.engine.destroy(Role.LAB).changes.get("delete", 0)
+        session.forget_outputs()
+        if session.is_local():
+            stop_services(session)
+    return DownResult(
+        lab=lab.name,
+        removed=removed,
+        kept=("databases", "warehouse", "users and groups", "access data", "passwords and keys"),
+        seconds=round(time.monotonic() - began, 1),
+    )
+
+
+def stop_services(session: Session) -> None:
+    """Stops every service in reverse order of dependency, then the supervisor itself."""
+    session.supervisor.stop_all()
+    session.supervisor.shutdown()
+
+
+def _up_result(session: Session, outputs: LabOutputs, run: RunResult, timings: Timings) -> UpResult:
+    realm = lab_realm(session.lab.name)
+    return UpResult(
+        lab=session.lab.name,
+        home=str(session.lab.home),
+        catalog=outputs.catalog_kind,
+        components=outputs.components,
+        urls=urls_of(outputs),
+        personas={persona.username: persona.description for persona in realm.personas},
+        changes=run.changes,
+        timings_s=timings,
+        slowest_s=dict(list(run.durations_s.items())[:6]),
+    )
+
+
+def urls_of(outputs: LabOutputs) -> dict[str, str]:
+    """Where people and tools reach the lab, by what is there."""
+    urls = {
+        "sign-in": outputs.issuer_url,
+        "catalog": outputs.catalog_uri,
+        "governor": outputs.governor_url,
+        "opa": outputs.opa_url,
+    }
+    return {**({"trino": outputs.trino_url} if outputs.trino_url else {}), **urls}

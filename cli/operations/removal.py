@@ -1,0 +1,72 @@
+"""Removing a lab for good."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cli.locks import remove_stale
+from cli.operations.lifecycle import stop_services
+from cli.project import Lab
+from cli.session import Session
+from contracts.errors import LabError
+from contracts.settings import Role, environment
+from placements.local.unprivileged import remove_unprivileged
+
+
+@dataclass(frozen=True, kw_only=True)
+class DestroyPlan:
+    """What ``destroy`` removes and what it leaves."""
+
+    lab: str
+    removes: tuple[str, ...]
+    keeps: tuple[str, ...]
+
+
+def destroy_plan(session: Session) -> DestroyPlan:
+    """Names what goes, before anybody is asked."""
+    lab = session.lab
+    lab.require()
+    return DestroyPlan(
+        lab=lab.name,
+        removes=(
+            f"every table, user, policy and query history of lab {lab.name!r}",
+            f"its databases, its object store, its passwords and keys ({lab.home})",
+            "its Pulumi stacks and their state",
+        ),
+        keeps=(f"downloaded software and virtual environments ({lab.cache})", "all other labs"),
+    )
+
+
+def destroy(session: Session, confirm: Callable[[DestroyPlan], None]) -> DestroyPlan:
+    """Removes the lab for good once ``confirm`` has returned; it raises to refuse.
+
+    A lab whose state lies in its own folder is stopped and its folder removed, whatever state it is in;
+    otherwise both stacks are destroyed through the engine first.
+    """
+    lab = session.lab
+    plan = destroy_plan(session)
+    confirm(plan)
+    remove_stale(lab.state_dir)
+    with session.uninterrupted():
+        if not session.is_local() or environment("LAB_BACKEND_URL", session.environ):
+            for role in (Role.LAB, Role.PERSISTENT):
+                if session.engine.exists(role):
+                    session.engine.destroy(role)
+                    session.engine.remove(role)
+        if session.is_local():
+            stop_services(session)
+            remove_unprivileged(lab.home)
+    remove_home(lab)
+    return plan
+
+
+def remove_home(lab: Lab) -> None:
+    """Deletes the lab's folder. Raises LabError when it is not one that a lab made."""
+    if lab.home.is_symlink() or not (lab.project_dir / "Pulumi.yaml").is_file():
+        raise LabError("this is not the folder of a lab", value=str(lab.home))
+    try:
+        shutil.rmtree(lab.home)
+    except OSError as error:
+        raise LabError(f"the lab's folder can't be removed: {error}", value=str(lab.home)) from error

@@ -1,0 +1,177 @@
+"""What every operation is given: the lab, its engine and supervisor, and where to say things."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from cli.events import silent
+from cli.interrupts import Interrupts
+from cli.project import Lab, program_environment, read_config, write_private
+from contracts.errors import LabError
+from contracts.outputs import LabOutputs, PersistentOutputs, Slot, from_exports
+from contracts.settings import Role
+
+if TYPE_CHECKING:
+    from cli.engine import EnginePort
+    from cli.toolchain import Engine
+    from placements.local.artifacts.progress import Progress
+    from placements.local.supervisor import ServiceStatus
+
+
+class SupervisorPort(Protocol):
+    """What operations ask of the supervisor."""
+
+    def running(self) -> bool: ...
+
+    def status(self) -> list[ServiceStatus]: ...
+
+    def start(self, names: Sequence[str] | None = None) -> list[ServiceStatus]: ...
+
+    def stop_all(self) -> None: ...
+
+    def shutdown(self, *, stop_services: bool = True) -> None: ...
+
+
+class Session:
+    """One command's run on one lab. ``engine`` and ``supervisor`` are made when first asked for.
+
+    Args:
+        lab: the lab acted on.
+        say: takes a line for the user; never a secret.
+        progress: draws downloads and builds.
+        verbose: show all the engine prints.
+        environ: the process environment; another one in tests.
+        engine, supervisor: in place of the real ones.
+    """
+
+    def __init__(
+        self,
+        lab: Lab,
+        *,
+        say: Callable[[str], None] = silent,
+        progress: Progress | None = None,
+        verbose: bool = False,
+        environ: Mapping[str, str] | None = None,
+        engine: EnginePort | None = None,
+        supervisor: SupervisorPort | None = None,
+    ) -> None:
+        self.lab, self.say, self.verbose = lab, say, verbose
+        self._progress = progress
+        self.environ: Mapping[str, str] = os.environ if environ is None else environ
+        self.interrupts = Interrupts()
+        self._engine, self._supervisor = engine, supervisor
+        self._slot: Slot | None = None
+
+    @property
+    def progress(self) -> Progress:
+        """What draws downloads and builds."""
+        if self._progress is None:
+            from placements.local.artifacts.progress import SilentProgress
+
+            self._progress = SilentProgress()
+        return self._progress
+
+    @property
+    def virtualenv(self) -> Path:
+        """The environment this command runs in; the Pulumi program runs in the same."""
+        return Path(sys.prefix)
+
+    @property
+    def engine(self) -> EnginePort:
+        """The real engine, obtained when it is not there yet."""
+        if self._engine is None:
+            from cli.engine import PulumiEngine
+            from cli.toolchain import pulumi_engine
+
+            found = pulumi_engine(self.lab.cache, self.progress)
+            self._engine = PulumiEngine(
+                self.lab,
+                path=found.program,
+                version=found.version,
+                environment=self.engine_environment(found),
+                interrupts=self.interrupts,
+                say=self.say,
+                verbose=self.verbose,
+            )
+        return self._engine
+
+    def engine_environment(self, engine: Engine) -> dict[str, str]:
+        """All that Pulumi needs to be run on this lab, as ``lab env`` prints it."""
+        return {
+            **program_environment(self.lab, self.environ),
+            **engine.environment(
+                python=self.virtualenv / "bin" / "python",
+                home=self.lab.pulumi_home,
+                plugin_folders=(self.lab.launchers_dir, self.virtualenv / "bin"),
+                base=self.environ,
+            ),
+        }
+
+    @property
+    def supervisor(self) -> SupervisorPort:
+        """The way to the lab's supervisor."""
+        if self._supervisor is None:
+            from placements.local.supervisor import SupervisorClient
+
+            self._supervisor = SupervisorClient(self.lab.home)
+        return self._supervisor
+
+    @contextmanager
+    def uninterrupted(self) -> Iterator[None]:
+        """Ctrl-C is passed to the engine once instead of ending this process at once."""
+        with self.interrupts:
+            yield
+
+    # What the stacks export
+
+    @property
+    def outputs_file(self) -> Path:
+        """The lab stack's outputs as of the last ``up``, so that quick commands need no engine."""
+        return self.lab.home / "outputs.json"
+
+    def remember_outputs(self) -> LabOutputs:
+        """Asks the engine for the lab stack's outputs and keeps them (they hold no secret)."""
+        document = self.engine.outputs(Role.LAB)
+        outputs = from_exports(LabOutputs, document or {}, next_command="lab up")
+        write_private(self.outputs_file, json.dumps(document, indent=1, sort_keys=True) + "\n")
+        return outputs
+
+    def outputs(self) -> LabOutputs:
+        """The lab stack's outputs. Raises LabError when the lab is not up."""
+        self.lab.require()
+        try:
+            document: Any = json.loads(self.outputs_file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise LabError(f"lab {self.lab.name!r} is not up", next_command="lab up") from None
+        except ValueError:
+            return self.remember_outputs()
+        return from_exports(LabOutputs, document, next_command="lab up")
+
+    def forget_outputs(self) -> None:
+        """After ``down``: the lab stack is gone."""
+        self.outputs_file.unlink(missing_ok=True)
+
+    def slot(self) -> Slot:
+        """This lab's databases, keys and passwords, decrypted from the persistent stack's outputs."""
+        if self._slot is None:
+            self.lab.require()
+            document = self.engine.outputs(Role.PERSISTENT, secrets=True)
+            persistent = from_exports(PersistentOutputs, document or {})
+            if self.lab.name not in persistent.slots:
+                raise LabError(
+                    f"the persistent stack has no slot for lab {self.lab.name!r}",
+                    permitted=", ".join(sorted(persistent.slots)),
+                    next_command="lab bootstrap",
+                )
+            self._slot = persistent.slots[self.lab.name]
+        return self._slot
+
+    def is_local(self) -> bool:
+        """Whether this lab's services are processes of this machine."""
+        return read_config(self.lab, Role.LAB).get("placement", "local") == "local"

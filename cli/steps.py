@@ -1,0 +1,163 @@
+"""The steps that bringing a lab up is made of."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from cli.catalog_choice import CatalogChoice, choose_catalog
+from cli.components import artifacts_of, check_placement, saved_set
+from cli.engine import RunResult
+from cli.ports import choose_block
+from cli.project import (
+    Lab,
+    ensure_project,
+    read_config,
+    set_config,
+    settings,
+    with_config_value,
+    write_private,
+)
+from cli.session import Session
+from components.registry import SERVICE_ORDER, ComponentInfo
+from contracts.errors import LabError
+from contracts.settings import Role, environment, labs_home
+from placements.local import artifacts as artifact_cache
+from placements.local import preflight
+from placements.local.ports import FOUNDATION_ORDER, PORTS_PER_LAB, service_port
+
+DATA_FREE_MIB = 1024
+"""Free space that tables, logs and state of a small lab need to grow into."""
+
+_PROGRAM_ROOMS = ("contracts", "stacks", "components", "placements", "plugins")
+
+
+def prepare_project(session: Session) -> bool:
+    """Makes the lab's project directory where it is missing. Returns whether the lab is new."""
+    lab = session.lab
+    if lab.exists:
+        return ensure_project(lab, virtualenv=session.virtualenv, port_base=0)
+    port_base = choose_block(labs_home(session.environ))
+    new = ensure_project(lab, virtualenv=session.virtualenv, port_base=port_base)
+    last = port_base + PORTS_PER_LAB - 1
+    session.say(f"new lab {lab.name!r} in {lab.home}, ports {port_base} to {last}")
+    return new
+
+
+def save_components(lab: Lab, names: Sequence[str]) -> bool:
+    """Keeps the saved set in the lab stack's config. Returns whether it changed."""
+    if saved_set(lab) == tuple(names):
+        return False
+    return set_config(lab, Role.LAB, "components", ",".join(names))
+
+
+def pin_catalog(session: Session, choice: CatalogChoice) -> None:
+    """Writes the catalog into the config of both stacks, and says it when there is something to say."""
+    for role in Role:
+        set_config(session.lab, role, "catalog", choice.kind)
+    if choice.notice:
+        session.say(choice.notice)
+
+
+def core_config(lab: Lab) -> Path:
+    """A copy of the lab stack's config with an empty saved set, for one run alone."""
+    text = lab.stack_file(Role.LAB).read_text(encoding="utf-8")
+    path = lab.project_dir / "core.yaml"
+    write_private(path, with_config_value(text, "components", ""))
+    return path
+
+
+def catalog_for(session: Session, asked: str | None) -> CatalogChoice:
+    """The catalog this lab has or, before its persistent stack is made, gets."""
+    lab = session.lab
+    pinned = read_config(lab, Role.PERSISTENT).get("catalog") if persistent_digest(lab) else None
+    return choose_catalog(
+        asked,
+        pinned=pinned,
+        polaris_home=environment("LAB_POLARIS_HOME", session.environ),
+        reachable=artifact_cache.reachable,
+    )
+
+
+def check_machine(session: Session, chosen: Sequence[ComponentInfo]) -> None:
+    """Memory, disk and ports, before anything is started. Raises PreflightError or UsageError."""
+    lab = session.lab
+    placement = settings(lab, Role.LAB, session.environ).placement if lab.exists else "local"
+    check_placement(chosen, placement)
+    if placement != "local":
+        return
+    services = session.supervisor.status() if lab.exists else []
+    preflight.check_memory(
+        preflight.memory_needed_mib(info.memory_mib for info in chosen),
+        running_mib=sum(service.memory_mib or 0 for service in services),
+    )
+    preflight.check_disk({lab.home: DATA_FREE_MIB})
+    if lab.exists:
+        base = settings(lab, Role.LAB, session.environ).port_base
+        preflight.check_ports(lab.home, ports_of(base, chosen))
+
+
+def ports_of(port_base: int, chosen: Sequence[ComponentInfo]) -> dict[str, int]:
+    """The main port of the foundation's services and of these components, by service."""
+    names = dict.fromkeys([*FOUNDATION_ORDER, *(info.service for info in chosen)])
+    return {name: service_port(port_base, SERVICE_ORDER, name, 0) for name in names}
+
+
+def fetch(session: Session, chosen: Sequence[ComponentInfo]) -> None:
+    """Obtains the engine and everything the components run, side by side, into the per-user cache."""
+    from cli.toolchain import engine_artifacts
+
+    cache = session.lab.cache
+    wanted = engine_artifacts(cache, session.progress)
+    if session.is_local():
+        polaris_home = environment("LAB_POLARIS_HOME", session.environ)
+        wanted += artifacts_of(chosen, polaris_home=polaris_home)
+    absent = artifact_cache.missing(wanted, cache)
+    if absent:
+        session.say(f"fetching {', '.join(artifact.name for artifact in absent)} into {cache}")
+        artifact_cache.ensure_all(wanted, cache, session.progress)
+
+
+def converge_persistent(session: Session) -> None:
+    """Runs the persistent stack when it is missing or anything it depends on changed; else only sees to
+    it that the foundation's services run."""
+    if persistent_digest(session.lab) != wanted_digest(session.lab):
+        run_persistent(session)
+        return
+    if session.is_local():
+        try:
+            session.supervisor.start(list(FOUNDATION_ORDER))
+        except LabError as error:
+            session.say(f"the foundation did not start ({error.what}); its stack is run again")
+            run_persistent(session)
+
+
+def run_persistent(session: Session) -> RunResult:
+    """Runs the persistent stack and notes what it was made from."""
+    session.say("persistent stack: databases, object store, keys and passwords")
+    result = session.engine.up(Role.PERSISTENT)
+    write_private(_digest_file(session.lab), wanted_digest(session.lab) + "\n")
+    return result
+
+
+def persistent_digest(lab: Lab) -> str | None:
+    """What the persistent stack was last made from; None before it was made."""
+    try:
+        return _digest_file(lab).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return None
+
+
+def wanted_digest(lab: Lab) -> str:
+    """Of the program's code and the persistent stack's config: equal means nothing to do."""
+    digest = hashlib.sha256(repr(sorted(read_config(lab, Role.PERSISTENT).items())).encode())
+    digest.update((lab.root / "requirements.txt").read_bytes())
+    for room in _PROGRAM_ROOMS:
+        for path in sorted((lab.root / room).rglob("*.py")):
+            digest.update(str(path.relative_to(lab.root)).encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _digest_file(lab: Lab) -> Path:
+    return lab.project_dir / "persistent.digest"

@@ -1,0 +1,232 @@
+"""The lab's virtual environments, made on first use in the per-user cache. Standard library only.
+
+One environment per content of the requirements file and Python version, so that a second checkout with
+the same requirements reuses it. A stamp inside tells a finished one from an interrupted one; a file lock
+keeps two first runs apart.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn, TextIO
+
+STAMP = "lab-complete"
+REQUIREMENTS = {
+    "local": "requirements.txt",
+    "cloud": "requirements-cloud.txt",
+    "dev": "requirements-dev.txt",
+}
+# pip options a user may have set for other work that would install elsewhere than into the environment.
+_MISPLACING = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_REQUIREMENT", "PIP_CONSTRAINT")
+
+
+class BootstrapError(Exception):
+    """The virtual environment can't be made; the text is for the user."""
+
+    def __init__(self, text: str, exit_code: int = 1) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+
+
+def start(root: str, arguments: Sequence[str]) -> int:
+    """Runs the command in its environment, which is made when it is missing. Returns an exit code only
+    when that fails; otherwise this process is replaced."""
+    kind = "dev" if _first_word(arguments) == "test" else "local"
+    try:
+        prefix = ensure(Path(root), kind)
+    except BootstrapError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("\ninterrupted; the next ./lab continues from the start of this step", file=sys.stderr)
+        return 130
+    return _hand_over(prefix, root, arguments)
+
+
+def _hand_over(prefix: Path, root: str, arguments: Sequence[str]) -> NoReturn:
+    python = str(prefix / "bin" / "python")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
+    # -P: a `cli` package in the folder the user stands in must not be taken for ours.
+    os.execv(python, [python, "-P", "-m", "cli", *arguments])  # noqa: S606 - no shell is wanted
+
+
+def _first_word(arguments: Sequence[str]) -> str:
+    """The subcommand: the first word that is neither an option nor the value of --name."""
+    words = iter(arguments)
+    for word in words:
+        if word == "--name":
+            next(words, None)
+        elif not word.startswith("-"):
+            return word
+    return ""
+
+
+def ensure(root: Path, kind: str, *, environ: Mapping[str, str] | None = None) -> Path:
+    """The folder of the finished environment for ``kind`` of :data:`REQUIREMENTS`.
+
+    Raises:
+        BootstrapError: venv or pip is missing, or pip failed; says what to do.
+    """
+    env = dict(os.environ if environ is None else environ)
+    requirements = root / REQUIREMENTS[kind]
+    prefix = cache_folder(env) / "venv" / f"{kind}-{key(requirements)}"
+    if is_complete(prefix):
+        return prefix
+    _check_prerequisites()
+    try:
+        prefix.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BootstrapError(
+            f"the cache folder can't be made: {error}\n"
+            "  next:      set LAB_CACHE to a folder you can write to",
+            exit_code=3,
+        ) from None
+    with _locked(prefix.with_suffix(".lock")):
+        if not is_complete(prefix):
+            _build(prefix, requirements, env)
+    return prefix
+
+
+def cache_folder(environ: Mapping[str, str]) -> Path:
+    """As contracts.settings.cache_home, which can't be loaded before the environment is there."""
+    if environ.get("LAB_CACHE"):
+        return Path(environ["LAB_CACHE"]).expanduser().absolute()
+    return Path(environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().absolute() / "lakehouse-lab"
+
+
+def key(requirements: Path) -> str:
+    """Changes with the requirements, the Python minor version and the machine's architecture."""
+    digest = hashlib.sha256(requirements.read_bytes())
+    digest.update(f"{sys.implementation.cache_tag} {sys.platform} {os.uname().machine}".encode())
+    return digest.hexdigest()[:16]
+
+
+def is_complete(prefix: Path) -> bool:
+    """Built to the end, and the Python it was made with is still installed."""
+    return (prefix / STAMP).exists() and (prefix / "bin" / "python").exists()
+
+
+def _check_prerequisites() -> None:
+    missing = [name for name in ("venv", "ensurepip") if importlib.util.find_spec(name) is None]
+    if missing:
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        raise BootstrapError(
+            f"this Python has no {' and no '.join(missing)}, so it can't make a virtual environment\n"
+            f"  given:     Python {version} ({sys.executable})\n"
+            f"  permitted: Python 3.11 or newer with the modules venv and ensurepip\n"
+            f"  next:      apt install python{version}-venv (Debian, Ubuntu), "
+            f"or dnf install python3-pip (Fedora)",
+            exit_code=3,
+        )
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Holds an exclusive lock that the system releases when the process ends, however it ends."""
+    with path.open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("waiting for another lab command that makes the virtual environment", file=sys.stderr)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _build(prefix: Path, requirements: Path, environ: dict[str, str]) -> None:
+    total = len(re.findall(r"^[A-Za-z0-9].*==", requirements.read_text(), flags=re.MULTILINE))
+    began = time.monotonic()
+    progress = Progress(sys.stderr, total)
+    progress.say(f"first use: making the virtual environment ({total} packages) in {prefix}")
+    for name in _MISPLACING:
+        environ.pop(name, None)
+    made = subprocess.run(
+        [sys.executable, "-m", "venv", "--clear", str(prefix)], env=environ, capture_output=True, text=True
+    )
+    if made.returncode != 0:
+        raise BootstrapError(f"the virtual environment can't be made\n{made.stdout}{made.stderr}".rstrip())
+    pip = [str(prefix / "bin" / "python"), "-m", "pip", "install", "--require-hashes", "--no-deps"]
+    # Compiled on first import instead: most modules are never loaded.
+    options = ["--no-compile", "--no-user", "--no-input", "--disable-pip-version-check", "--progress-bar=off"]
+    log = prefix / "pip.log"
+    with (
+        log.open("w") as kept,
+        subprocess.Popen(
+            [*pip, *options, "-r", str(requirements)],
+            env=environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        ) as child,
+    ):
+        assert child.stdout is not None  # noqa: S101 - it was asked for above
+        for line in child.stdout:
+            kept.write(line)
+            progress.pip_line(line)
+    progress.end()
+    if child.returncode != 0:
+        raise BootstrapError(_pip_failure(log, requirements))
+    (prefix / STAMP).write_text(requirements.name + "\n")
+    progress.say(f"virtual environment ready after {time.monotonic() - began:.0f} s")
+
+
+def _pip_failure(log: Path, requirements: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines()
+    errors = [line for line in lines if line.lstrip().startswith(("ERROR", "error"))] or lines[-10:]
+    return "\n".join(
+        [
+            f"pip could not install the packages of {requirements.name}",
+            *(f"  {line.strip()}" for line in errors[-10:]),
+            f"  whole log: {log}",
+            "  next:      check the network and your pip configuration (pip config list), then ./lab again",
+        ]
+    )
+
+
+class Progress:
+    """One line that is rewritten on a terminal; plain lines, few of them, elsewhere."""
+
+    def __init__(self, stream: TextIO, total: int) -> None:
+        self._stream = stream
+        self._total = total
+        self._seen: set[str] = set()
+        self._terminal = stream.isatty()
+        self._began = self._last = time.monotonic()
+
+    def say(self, text: str) -> None:
+        print(text, file=self._stream, flush=True)
+
+    def pip_line(self, line: str) -> None:
+        """Reads what pip prints: ``Collecting NAME==V``, ``Downloading FILE (12.3 MB)``, ``Installing …``."""
+        if line.startswith("Installing collected packages"):
+            self._show("installing")
+        elif found := re.match(r"Collecting ([A-Za-z0-9._-]+)==", line):
+            self._seen.add(found[1])
+            self._show(found[1])
+        elif found := re.match(r"\s+(?:Downloading|Using cached) (\S+) \(([^)]*)\)", line):
+            self._show(f"{found[1].rsplit('/', 1)[-1].split('-')[0]} ({found[2]})")
+
+    def end(self) -> None:
+        if self._terminal:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+
+    def _show(self, what: str) -> None:
+        now = time.monotonic()
+        text = f"  packages {len(self._seen)}/{self._total}  {now - self._began:3.0f} s  {what}"
+        if self._terminal:
+            self._stream.write(f"\r\x1b[K{text[:100]}")
+            self._stream.flush()
+        elif now - self._last >= 10 or what == "installing":
+            self._last = now
+            self.say(text)
