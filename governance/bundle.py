@@ -22,13 +22,13 @@ from contracts.errors import UsageError
 from governance.predicates import literals, parts, placeholders, tables_read
 from governance.reach import Holdings, Target, rule_targets
 
-BUNDLE_NAME = "access"
+BUNDLE_NAME = "lab"
 """The bundle's name in OPA's configuration."""
 
 BUNDLE_KEY = "bundles/access.tar.gz"
 """Object key of the published bundle, in the policy bucket."""
 
-SIGNING_KEY_ID = "lab-access"
+SIGNING_KEY_ID = "lab"
 """Id of the verification key in OPA's configuration and in the signature."""
 
 BUNDLE_ROOT = "lab"

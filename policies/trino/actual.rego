@@ -31,11 +31,11 @@ legal_identity if {
 	is_string(user)
 	user != ""
 	is_array(token_groups)
+	is_string(input.action.operation)
+	not disguised
 	every group in token_groups {
 		is_string(group)
 	}
-	is_string(input.action.operation)
-	not disguised
 }
 
 # Nobody who signs in has the filter identity; one that comes with groups is forged.

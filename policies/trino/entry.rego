@@ -11,6 +11,8 @@ package lab.trino
 
 import rego.v1
 
+# METADATA
+# entrypoint: true
 default allow := false
 
 allow if {
@@ -47,7 +49,9 @@ allow if {
 	filter_user_permitted(input.action.operation, input.action.resource)
 }
 
-# Every candidate is an argument: `with input` for each would make the whole quadratic.
+# METADATA
+# description: Every candidate is an argument; `with input` for each would make the whole quadratic.
+# entrypoint: true
 batch contains index if {
 	ready
 	person
@@ -66,7 +70,9 @@ batch contains index if {
 	column_visible(table, column)
 }
 
-# Trino reads an undefined answer as "no filter", so the default has to be one that lets no row through.
+# METADATA
+# description: Trino takes an undefined answer for "no filter"; the default lets no row through.
+# entrypoint: true
 default rowFilters := [{"expression": "false"}]
 
 rowFilters := filters_on(input.action.resource.table) if {
@@ -74,7 +80,9 @@ rowFilters := filters_on(input.action.resource.table) if {
 	input.action.operation == "GetRowFilters"
 }
 
-# An index that no column has makes the plugin fail the query; an empty list would mean "no mask".
+# METADATA
+# description: An index that no column has fails the query; an empty list would mean "no mask".
+# entrypoint: true
 default columnMasks := [{"index": -1, "viewExpression": {"expression": "NULL"}}]
 
 columnMasks := masks if {

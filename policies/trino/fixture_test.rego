@@ -7,8 +7,15 @@ now_ns := 1700000000000000000
 
 bundle := {"revision": 3, "issued_at_ns": now_ns, "max_age_s": 3600, "hash_key": "ab12"}
 
-everything := {privilege: true |
-	some privilege in ["select", "insert", "update", "delete", "create", "alter", "drop", "maintain"]
+everything := {
+	"alter": true,
+	"create": true,
+	"delete": true,
+	"drop": true,
+	"insert": true,
+	"maintain": true,
+	"select": true,
+	"update": true,
 }
 
 access := {

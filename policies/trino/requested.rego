@@ -125,8 +125,12 @@ requested("UpdateTableColumns", resource) := {table_need(resource.table, "update
 }
 
 # Truncating takes the rows a filter hides, too.
-requested("TruncateTable", resource) := {table_need(resource.table, "delete"), about("unrestricted", resource.table)} if {
+requested("TruncateTable", resource) := needs if {
 	plain_table(resource.table)
+	needs := {
+		table_need(resource.table, "delete"),
+		about("unrestricted", resource.table),
+	}
 }
 
 requested("CreateTable", resource) := {table_need(resource.table, "create")} if {
@@ -146,8 +150,8 @@ requested("RenameColumn", resource) := {table_need(resource.table, "alter"), abo
 
 requested(operation, resource) := needs if {
 	operation in {"RenameTable", "RenameView"}
-	target := input.action.targetResource.table
 	plain_table(resource.table)
+	target := input.action.targetResource.table
 	plain_table(target)
 	needs := {
 		table_need(resource.table, "alter"),

@@ -110,7 +110,10 @@ shaped("email_domain", name, type) := sprintf(
 
 # Of short values four characters would be most of it.
 shaped("last_4", name, type) := sprintf(
-	"CASE WHEN length(CAST(%s AS varchar)) >= 8 THEN '***' || substr(CAST(%s AS varchar), -4) WHEN %s IS NOT NULL THEN '***' END",
+	concat(" ", [
+		"CASE WHEN length(CAST(%s AS varchar)) >= 8 THEN '***' || substr(CAST(%s AS varchar), -4)",
+		"WHEN %s IS NOT NULL THEN '***' END",
+	]),
 	[name, name, name],
 ) if {
 	textual(type)

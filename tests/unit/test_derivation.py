@@ -1,0 +1,131 @@
+"""Raw grants follow from the access data, and never reach past a rule."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.access import AccessData, Grant, Mask, Privilege, Rule, RuleKind, TagAssignment
+from governance.derivation import (
+    NamespaceRights,
+    derive_raw_grants,
+    namespace_rights,
+    unreadable_namespaces,
+    writer_groups,
+)
+
+ALL = frozenset(Privilege)
+READ = frozenset({Privilege.SELECT})
+TABLES = {"shop.orders": ["id", "note"], "shop.nation": ["id"], "hr.people": ["id"]}
+
+
+def grant(group: str, target: str, *privileges: Privilege) -> Grant:
+    return Grant(group=group, object=target, privileges=privileges or (Privilege.SELECT,))
+
+
+def test_a_rule_takes_the_table_from_every_group_it_reaches() -> None:
+    access = AccessData(
+        grants=(grant("readers", "shop.*"), grant("writers", "shop.*", *Privilege)),
+        tags=(TagAssignment(object="shop.orders.note", tag="free_text"),),
+        rules=(Rule(id="d", kind=RuleKind.COLUMN_DENY, tag="free_text", exempt=("writers",)),),
+    )
+    assert derive_raw_grants(access, TABLES, {}) == {
+        "readers": {"shop.nation": READ},
+        "writers": {"shop.nation": ALL, "shop.orders": ALL},
+    }
+
+
+def test_each_kind_of_rule_counts() -> None:
+    kinds = (
+        Rule(id="f", kind=RuleKind.ROW_FILTER, object="shop.orders", expression="true"),
+        Rule(id="m", kind=RuleKind.COLUMN_MASK, object="shop.orders.id", mask=Mask.NULL),
+        Rule(id="d", kind=RuleKind.COLUMN_DENY, object="shop.orders.id"),
+        Rule(id="w", kind=RuleKind.COLUMN_DENY, object="shop.orders"),
+        Rule(id="later", kind=RuleKind.COLUMN_DENY, object="shop.orders.not_there_yet"),
+    )
+    for rule in kinds:
+        access = AccessData(grants=(grant("readers", "shop.orders"),), rules=(rule,))
+        assert derive_raw_grants(access, TABLES, {}) == {}
+
+
+def test_writing_needs_reading() -> None:
+    access = AccessData(grants=(grant("fillers", "shop.orders", Privilege.INSERT),))
+    assert derive_raw_grants(access, TABLES, {}) == {}
+
+
+def test_owners_hold_everything_unless_a_rule_reaches_them() -> None:
+    rules = (Rule(id="m", kind=RuleKind.COLUMN_MASK, object="raw.b.x", mask=Mask.NULL),)
+    owners = {"raw.a": "loaders", "raw.b": "loaders"}
+    found = derive_raw_grants(AccessData(rules=rules), {"raw.a": [], "raw.b": ["x"]}, owners)
+    assert found == {"loaders": {"raw.a": ALL}}
+
+
+def test_writers_of_a_catalog_without_table_grants() -> None:
+    access = AccessData(
+        grants=(
+            grant("engineers", "shop.*", *Privilege),
+            grant("masked", "shop.*", *Privilege),
+            grant("readers", "shop.nation"),
+            grant("elsewhere", "none.*", *Privilege),
+        ),
+        rules=(
+            Rule(
+                id="m",
+                kind=RuleKind.COLUMN_MASK,
+                object="shop.orders.id",
+                mask=Mask.NULL,
+                exempt=("engineers",),
+            ),
+        ),
+    )
+    writers = writer_groups(access, TABLES, {})
+    assert writers == {"engineers"}
+    assert unreadable_namespaces(access, TABLES, {}, writers) == {"hr"}
+
+
+def test_namespaces() -> None:
+    access = AccessData(
+        grants=(
+            grant("a", "shop.orders", *Privilege),
+            grant("a", "raw.*", Privilege.CREATE),
+            grant("b", "web.*"),
+        )
+    )
+    assert namespace_rights(access, {"lab.mine": "b"}) == {
+        "a": NamespaceRights(listed=("raw", "shop"), creatable=("raw",)),
+        "b": NamespaceRights(listed=("lab", "web"), creatable=()),
+    }
+
+
+groups = st.sampled_from(["a", "b", "c"])
+tables = st.sampled_from(sorted(TABLES))
+
+
+@given(
+    grants=st.lists(
+        st.builds(
+            lambda g, t, p: Grant(group=g, object=t, privileges=tuple(p)),
+            groups,
+            tables | st.sampled_from(["shop.*", "hr.*"]),
+            st.sets(st.sampled_from(list(Privilege)), min_size=1),
+        ),
+        max_size=8,
+    ),
+    ruled=st.lists(st.tuples(tables, st.sets(groups)), max_size=4),
+)
+def test_no_raw_grant_where_a_rule_reaches(grants: list[Grant], ruled: list[tuple[str, set[str]]]) -> None:
+    rules = tuple(
+        Rule(
+            id=f"r{i}",
+            kind=RuleKind.ROW_FILTER,
+            object=table,
+            expression="true",
+            exempt=tuple(sorted(exempt)),
+        )
+        for i, (table, exempt) in enumerate(ruled)
+    )
+    found = derive_raw_grants(AccessData(grants=tuple(grants), rules=rules), TABLES, {})
+    for group, granted in found.items():
+        for table, privileges in granted.items():
+            assert Privilege.SELECT in privileges
+            assert all(group in exempt for name, exempt in ruled if name == table)
