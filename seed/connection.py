@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.rest import RestCatalog
-from pyiceberg.exceptions import OAuthError, RESTError
+from pyiceberg.catalog.rest.auth import AuthManager
+from pyiceberg.exceptions import RESTError
 from pyiceberg.schema import Schema
-from requests import PreparedRequest, RequestException, Response
+from requests import PreparedRequest, RequestException, Response, Session
 from requests.adapters import HTTPAdapter
 
 from contracts.errors import LabError
@@ -57,6 +58,27 @@ class Connection:
         )
 
 
+class BearerTokens(AuthManager):
+    """pyiceberg's hook for tokens of our own making
+    (https://py.iceberg.apache.org/configuration/#custom-authentication)."""
+
+    def __init__(self, token: Callable[[], str]) -> None:
+        self._token = token
+
+    def auth_header(self) -> str:
+        return f"Bearer {self._token()}"
+
+
+class LabCatalog(RestCatalog):
+    """A REST catalog on the loopback or in the same cluster: never through a proxy of the environment,
+    and :func:`compatible` from its first request on."""
+
+    def _create_session(self) -> Session:
+        session = super()._create_session()
+        _prepare(session)
+        return session
+
+
 def open_catalog(connection: Connection) -> Catalog:
     """A REST catalog whose tokens renew themselves and whose storage credentials are vended per table.
 
@@ -69,22 +91,18 @@ def open_catalog(connection: Connection) -> Catalog:
         "header.X-Iceberg-Access-Delegation": "vended-credentials",
         "py-io-impl": "pyiceberg.io.pyarrow.PyArrowFileIO",
         "auth": {
-            "type": "oauth2",
-            "oauth2": {
-                "client_id": connection.client_id,
-                "client_secret": connection.client_secret,
-                "token_url": connection.token_url,
-            },
+            "type": "custom",
+            "impl": f"{BearerTokens.__module__}.{BearerTokens.__qualname__}",
+            "custom": {"token": connection.token_provider()},
         },
         **connection.properties,
     }
     try:
-        catalog = RestCatalog("lab", **properties)
-    except (RequestException, RESTError, OAuthError) as error:
+        return LabCatalog("lab", **properties)
+    except (RequestException, RESTError) as error:
         raise LabError(
             f"the catalog can't be opened: {error}", value=connection.catalog_uri, next_command="lab status"
         ) from error
-    return compatible(catalog)
 
 
 def compatible(catalog: RestCatalog) -> RestCatalog:
@@ -93,8 +111,14 @@ def compatible(catalog: RestCatalog) -> RestCatalog:
     The REST specification has deprecated it and pyiceberg leaves it out, but Nessie answers 500 to a
     table created in one request without it; other catalogs ignore it.
     """
-    catalog._session.mount(catalog.uri, _LastColumnIdAdapter())
+    _prepare(catalog._session)
     return catalog
+
+
+def _prepare(session: Session) -> None:
+    session.trust_env = False
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, _LastColumnIdAdapter())
 
 
 class _LastColumnIdAdapter(HTTPAdapter):

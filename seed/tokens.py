@@ -47,6 +47,8 @@ class ClientCredentials:
                 data=form,
                 auth=(self.client_id, self.client_secret),
                 timeout=self.timeout_s,
+                # Keycloak is on the loopback or in the same cluster: never through a proxy.
+                trust_env=False,
             )
         except httpx.HTTPError as error:
             raise LabError(
