@@ -148,8 +148,9 @@ def _error(server: Opa) -> str:
     """What OPA says of the bundle once it has fetched it."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
-        status = next(iter(server.read("status")["result"].get("bundles", {}).values()), {})
-        if status.get("message") and status.get("http_code") != "404":
+        bundles = server.read("status")["result"].get("bundles", {})
+        status: Json = next(iter(bundles.values()), {})
+        if status.get("message") and str(status.get("http_code")) != "404":
             return json.dumps(status)
         if status.get("active_revision"):
             return ""
