@@ -108,7 +108,7 @@ def _probe(workload: Workload, probe: Probe, layout: Layout) -> ProbeSpec:
         )
     return ProbeSpec(
         port=port.number,
-        scheme=port.scheme if probe.path is not None else Scheme.TCP,
+        tls=port.scheme is Scheme.HTTPS,
         host=layout.bind_address,
         path=probe.path,
         statuses=probe.statuses,

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from contracts.workload import Layout, Scheme
+from contracts.workload import Layout
 from placements.local.plan import with_plan_hash
 from placements.local.supervisor import ProbeSpec, ServiceSpec, Step
 from placements.local.unprivileged import reachable_artifact
@@ -88,9 +88,7 @@ def service(layout: Layout, *, home: Path, superuser_password: str) -> ServiceSp
             scratch_dir=str(layout.scratch_dir),
             data_dir=str(layout.data_dir),
             ports=dict(layout.ports),
-            probe=ProbeSpec(
-                port=layout.ports["tcp"], scheme=Scheme.TCP, postgresql=True, timeout_s=120, period_s=0.05
-            ),
+            probe=ProbeSpec(port=layout.ports["tcp"], postgresql=True, timeout_s=120, period_s=0.05),
             steps=(
                 Step(
                     name="initdb",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from contracts.workload import Layout, Scheme
+from contracts.workload import Layout
 from placements.local.plan import with_plan_hash
 from placements.local.supervisor import ProbeSpec, ServiceSpec
 
@@ -44,9 +44,7 @@ def service(layout: Layout, *, root_password: str) -> ServiceSpec:
             data_dir=str(layout.data_dir),
             ports=dict(layout.ports),
             # Answers once storage, users and policies are loaded.
-            probe=ProbeSpec(
-                port=port, scheme=Scheme.HTTP, path="/minio/health/cluster", timeout_s=120, period_s=0.1
-            ),
+            probe=ProbeSpec(port=port, path="/minio/health/cluster", timeout_s=120, period_s=0.1),
             memory_mib=MEMORY_MIB,
         )
     )

@@ -12,7 +12,6 @@ from enum import StrEnum
 from typing import Any
 
 from contracts.errors import LabError, UsageError
-from contracts.workload import Scheme
 
 SERVICE_NAME_PATTERN = r"[a-z][a-z0-9-]{0,40}"
 
@@ -40,12 +39,12 @@ class ProbeSpec:
     """A readiness probe with everything resolved.
 
     ``path`` None: ready once ``port`` accepts a connection, or, with ``postgresql``, once the server
-    behind it takes logins: it accepts connections before, while it recovers. HTTPS answers are verified
-    against the authorities in ``ca_file``, else against the machine's.
+    behind it takes logins: it accepts connections before, while it recovers. With ``tls`` the path is
+    asked for by HTTPS, verified against the authorities in ``ca_file``, else against the machine's.
     """
 
     port: int
-    scheme: Scheme = Scheme.TCP
+    tls: bool = False
     host: str = "127.0.0.1"
     path: str | None = None
     statuses: tuple[int, ...] = (200,)
@@ -151,9 +150,7 @@ class ServiceSpec:
 
 
 def _probe(document: Mapping[str, Any]) -> ProbeSpec:
-    return ProbeSpec(
-        **{**document, "scheme": Scheme(document["scheme"]), "statuses": tuple(document["statuses"])}
-    )
+    return ProbeSpec(**{**document, "statuses": tuple(document["statuses"])})
 
 
 @dataclass(frozen=True, kw_only=True)

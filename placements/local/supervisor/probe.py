@@ -7,7 +7,6 @@ import socket
 import ssl
 import struct
 
-from contracts.workload import Scheme
 from placements.local.supervisor.model import ProbeSpec
 
 ATTEMPT_TIMEOUT_S = 5.0
@@ -43,7 +42,7 @@ def _check_postgresql(connection: socket.socket) -> str | None:
 
 def _check_http(probe: ProbeSpec, path: str) -> str | None:
     connection: http.client.HTTPConnection
-    if probe.scheme is Scheme.HTTPS:
+    if probe.tls:
         context = ssl.create_default_context(cafile=probe.ca_file)
         connection = http.client.HTTPSConnection(
             probe.host, probe.port, timeout=ATTEMPT_TIMEOUT_S, context=context
