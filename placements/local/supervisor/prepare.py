@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from placements.local.supervisor.model import ServiceSpec, Step
 from placements.local.supervisor.paths import PRIVATE_DIR, remove_tree, write_private
 from placements.local.supervisor.processes import UNPRIVILEGED_USER
 
+_log = logging.getLogger(__name__)
 Ids = tuple[int, int] | None
 
 
@@ -78,18 +80,17 @@ def copy_for_everybody(source: Path, target: Path) -> None:
 
 
 def _link_or_copy(source: str, target: str) -> None:
-    readable = Path(source).stat().st_mode & 0o004
-    if readable:
+    mode = Path(source).stat().st_mode
+    for_everybody = mode | (0o555 if mode & 0o100 else 0o444)
+    if mode == for_everybody:
         try:
             os.link(source, target)
             return
-        except OSError:
+        except OSError as error:
             # Another file system, or one without hard links.
-            shutil.copy2(source, target)
-    else:
-        shutil.copy2(source, target)
-        mode = Path(target).stat().st_mode
-        Path(target).chmod(mode | 0o444 | ((mode & 0o100) >> 2) | ((mode & 0o100) >> 1 & 0o011))
+            _log.debug("%s is copied, not linked: %s", source, error)
+    shutil.copy2(source, target)
+    Path(target).chmod(for_everybody & 0o7777)
 
 
 def _require_reachable(service: str, path: Path, uid: int) -> None:
