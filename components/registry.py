@@ -116,9 +116,8 @@ CATALOGS = ("polaris", "nessie")
 RESERVED_SERVICES = ("spark", "control-plane", "agent")
 """Services that clients of the realm already name; their ports are kept for them."""
 
-SERVICE_ORDER: tuple[str, ...] = tuple(
-    dict.fromkeys((*(row.service for row in _ROWS[:6]), *RESERVED_SERVICES, *(r.service for r in _ROWS[6:])))
-)
+_SERVICES = [row.service for row in _ROWS]
+SERVICE_ORDER: tuple[str, ...] = tuple(dict.fromkeys([*_SERVICES[:6], *RESERVED_SERVICES, *_SERVICES[6:]]))
 """Workload names in the order that fixes their ports; it only grows at its end."""
 
 

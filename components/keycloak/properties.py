@@ -10,34 +10,37 @@ from contracts.workload import Layout
 ADMIN_CLIENT_ID = "lab-bootstrap"
 """The service account in realm ``master`` that Keycloak makes on its first start."""
 
+OPENED_PACKAGES = ("util", "util.concurrent", "security", "lang")
+
 
 def command(layout: Layout) -> list[str]:
-    """Runs the augmented server without the shell script, so that its pid is the service's."""
-    home = layout.artifact_dir
+    """Runs the augmented server without its shell script, so that its pid is the service's, on a home
+    below the scratch folder; the options are those of the script."""
+    distribution, home = layout.artifact_dir, layout.scratch_dir / "home"
+    options = (
+        "-XX:TieredStopAtLevel=1",
+        *(f"--add-opens=java.base/java.{name}=ALL-UNNAMED" for name in OPENED_PACKAGES),
+        "-Djava.util.logging.manager=org.jboss.logmanager.LogManager",
+        "-Djava.util.concurrent.ForkJoinPool.common.threadFactory="
+        "io.quarkus.bootstrap.forkjoin.QuarkusForkJoinWorkerThreadFactory",
+        "-Dpicocli.disable.closures=true",
+        "-Dquarkus-log-max-startup-records=10000",
+        f"-Dkc.home.dir={home}",
+        f"-Djboss.server.config.dir={home}/conf",
+    )
     return [
-        *java_command(
-            layout,
-            heap_mib=192,
-            options=(
-                "-XX:TieredStopAtLevel=1",
-                "-Djava.util.logging.manager=org.jboss.logmanager.LogManager",
-                "-Dquarkus-log-max-startup-records=10000",
-                f"-Dkc.home.dir={home}",
-                f"-Djboss.server.config.dir={home}/conf",
-                "--add-opens=java.base/java.util=ALL-UNNAMED",
-            ),
-        ),
-        "-cp",
-        f"{home}/lib/quarkus-run.jar",
-        "io.quarkus.bootstrap.runner.QuarkusEntryPoint",
-        "start",
-        "--optimized",
+        *(layout.python, "-m", "components.keycloak.launch"),
+        *("--distribution", str(distribution), "--home", str(home), "--"),
+        *java_command(layout, heap_mib=192, options=options),
+        *("-cp", f"{distribution}/lib/quarkus-run.jar"),
+        *("io.quarkus.bootstrap.runner.QuarkusEntryPoint", "start", "--optimized"),
     ]
 
 
 def environment(layout: Layout, *, hostname_url: str) -> Mapping[str, str]:
     """The settings that are no secret. The database's and the first admin's come from the slot."""
     return {
+        "PYTHONPATH": str(layout.source_dir),
         "KC_HTTP_ENABLED": "true",
         "KC_HTTP_HOST": layout.bind_address,
         "KC_HTTP_PORT": str(layout.ports["http"]),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contracts.identity import lab_realm
 from contracts.outputs import Database, Pki, Secrets, Slot, StoreUser, Warehouse
+
+MODEL = lab_realm("lab")
 
 
 def _database(name: str) -> Database:
@@ -33,8 +36,8 @@ def make_slot() -> Slot:
         pki=Pki(ca_certificate="ca", server_certificate="certificate", server_key="server-key"),
         secrets=Secrets(
             keycloak_admin_client_secret="kc-admin",
-            client_secrets={"trino": "trino-secret", "governor": "governor-client-secret"},
-            persona_passwords={"engineer": "engineer-password"},
+            client_secrets={client.client_id: f"{client.client_id}-secret" for client in MODEL.clients},
+            persona_passwords={p.username: f"{p.username}-password" for p in MODEL.personas},
             catalog_root_secret="root-secret",
             catalog_token_private_key="private",
             catalog_token_public_key="public",

@@ -1,0 +1,118 @@
+"""Down, up, destroy by hand, edits, kills: nothing is lost and the lab is the same again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from typing import Any
+
+import pytest
+
+from tests.live.conftest import LiveLab
+
+pytestmark = pytest.mark.live
+
+
+def fingerprint(lab: LiveLab) -> dict[str, Any]:
+    found: dict[str, Any] = lab.json("fingerprint")
+    return found
+
+
+def pids(lab: LiveLab) -> dict[str, int]:
+    return {s["name"]: s["pid"] for s in lab.json("status")["services"]}
+
+
+def wait_ready(lab: LiveLab, name: str, timeout_s: float = 120) -> dict[str, Any]:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        service = lab.service(name)
+        if service["state"] == "ready":
+            return service
+        time.sleep(0.5)
+    raise AssertionError(f"{name} is not ready again: {lab.service(name)}")
+
+
+def test_up_again_changes_nothing(lab: LiveLab) -> None:
+    before = pids(lab)
+    answer = lab.json("up")
+    assert {key for key, count in answer["changes"].items() if count} <= {"same", "read"}
+    assert pids(lab) == before
+
+
+def test_seed_again_changes_nothing(lab: LiveLab) -> None:
+    before = fingerprint(lab)
+    lab.ok("seed")
+    assert fingerprint(lab) == before
+
+
+def test_down_and_up_give_the_identical_lab_and_keep_edits(lab: LiveLab) -> None:
+    lab.ok("sql", "CREATE TABLE lake.raw.kept AS SELECT 1 AS x, 'edited' AS note", "--as", "engineer")
+    lab.ok("sql", "DELETE FROM lake.retail.region WHERE r_name = 'ASIA'", "--as", "engineer")
+    before = fingerprint(lab)
+    lab.ok("down")
+    assert not [pid for pid in lab.home.glob("run/services/*/pid") if _alive(pid)]
+    lab.ok("up")
+    assert fingerprint(lab) == before
+    assert lab.value("SELECT note FROM lake.raw.kept", "engineer") == "edited"
+    assert lab.value("SELECT count(*) FROM lake.retail.region", "engineer") == 4
+
+
+def test_only_an_explicit_reset_restores_rows(lab: LiveLab) -> None:
+    lab.ok("sql", "DELETE FROM lake.retail.nation WHERE n_name = 'PERU'", "--as", "engineer")
+    lab.ok("seed")
+    assert lab.value("SELECT count(*) FROM lake.retail.nation", "engineer") == 24
+    lab.ok("seed", "--reset", "retail.nation")
+    assert lab.value("SELECT count(*) FROM lake.retail.nation", "engineer") == 25
+    lab.ok("seed", "--reset", "retail.region")
+    assert lab.value("SELECT count(*) FROM lake.retail.region", "engineer") == 5
+
+
+def _alive(pid_file: Any) -> bool:
+    try:
+        os.kill(int(json.loads(pid_file.read_text())["pid"]), 0)
+    except (ProcessLookupError, ValueError, KeyError):
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", ["opa", "governor", "catalog", "trino", "keycloak", "s3", "postgres"])
+def test_a_killed_service_comes_back_by_itself(lab: LiveLab, name: str) -> None:
+    before = wait_ready(lab, name)
+    os.kill(before["pid"], signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    while lab.service(name)["pid"] == before["pid"] and time.monotonic() < deadline:
+        time.sleep(0.2)
+    after = wait_ready(lab, name)
+    assert after["pid"] != before["pid"]
+    assert after["restarts"] == before["restarts"] + 1
+
+
+def test_answers_are_right_after_all_those_kills(lab: LiveLab) -> None:
+    for service in lab.json("status")["services"]:
+        wait_ready(lab, service["name"])
+    assert lab.value("SELECT count(*) FROM lake.retail.nation", "engineer") == 25
+
+
+def test_the_stacks_work_by_hand(lab: LiveLab) -> None:
+    before = fingerprint(lab)
+    script = 'eval "$({root}/lab env)"\npulumi preview -s lab --diff --non-interactive\n'
+    result = lab.shell(script.replace("{root}/", "./"))
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "unchanged" in result.stdout
+    script = (
+        'eval "$(./lab env)"\n'
+        "pulumi refresh -s lab --yes --non-interactive --skip-preview\n"
+        "pulumi destroy -s lab --yes --non-interactive --skip-preview\n"
+        "pulumi up -s persistent --yes --non-interactive --skip-preview\n"
+        "pulumi up -s lab --yes --non-interactive --skip-preview\n"
+    )
+    result = lab.shell(script, timeout_s=900)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert fingerprint(lab) == before
+
+
+def test_tracked_templates_stay_untouched(lab: LiveLab) -> None:
+    result = lab.shell("git status --porcelain -- 'Pulumi*.yaml'")
+    assert result.stdout.strip() == ""

@@ -1,0 +1,66 @@
+"""Runs one stack's program under Pulumi's mocks and prints what it registered, as JSON.
+
+A process of its own: the SDK leaves event loops open and unbalances the interpreter's recursion count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import Any
+
+import pulumi
+from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs
+
+from contracts.errors import LabError
+from contracts.outputs import to_exports
+from contracts.settings import read_settings
+from tests.unit.slots import make_slot
+
+
+class Recorder(pulumi.runtime.Mocks):
+    """Remembers every registration; answers with the inputs."""
+
+    def __init__(self) -> None:
+        self.resources: list[dict[str, Any]] = []
+
+    def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        self.resources.append({"type": args.typ, "name": args.name, "inputs": args.inputs})
+        state = dict(args.inputs)
+        if args.typ == "random:index/randomPassword:RandomPassword":
+            state["result"] = f"random-{args.name}"
+        if args.typ.endswith("lab:Pki"):
+            state |= {"ca_certificate": "ca", "server_certificate": "crt", "server_key": "key"}
+        if args.typ.endswith("lab:RsaKeyPair"):
+            state |= {"private_key": "private", "public_key": "public"}
+        if args.typ == "pulumi:pulumi:StackReference":
+            state["outputs"] = {"slots": {"lab": to_exports(make_slot())}, "catalog_kind": "nessie"}
+        if args.typ == "keycloak:openid/client:Client":
+            state["serviceAccountUserId"] = f"service-account-{args.name}"
+        return f"{args.name}-id", state
+
+    def call(self, args: MockCallArgs) -> dict[str, Any]:
+        return {"id": "realm-management-id", **args.args}
+
+
+def main(role: str, *pairs: str) -> None:
+    """``role key=value …``."""
+    recorder = Recorder()
+    asyncio.set_event_loop(asyncio.new_event_loop())
+    pulumi.runtime.set_mocks(recorder, project="lakehouse-lab", stack=role, preview=False)
+    settings = read_settings({"role": role, **dict(pair.split("=", 1) for pair in pairs)}, {})
+    if role == "lab":
+        from stacks.lab import lab as program
+    else:
+        from stacks.persistent import persistent as program
+    error = None
+    try:
+        pulumi.runtime.test(lambda: program(settings))()
+    except LabError as refused:
+        error = str(refused)
+    print(json.dumps({"resources": recorder.resources, "error": error}, default=str))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
