@@ -121,7 +121,7 @@ class Opa:
             str(program),
             *("run", "--server", "--addr", f"127.0.0.1:{port}", "--config-file", str(config)),
             *("--authentication=token", "--authorization=basic", "--log-level=error"),
-            *("--disable-telemetry", str(POLICIES / "system" / "authz.rego")),
+            *("--skip-version-check", str(POLICIES / "system" / "authz.rego")),
         ]
         with (folder / "opa.log").open("wb") as log:
             process = subprocess.Popen(
@@ -192,7 +192,7 @@ def configuration(store_port: int, public_key: str) -> Json:
             }
         },
         "keys": {SIGNING_KEY_ID: {"algorithm": "RS256", "key": public_key}},
-        "status": {"console": False},
+        "status": {"prometheus": True},
     }
 
 
