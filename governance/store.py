@@ -162,7 +162,7 @@ class Store:
 
     def publication(self) -> Publication | None:
         """What was published last."""
-        query = select(PublicationRow).order_by(PublicationRow.issued_at.desc()).limit(1)
+        query = select(PublicationRow).order_by(PublicationRow.revision.desc()).limit(1)
         with self._sessions() as session:
             row = session.scalars(query).first()
             if row is None:

@@ -127,6 +127,7 @@ def main() -> int:
         log_config=None,
         access_log=False,
         server_header=False,
+        ws="none",
         timeout_graceful_shutdown=_GRACE_S,
     )
     governor.store.close()

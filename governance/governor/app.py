@@ -102,6 +102,14 @@ class RegisterOwner(_Body):
     group: str = Field(min_length=1, max_length=255)
 
 
+def _caller(request: Request, authorization: Annotated[str | None, Header()] = None) -> Caller:
+    verifier: TokenVerifier = request.app.state.verifier
+    return verifier.caller(authorization)
+
+
+Authenticated = Annotated[Caller, Depends(_caller)]
+
+
 def create_app(governor: Governor, verifier: TokenVerifier, loops: Sequence[Loop] = ()) -> FastAPI:
     """The application. ``loops`` run as long as it does; the first of them to run prepares the database."""
 
@@ -115,12 +123,8 @@ def create_app(governor: Governor, verifier: TokenVerifier, loops: Sequence[Loop
                 log.warning("a loop did not end in %s s", _STOP_TIMEOUT_S)
 
     app = FastAPI(title="Governor", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.verifier = verifier
     _add_error_handlers(app)
-
-    def caller(authorization: Annotated[str | None, Header()] = None) -> Caller:
-        return verifier.caller(authorization)
-
-    Authenticated = Annotated[Caller, Depends(caller)]
 
     @app.get("/health")
     def health() -> dict[str, str]:
