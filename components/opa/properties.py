@@ -31,7 +31,7 @@ def configuration(*, public_key_pem: str) -> str:
             }
         },
         "keys": {SIGNING_KEY_ID: {"algorithm": "RS256", "key": public_key_pem}},
-        "status": {"console": False},
+        "status": {"prometheus": True},
     }
     return json.dumps(document, indent=2)
 
@@ -49,6 +49,6 @@ def command(layout: Layout) -> list[str]:
         "--authentication=token",
         "--authorization=basic",
         "--log-level=error",
-        "--disable-telemetry",
+        "--skip-version-check",
         layout.file("authz.rego"),
     ]

@@ -24,6 +24,7 @@ def config(layout: Layout, *, issuer_url: str, realm_url: str, heap_mib: int) ->
             "catalog.management": "static",
             "catalog.config-dir": str(layout.files_dir / "catalog"),
             "plugin.dir": f"{layout.artifact_dir}/plugin",
+            "hide-inaccessible-columns": "true",
             "access-control.config-files": layout.file("access-control.properties"),
             "http-server.http.port": str(http),
             "discovery.uri": f"http://{layout.bind_address}:{http}",
