@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ class PlainProgress:
         self._stream = stream
         self._items: dict[str, _Item] = {}
         self._last: dict[str, float] = {}
+        self._step_kind: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def start(self, name: str, total_bytes: int | None) -> None:
@@ -68,6 +70,12 @@ class PlainProgress:
 
     def step(self, name: str, text: str) -> None:
         with self._lock:
+            now = time.monotonic()
+            # A build tells of every package it compiles; other steps are few and all worth a line.
+            kind = re.sub(r"\d+", "#", text)
+            if self._step_kind.get(name) == kind and now - self._last.get(name, 0.0) < _PLAIN_EVERY_S:
+                return
+            self._step_kind[name], self._last[name] = kind, now
             self._say(f"  {name}: {text}")
 
     def done(self, name: str, seconds: float) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -306,7 +307,6 @@ def _command_failure(error: CommandError, what: str) -> LabError:
 
 
 def _tail(text: str, count: int = 12) -> list[str]:
-    lines = [
-        line for line in text.splitlines() if line.strip() and line.strip() not in ("stdout:", "stderr:")
-    ]
-    return lines[-count:]
+    """The last lines of what the CLI printed, without the SDK's labels before them."""
+    lines = [re.sub(r"^ ?(code: \d+|stdout:|stderr:) ?", "", line) for line in text.splitlines()]
+    return [line for line in lines if line.strip()][-count:]

@@ -103,7 +103,7 @@ class Session:
 
     def engine_environment(self, engine: Engine) -> dict[str, str]:
         """All that Pulumi needs to be run on this lab, as ``lab env`` prints it."""
-        return {
+        values = {
             **program_environment(self.lab, self.environ),
             **engine.environment(
                 python=self.virtualenv / "bin" / "python",
@@ -112,6 +112,9 @@ class Session:
                 base=self.environ,
             ),
         }
+        # The project file names the virtual environment; the language host takes only one of the two.
+        values.pop("PULUMI_PYTHON_CMD", None)
+        return values
 
     @property
     def supervisor(self) -> SupervisorPort:
