@@ -41,7 +41,7 @@ class BootstrapError(Exception):
 def start(root: str, arguments: Sequence[str]) -> int:
     """Runs the command in its environment, which is made when it is missing. Returns an exit code only
     when that fails; otherwise this process is replaced."""
-    kind = "dev" if _first_word(arguments) == "test" else "local"
+    kind = "dev" if _first_word(arguments) in ("test", "lock") else "local"
     try:
         prefix = ensure(Path(root), kind)
     except BootstrapError as error:
