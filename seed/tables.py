@@ -235,7 +235,6 @@ def _write_batch(
     ):
         for chunk in batch.chunks():
             writer.write(chunk)
-            writer.close_files()
         if batch.rows is not None and writer.rows != batch.rows:
             raise LabError(
                 f"{table.name}: the generator gave {writer.rows} rows, {batch.rows} are declared; "

@@ -75,8 +75,8 @@ class DataFileWriter:
     Args:
         metadata: the table's metadata; schema, partition spec and properties are taken from it.
         io: the table's file access.
-        is_sorted: True when each :meth:`write` is followed by :meth:`close_files` and brings rows in
-            the table's sort order; the files are then marked with it.
+        is_sorted: True when each :meth:`write` brings rows in the table's sort order; it then makes
+            files of its own, which are marked as sorted.
     """
 
     def __init__(self, metadata: TableMetadata, io: FileIO, *, is_sorted: bool = False) -> None:
@@ -106,15 +106,18 @@ class DataFileWriter:
         if table.num_rows == 0:
             return
         self.rows += table.num_rows
-        conformed = self._conform(table)
         spec = self._metadata.spec()
         if spec.is_unpartitioned():
-            self._add(None, conformed)
+            self._add_run(None, table)
             return
-        # Partition values are computed with the schema's own names, files carry the sanitized ones.
-        named = conformed.rename_columns(self._plain_names)
-        for part in _determine_partitions(spec, self._metadata.schema(), named):
-            self._add(part.partition_key, part.arrow_table_partition.cast(self._arrow_schema))
+        for part in _determine_partitions(spec, self._metadata.schema(), table):
+            self._add_run(part.partition_key, part.arrow_table_partition)
+
+    def _add_run(self, partition_key: PartitionKey | None, table: pa.Table) -> None:
+        self._add(partition_key, self._conform(table))
+        if self._sort_order_id is not None:
+            # The next rows start a sorted run of their own; and memory is free for the next partition.
+            self.close_files()
 
     def close_files(self) -> None:
         """Finishes every open file."""
