@@ -27,10 +27,16 @@ _NOBODY = -1
 
 
 def unprivileged_root(home: Path, system_root: Path | None = None) -> Path:
-    """The folder of all unprivileged services of the lab at ``home``, when root runs it."""
-    if first_unreachable(home / "unprivileged" / "any", _NOBODY) is None:
-        return home / "unprivileged"
-    return (system_root or SYSTEM_ROOT) / hashlib.sha256(str(home.absolute()).encode()).hexdigest()[:16]
+    """The folder of all unprivileged services of the lab at ``home``, when root runs it. Once one of
+    the two is there it stays the one, whatever happens to the folders above."""
+    inside = home / "unprivileged"
+    digest = hashlib.sha256(str(home.absolute()).encode()).hexdigest()[:16]
+    outside = (system_root or SYSTEM_ROOT) / digest
+    if outside.exists() and not inside.exists():
+        return outside
+    if inside.exists() or first_unreachable(inside / "any", _NOBODY) is None:
+        return inside
+    return outside
 
 
 def reachable_artifact(artifact: Path, home: Path, system_root: Path | None = None) -> Path:

@@ -16,6 +16,7 @@ from placements.local.foundation import postgres, store
 from placements.local.placement import LocalPlacement
 from placements.local.plan import Resolved, source_digest, with_plan_hash, workload_to_spec
 from placements.local.supervisor import ProbeSpec, ServiceSpec, Step
+from placements.local.supervisor.paths import make_passable
 from placements.local.supervisor.prepare import copy_for_everybody, first_unreachable
 from placements.local.unprivileged import reachable_artifact, unprivileged_root
 
@@ -258,6 +259,19 @@ def test_an_unprivileged_service_leaves_a_home_that_it_could_not_reach(tmp_path:
     assert program == root / "programs" / "postgresql-18-abc"
 
 
+def test_the_place_of_unprivileged_services_stays_when_folders_above_change(tmp_path: Path) -> None:
+    """Their data would seem lost otherwise."""
+    inside, system = tmp_path / "home" / "unprivileged", tmp_path / "system"
+    tmp_path.chmod(0o700)
+    outside = unprivileged_root(tmp_path / "home", system)
+    assert outside.parent == system
+
+    outside.mkdir(parents=True)
+    assert unprivileged_root(tmp_path / "home", system) == outside
+    inside.mkdir(parents=True)
+    assert unprivileged_root(tmp_path / "home", system) == inside
+
+
 def test_an_open_home_holds_its_unprivileged_services_itself() -> None:
     for folder in (Path("/usr"), Path("/")):
         assert first_unreachable(folder / "any", -1) is None
@@ -305,3 +319,15 @@ def test_too_little_memory_or_disk_is_refused_with_figures(tmp_path: Path) -> No
     preflight.check_disk({tmp_path: 1})
     with pytest.raises(PreflightError, match="900000001 MiB of disk"):
         preflight.check_disk({tmp_path / "not yet": 900_000_000, tmp_path: 1})
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root; this is an ordinary user")
+def test_as_root_new_folders_can_be_passed_through_whatever_the_umask(tmp_path: Path) -> None:
+    previous = os.umask(0o077)
+    try:
+        make_passable(tmp_path / "labs" / "lab")
+    finally:
+        os.umask(previous)
+
+    assert (tmp_path / "labs").stat().st_mode & 0o777 == 0o711
+    assert (tmp_path / "labs" / "lab").stat().st_mode & 0o777 == 0o711

@@ -9,6 +9,7 @@ from pathlib import Path
 
 PRIVATE_DIR = 0o700
 PRIVATE_FILE = 0o600
+PASSABLE_DIR = 0o711
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,10 +59,22 @@ class HomePaths:
 
     def prepare(self) -> None:
         """Makes the folders; they are the user's alone."""
-        for folder in (self.home, self.run, self.services, self.logs):
+        make_passable(self.home)
+        for folder in (self.run, self.services, self.logs):
             folder.mkdir(parents=True, exist_ok=True)
         for folder in (self.run, self.services, self.logs):
             folder.chmod(PRIVATE_DIR)
+
+
+def make_passable(folder: Path) -> None:
+    """Makes a folder and those above it that are missing. As root, other users may pass through the new
+    ones and list none of them: a service that must not be root lies below; an ordinary user's new
+    folders follow the umask."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() == 0:
+        for path in missing:
+            path.chmod(PASSABLE_DIR)
 
 
 def write_private(path: Path, content: str, owner: tuple[int, int] | None = None) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from contracts.errors import LabError
 from placements.local.supervisor import logs
 from placements.local.supervisor.model import ServiceSpec, Step
-from placements.local.supervisor.paths import PRIVATE_DIR, remove_tree, write_private
+from placements.local.supervisor.paths import PRIVATE_DIR, make_passable, remove_tree, write_private
 from placements.local.supervisor.processes import UNPRIVILEGED_USER
 
 _log = logging.getLogger(__name__)
@@ -34,7 +34,10 @@ def prepare(spec: ServiceSpec, env: dict[str, str], log: Path, done_dir: Path, i
         *([Path(spec.data_dir)] if spec.data_dir else []),
     ]
     for folder in folders:
-        folder.mkdir(parents=True, exist_ok=True)
+        if ids is None:
+            folder.mkdir(parents=True, exist_ok=True)
+        else:
+            make_passable(folder)
         folder.chmod(PRIVATE_DIR)
         if ids is not None:
             os.chown(folder, *ids)
@@ -69,9 +72,7 @@ def copy_for_everybody(source: Path, target: Path) -> None:
         return
     unfinished = target.with_name(f"{target.name}.new")
     remove_tree(unfinished)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    for parent in (target.parent, target.parent.parent):
-        parent.chmod(0o711)
+    make_passable(target.parent)
     shutil.copytree(source, unfinished, symlinks=True, copy_function=_link_or_copy)
     for path in [unfinished, *unfinished.rglob("*")]:
         if path.is_dir() and not path.is_symlink():
