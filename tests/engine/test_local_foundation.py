@@ -23,7 +23,7 @@ from placements.local.supervisor import ServiceState, SupervisorClient
 from placements.local.supervisor.processes import identify
 from placements.local.unprivileged import remove_unprivileged
 from tests.engine.plugins_support import Project, new_project
-from tests.unit.supervisor_lab import eventually
+from tests.unit.supervisor_lab import kill
 
 pytestmark = pytest.mark.engine
 
@@ -196,8 +196,7 @@ def _heals_after_a_reboot(lab: Lab) -> None:
     identities = [identify(int(pid)) for pid in [control["pid"], *filter(None, lab.pids().values())]]
     for identity in identities:
         assert identity is not None
-        os.kill(identity.pid, 9)
-        eventually(lambda identity=identity: not identity.alive, "its end")
+        kill(identity)
 
     previewed = lab.project.run("preview")
     assert previewed.code == 0, previewed.text

@@ -96,6 +96,12 @@ def eventually(condition: Callable[[], Any], what: str) -> Any:
     raise AssertionError(f"it never came about: {what}")
 
 
+def kill(process: ProcessIdentity) -> None:
+    """As ``kill -9`` does; returns when it is gone."""
+    os.kill(process.pid, 9)
+    eventually(lambda: not process.alive, "its end")
+
+
 class Lab:
     """One lab home."""
 
@@ -165,9 +171,7 @@ class Lab:
 
     def kill_supervisor(self) -> None:
         """As ``kill -9`` does; returns when it is gone."""
-        identity = self.supervisor()
-        os.kill(identity.pid, 9)
-        eventually(lambda: not identity.alive, "the supervisor's end")
+        kill(self.supervisor())
 
     def marked(self) -> list[psutil.Process]:
         """Every process of this lab's services that leads a session."""

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import socket
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 
@@ -148,7 +149,7 @@ def test_what_is_retained_is_not_discarded() -> None:
     "change",
     [{"command": ["opa", "eval"]}, {"env": {"OPA_TOKEN": "9876543210"}}, {"files": {"a.yaml": "y"}}],
 )
-def test_every_change_of_a_value_changes_the_plan(change: dict[str, object]) -> None:
+def test_every_change_of_a_value_changes_the_plan(change: dict[str, Any]) -> None:
     plain = workload_to_spec(OPA, LAYOUT, RESOLVED)
 
     assert workload_to_spec(OPA, LAYOUT, RESOLVED).plan_hash == plain.plan_hash

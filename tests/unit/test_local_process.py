@@ -112,7 +112,7 @@ def test_read_tells_what_is_declared(lab: Lab) -> None:
     created = provider.create(dict(props))
     lab.client.apply(lab.spec("one", plan="by hand"))
 
-    assert provider.read(created.id, dict(props)).outs["plan_hash"] == "by hand"
+    assert provider.read(created.id, dict(props)).outs == {**props, "plan_hash": "by hand"}
     assert provider.diff(created.id, props, dict(props)).changes is True
 
     lab.client.remove("one")

@@ -7,12 +7,13 @@ import os
 import socket
 import threading
 import urllib.request
+from functools import partial
 from typing import Any
 
 import pytest
 
 from contracts.errors import LabError
-from placements.local.supervisor import Options, ServiceState, Step
+from placements.local.supervisor import Options, ServiceState, ServiceStatus, Step
 from placements.local.supervisor.processes import identify
 from tests.unit.supervisor_lab import Lab, eventually, lab
 
@@ -158,15 +159,15 @@ def test_a_killed_service_comes_back_and_says_why_it_was_away(lab: Lab) -> None:
 
 def test_a_service_that_keeps_dying_is_restarted_each_time_with_longer_delays(lab: Lab) -> None:
     lab.client.apply(lab.spec("one"))
+
+    def came_back(count: int) -> ServiceStatus | None:
+        status = lab.status("one")
+        return status if status.state is ServiceState.READY and status.restarts == count else None
+
     for restart in range(1, 4):
         with contextlib.suppress(OSError):
             get(lab, "one", "/exit")
-        status = eventually(
-            lambda count=restart: (
-                (s := lab.status("one")).state is ServiceState.READY and s.restarts == count and s
-            ),
-            f"restart {restart}",
-        )
+        status = eventually(partial(came_back, restart), f"restart {restart}")
         assert "status 7" in str(status.reason)
 
 

@@ -19,7 +19,7 @@ from contracts.errors import LabError
 from placements.local.supervisor import ServiceState, SupervisorClient, client
 from placements.local.supervisor.paths import write_private
 from placements.local.supervisor.processes import identify
-from tests.unit.supervisor_lab import QUICK, Lab, eventually, lab
+from tests.unit.supervisor_lab import QUICK, Lab, eventually, kill, lab
 
 __all__ = ["lab"]
 
@@ -157,8 +157,7 @@ def test_after_a_reboot_everything_that_was_wanted_runs_again(lab: Lab) -> None:
     processes = [lab.process("one"), lab.process("two")]
     lab.kill_supervisor()
     for process in processes:
-        os.kill(process.pid, 9)
-        eventually(lambda process=process: not process.alive, "its end")
+        kill(process)
     assert {s.state for s in lab.client.status()} == {ServiceState.STOPPED}
 
     lab.client.apply(lab.spec("two", depends_on=("one",)))

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,7 @@ class SupervisorClient:
         """One service, None when it is not declared."""
         return next((status for status in self.status() if status.name == name), None)
 
-    def watch(self) -> Iterator[ServiceStatus]:
+    def watch(self) -> Generator[ServiceStatus, None, None]:
         """Every service as it is now, then every change, until the supervisor ends. Raises LabError
         when it does not run."""
         for answer in self._exchange({"op": "watch"}, timeout_s=None):
