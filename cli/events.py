@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 _SHOWN = {"create": "made", "update": "changed", "delete": "removed", "replace": "replaced"}
-_QUIET_TYPES = ("pulumi:providers:", "pulumi:pulumi:StackReference")
+_QUIET_TYPES = ("pulumi:providers:", "pulumi:pulumi:")
+_WORTH_A_LINE_S = 1.0
+_NOISE = re.compile(r"failed with an unhandled exception|^\s*at [\w.$/@]+\(|^\s*\.\.\. \d+ more")
 
 
 def silent(_: str) -> None:
@@ -70,11 +72,12 @@ class EventLog:
         seconds = self._clock() - began
         name = short_name(metadata.urn)
         self._spent[name] = max(self._spent.get(name, 0.0), seconds)
-        self._say(f"  {_SHOWN[operation]:8} {name}  {seconds:.1f} s")
+        if seconds >= _WORTH_A_LINE_S:
+            self._say(f"  {_SHOWN[operation]:8} {name}  {seconds:.1f} s")
 
     def _error(self, message: str, urn: str) -> None:
         lines = readable_error(message)
-        if lines and urn and not urn.endswith("pulumi:pulumi:Stack"):
+        if lines and urn and "::pulumi:pulumi:Stack::" not in urn:
             lines[0] = f"{short_name(urn)}: {lines[0]}"
         for line in lines:
             if line not in self.errors:
@@ -82,13 +85,12 @@ class EventLog:
 
 
 def short_name(urn: str) -> str:
-    """``local:Service keycloak`` of ``urn:pulumi:lab::project::…$local:Service::keycloak``."""
+    """``Process keycloak`` of ``urn:pulumi:lab::project::…$pulumi-python:dynamic/lab:Process::keycloak``
+    (https://www.pulumi.com/docs/iac/concepts/resources/names/#urns)."""
     parts = urn.split("::")
     if len(parts) < 4:
         return urn
-    kind = parts[2].split("$")[-1]
-    module, _, tail = kind.partition(":")
-    return f"{module}:{tail.split(':')[-1]} {parts[-1]}"
+    return f"{parts[2].split(':')[-1]} {parts[-1]}"
 
 
 def readable_error(message: str) -> list[str]:
@@ -104,7 +106,7 @@ def readable_error(message: str) -> list[str]:
         if in_traceback and (line.startswith((" ", "\t")) or not line.strip()):
             continue
         in_traceback = False
-        if line.strip() and "failed with an unhandled exception" not in line:
+        if line.strip() and not _NOISE.search(line):
             kept.append(re.sub(r"^[a-z_.]+(?:\.[A-Z]\w*): ", "", line.rstrip()))
     return kept
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cli.catalog_choice import CatalogChoice, choose_catalog
@@ -21,8 +21,8 @@ from cli.project import (
 )
 from cli.session import Session
 from components.registry import SERVICE_ORDER, ComponentInfo
-from contracts.errors import LabError
-from contracts.settings import Role, environment, labs_home
+from contracts.errors import LabError, UsageError, unknown_name
+from contracts.settings import SETTINGS, Role, environment, labs_home, read_settings
 from placements.local import artifacts as artifact_cache
 from placements.local import preflight
 from placements.local.ports import FOUNDATION_ORDER, PORTS_PER_LAB, service_port
@@ -50,6 +50,38 @@ def save_components(lab: Lab, names: Sequence[str]) -> bool:
     if saved_set(lab) == tuple(names):
         return False
     return set_config(lab, Role.LAB, "components", ",".join(names))
+
+
+FIXED_SETTINGS = {
+    "role": "a stack is one or the other",
+    "name": "lab --name OTHER makes another lab",
+    "home": "LAB_HOME says where labs are",
+    "components": "lab up NAME, lab up --without NAME",
+    "catalog": "lab up --catalog, for a new lab",
+}
+"""Settings that have a way of their own to be set, and which."""
+
+
+def check_settings(changes: Mapping[str, str]) -> None:
+    """Raises UsageError for an unknown setting (nearest suggested), a value out of range (example given)
+    or one that is set in another way."""
+    known = {setting.key: setting for setting in SETTINGS}
+    for key, value in changes.items():
+        if key not in known:
+            raise unknown_name("setting", key, known, next_command="lab up --set scaleFactor=0.01")
+        if key in FIXED_SETTINGS:
+            how = FIXED_SETTINGS[key]
+            raise UsageError(f"setting {key!r} is not set this way", value=value, permitted=how)
+        role = Role.LAB if Role.LAB in known[key].roles else Role.PERSISTENT
+        read_settings({"role": role.value, key: value})
+
+
+def save_settings(lab: Lab, changes: Mapping[str, str]) -> None:
+    """Keeps settings in the config of every stack that has them."""
+    roles = {setting.key: setting.roles for setting in SETTINGS}
+    for key, value in changes.items():
+        for role in sorted(roles[key]):
+            set_config(lab, role, key, value)
 
 
 def pin_catalog(session: Session, choice: CatalogChoice) -> None:

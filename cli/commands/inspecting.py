@@ -18,21 +18,20 @@ if TYPE_CHECKING:
 
 @command("status")
 @click.option("--watch", is_flag=True, help="Keep showing it until Ctrl-C.")
-def status(options: Options, watch: bool) -> int:
+def status(options: Options, watch: bool) -> None:
     """Show every service: state, since when, restarts, memory, and why it is not ready."""
     from cli.operations import status as run
 
     session = options.session()
     if watch:
         _watch(options)
-        return 0
+        return
     result = run(session)
     options.show(result, lambda: status_text(result, time.time()))
     if not result.up:
         options.next_steps(lab_command(options, "up"))
     elif not result.ready:
         options.next_steps(lab_command(options, "doctor --fix"))
-    return 0 if result.ready else 1
 
 
 def _watch(options: Options) -> None:

@@ -16,6 +16,24 @@ if TYPE_CHECKING:
     from seed.model import TableResult
 
 _CATALOG = click.Choice(["polaris", "nessie"])
+_SET = click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A setting to keep (see Pulumi.lab.yaml).",
+)
+
+
+def assignments(values: tuple[str, ...]) -> dict[str, str]:
+    """``KEY=VALUE`` of each ``--set``. Raises UsageError on anything else."""
+    found = {}
+    for value in values:
+        key, equals, text = value.partition("=")
+        if not equals or not key:
+            raise UsageError("--set is KEY=VALUE", value=value, next_command="lab up --set scaleFactor=0.01")
+        found[key.strip()] = text.strip()
+    return found
 
 
 @command("up")
@@ -23,8 +41,14 @@ _CATALOG = click.Choice(["polaris", "nessie"])
 @click.option("--without", multiple=True, metavar="NAME", help="Leave a component out from now on.")
 @click.option("--core", is_flag=True, help="Run the core alone this time; the saved set stays.")
 @click.option("--catalog", type=_CATALOG, help="For a new lab: which Iceberg catalog.")
+@_SET
 def up(
-    options: Options, components: tuple[str, ...], without: tuple[str, ...], core: bool, catalog: str | None
+    options: Options,
+    components: tuple[str, ...],
+    without: tuple[str, ...],
+    core: bool,
+    catalog: str | None,
+    changes: tuple[str, ...],
 ) -> None:
     """Bring the lab up. What is named joins the lab's saved set; plain `lab up` runs that set."""
     from cli.operations import up as run
@@ -32,7 +56,12 @@ def up(
     session = options.session()
     options.say(f"bringing up lab {session.lab.name!r}: software, what is kept, then the services")
     result = run(
-        session, add=split_names(components), without=split_names(without), core=core, catalog=catalog
+        session,
+        add=split_names(components),
+        without=split_names(without),
+        core=core,
+        catalog=catalog,
+        changes=assignments(changes),
     )
     options.show(result, lambda: up_text(result))
     steps = [
@@ -66,12 +95,13 @@ def up_text(result: UpResult) -> str:
 
 @command("bootstrap")
 @click.option("--catalog", type=_CATALOG, help="For a new lab: which Iceberg catalog.")
-def bootstrap(options: Options, catalog: str | None) -> None:
+@_SET
+def bootstrap(options: Options, catalog: str | None, changes: tuple[str, ...]) -> None:
     """Make or update only what is kept: databases, object store, passwords and keys."""
     from cli.operations import bootstrap as run
 
     options.say("making what is kept; no service of the lab stack is started")
-    result = run(options.session(), catalog=catalog)
+    result = run(options.session(), catalog=catalog, changes=assignments(changes))
     options.show(result, lambda: f"persistent stack done in {result.seconds:.0f} s: {_words(result.changes)}")
     options.next_steps(lab_command(options, "up"))
 

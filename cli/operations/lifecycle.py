@@ -12,6 +12,7 @@ from cli.session import Session
 from cli.steps import (
     catalog_for,
     check_machine,
+    check_settings,
     converge_persistent,
     core_config,
     fetch,
@@ -19,6 +20,7 @@ from cli.steps import (
     prepare_project,
     run_persistent,
     save_components,
+    save_settings,
 )
 from contracts.identity import lab_realm
 from contracts.outputs import LabOutputs
@@ -76,6 +78,7 @@ def up(
     without: Sequence[str] = (),
     core: bool = False,
     catalog: str | None = None,
+    changes: Mapping[str, str] | None = None,
 ) -> UpResult:
     """Brings the lab up: software, the persistent stack where it is missing or changed, the lab stack.
 
@@ -84,6 +87,7 @@ def up(
         without: components that leave it.
         core: run the core alone this time; the saved set stays as it is.
         catalog: for a new lab: ``polaris`` or ``nessie``.
+        changes: settings to keep from now on, by key.
 
     Raises:
         UsageError: an unknown component or setting; nothing was started.
@@ -91,11 +95,13 @@ def up(
         LabError: a step failed; the next ``up`` continues.
     """
     lab, timings, began = session.lab, Timings(), time.monotonic()
+    check_settings(changes or {})
     saved = merge(saved_set(lab), add, without)
     choice = catalog_for(session, catalog)
     chosen = chosen_components(() if core else saved, choice.kind)
     check_machine(session, chosen)
     prepare_project(session)
+    save_settings(lab, changes or {})
     save_components(lab, saved)
     pin_catalog(session, choice)
     began = timings.measure("checks", began)
@@ -111,11 +117,15 @@ def up(
     return _up_result(session, outputs, run, timings)
 
 
-def bootstrap(session: Session, *, catalog: str | None = None) -> RunResult:
+def bootstrap(
+    session: Session, *, catalog: str | None = None, changes: Mapping[str, str] | None = None
+) -> RunResult:
     """Makes or updates the persistent stack alone: databases, object store, secrets, identities."""
+    check_settings(changes or {})
     choice = catalog_for(session, catalog)
     check_machine(session, ())
     prepare_project(session)
+    save_settings(session.lab, changes or {})
     pin_catalog(session, choice)
     fetch(session, ())
     with session.uninterrupted():
