@@ -10,11 +10,12 @@ from typing import Any
 
 import grpc
 import pytest
+from pulumi.runtime.proto import provider_pb2 as pb
 
 from contracts.errors import LabError
 from plugins.keycloak.api import Admin
 from plugins.keycloak.provider import TYPES, KeycloakProvider
-from plugins.values import UNKNOWN, Props, decode
+from plugins.values import UNKNOWN, Props, decode, encode
 from tests.unit.plugin_engine import MiniEngine, engine_for
 from tests.unit.plugin_keycloak_fake import FakeKeycloak, FakeRealm
 
@@ -710,3 +711,15 @@ def test_import_by_the_official_forms(token: str, ident: str, engine: MiniEngine
     assert reply.id
     assert engine.up(token, "it", inputs) == "same"
     assert token != CLIENT or ("clientSecret" in secrets and outputs["clientSecret"])
+
+
+def test_a_client_is_looked_up_with_its_secret_hidden(engine: MiniEngine, world: World) -> None:
+    token = "keycloak:openid/getClient:getClient"
+    request = pb.InvokeRequest(tok=token, args=encode({"realmId": "r", "clientId": "w"}))
+    answer, secrets = decode(getattr(engine.stub.Invoke(request), "return"))
+    assert (answer["id"], answer["accessType"]) == (world.client, "CONFIDENTIAL")
+    assert answer["serviceAccountUserId"] == world.account
+    assert secrets == {"clientSecret"}
+    missing = pb.InvokeRequest(tok=token, args=encode({"realmId": "r", "clientId": "nobody"}))
+    with pytest.raises(grpc.RpcError, match="has no client 'nobody'"):
+        engine.stub.Invoke(missing)
