@@ -5,6 +5,8 @@ Run by the engine in ``test_plugins_keycloak.py``; its configuration says what i
 
 from __future__ import annotations
 
+from typing import Any
+
 import pulumi
 import pulumi_keycloak as keycloak
 import pulumi_random as random
@@ -206,8 +208,8 @@ openid.ClientServiceAccountRealmRole(
 )
 
 # Mappers
-on_scope = {"realm_id": realm.id, "client_scope_id": scope.id, "opts": kept}
-on_client = {"realm_id": realm.id, "client_id": trino.id, "opts": kept}
+on_scope: dict[str, Any] = {"realm_id": realm.id, "client_scope_id": scope.id, "opts": kept}
+on_client: dict[str, Any] = {"realm_id": realm.id, "client_id": trino.id, "opts": kept}
 openid.AudienceProtocolMapper(
     "audience", name="audience", included_client_audience=trino.client_id, **on_scope
 )
