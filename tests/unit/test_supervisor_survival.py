@@ -13,6 +13,7 @@ import threading
 import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
 
 from contracts.errors import LabError
@@ -313,3 +314,16 @@ def test_a_zombie_is_not_alive() -> None:
         eventually(lambda: identity is None or not identity.alive, "its end")
     finally:
         child.wait()
+
+
+def test_a_launch_that_loses_leaves_no_process_behind(lab: Lab) -> None:
+    """It would take over when the winner ends, and start what was just stopped."""
+    lab.client.ensure_running()
+    lab.client._launch()
+    lab.client.shutdown()
+
+    assert not [
+        process.pid
+        for process in psutil.process_iter(["cmdline"])
+        if str(lab.home) in (process.info["cmdline"] or ()) and identify(process.pid) is not None
+    ]

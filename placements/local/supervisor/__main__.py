@@ -28,14 +28,15 @@ def main() -> None:
     arguments = parser.parse_args()
     paths = HomePaths(home=arguments.home.absolute())
     paths.prepare()
-    if arguments.detach:
-        _detach()
-    # Kept open for the life of the process: the operating system lets go of the lock when it ends.
+    # Kept open for the life of the process: the operating system lets go of the lock when it ends. Taken
+    # before detaching, so that when the caller goes on it is settled which supervisor runs.
     with paths.lock.open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return
+        if arguments.detach:
+            _detach()
         _log_to(paths.log("supervisor"))
         asyncio.run(supervise(paths, arguments.options))
 
