@@ -102,6 +102,7 @@ class TrinoSession(contextlib.AbstractContextManager["TrinoSession"]):
         session = requests.Session()
         # REQUESTS_CA_BUNDLE and a proxy of the user's would otherwise win over what is set here.
         session.trust_env = False
+        session.verify = str(authority)
         parts = urlsplit(url)
         self._connection: Any = trino.dbapi.Connection(
             host=parts.hostname or "",
@@ -110,7 +111,6 @@ class TrinoSession(contextlib.AbstractContextManager["TrinoSession"]):
             catalog=CATALOG,
             source=source,
             auth=TokenAuthentication(token),
-            verify=str(authority),
             http_session=session,
             max_attempts=3,
         )
