@@ -14,6 +14,10 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
+SCHEMA_VERSION = "0001"
+"""The newest migration: a database that is there already needs no Alembic at start."""
+
+
 class Base(DeclarativeBase):
     """Declarative base of the governance database."""
 

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import urllib3
 from minio import Minio
 from minio.credentials.providers import IamAwsProvider
-from minio.error import MinioException
+from minio.error import MinioException, S3Error
 
 from contracts.access import AccessData
 from contracts.errors import LabError
@@ -88,8 +88,10 @@ class S3BundleStore:
                 self._bucket, key, io.BytesIO(content), len(content), content_type="application/gzip"
             )
         except (MinioException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            # An S3 error's own text carries an id of the request: no two would be alike in the status.
+            reason = f"{error.code}: {error.message}" if isinstance(error, S3Error) else repr(error)
             raise PublishError(
-                f"the object store did not take the access bundle: {type(error).__name__}: {error}",
+                f"the object store did not take the access bundle: {reason}",
                 value=f"s3://{self._bucket}/{key}",
                 next_command="lab status",
             ) from error

@@ -25,6 +25,7 @@ from governance.client import (
     TableOwner,
 )
 from governance.models import (
+    SCHEMA_VERSION,
     AccessRevisionRow,
     AccessSeedRow,
     GovernorEventRow,
@@ -75,7 +76,9 @@ class Store:
 
     def upgrade(self) -> None:
         """Brings the schema to the newest version. Several starting at once wait for one another."""
-        # Alembic is slow to import and needed once, here.
+        if self._schema_version() == SCHEMA_VERSION:
+            return
+        # Alembic takes time and memory to import, and a database needs it once.
         from alembic import command
         from alembic.config import Config
 
@@ -93,6 +96,14 @@ class Store:
             finally:
                 lock.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _MIGRATE_LOCK})
                 lock.commit()
+
+    def _schema_version(self) -> str | None:
+        """The migration that the database is at; None before the first."""
+        with self._engine.connect() as connection:
+            if connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
+                return None
+            version: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+            return version
 
     def ping(self) -> None:
         """Asks the database for one row."""

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import ssl
 import sys
 from pathlib import Path
+from types import FrameType
 
 import httpx
 import uvicorn
@@ -100,6 +102,10 @@ def _client(base_url: str, auth: httpx.Auth, tls: ssl.SSLContext) -> httpx.Clien
     return httpx.Client(base_url=base_url, auth=auth, timeout=_TIMEOUT, verify=tls, trust_env=False)
 
 
+def _stopped(_signal: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)
+
+
 def main() -> int:
     """Serves until SIGTERM or SIGINT; requests and loop runs under way end first."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -120,6 +126,9 @@ def main() -> int:
         reconcile_loop(governor, settings.reconcile_every_s),
     )
     verifier = TokenVerifier(settings.issuer_url, realm_keys(settings.jwks_url, tls))
+    # uvicorn ends what is under way, then raises the signal again for the handler that was there before:
+    # asked to stop and having stopped is a success.
+    signal.signal(signal.SIGTERM, _stopped)
     uvicorn.run(
         create_app(governor, verifier, loops),
         host=settings.bind,
@@ -130,7 +139,6 @@ def main() -> int:
         ws="none",
         timeout_graceful_shutdown=_GRACE_S,
     )
-    governor.store.close()
     return 0
 
 

@@ -110,7 +110,7 @@ def reconcile_loop(governor: Governor, every_s: float) -> Loop:
         governor.prepare()
         report = governor.reconcile(everything=False)
         if report.errors:
-            raise LabError(report.errors[0])
+            raise LabError("; ".join(report.errors))
         return min(_PENDING_RETRY_S, every_s) if report.pending else None
 
     return Loop("reconcile", work, wake=governor.signals.reconcile, every_s=every_s, errors=governor.errors)

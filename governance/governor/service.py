@@ -254,14 +254,15 @@ class Governor:
             owners=owners,
             everything=everything,
         )
-        self._last_report = report
+        before, self._last_report = self._last_report, report
         gone = frozenset(owners) - self._reconciler.tables.names()
         if gone and not report.errors:
             # Only tables that existed get an owner, so one that is not listed was dropped.
             with self.store.changing("governor") as change:
                 change.release_owners(gone)
             self.signals.changed()
-        if report.changes or report.errors:
+        # An error that lasts is one event, however often it is met.
+        if report.changes or report.errors != (() if before is None else before.errors):
             detail = {"revision": report.revision, "changes": report.changes, "errors": report.errors}
             self.store.log("governor", "reconcile", detail)
         return report

@@ -85,9 +85,7 @@ class Journal:
         try:
             yield
         except (LabError, httpx.HTTPError) as error:
-            message = f"{what}: {_first_line(error)}"
-            log.warning("reconcile: %s", message)
-            self.errors.append(message)
+            self.errors.append(f"{what}: {_first_line(error)}")
 
 
 class CatalogAdmin(Protocol):

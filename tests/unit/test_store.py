@@ -17,7 +17,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from governance.client import Publication, StaleRevisionError
-from governance.models import Base
+from governance.models import SCHEMA_VERSION, Base
 from governance.store import OwnedByAnotherError, Store, document_digest, make_engine
 from tests.unit import governor_postgres
 
@@ -41,6 +41,7 @@ def test_migrations_make_what_the_models_say_and_can_be_undone(database_url: str
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_server_default": True})
         assert compare_metadata(context, Base.metadata) == []
+        assert context.get_current_revision() == SCHEMA_VERSION
         config = Config()
         config.set_main_option("script_location", str(Path("governance/migrations").absolute()))
         config.attributes["connection"] = connection
