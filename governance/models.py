@@ -13,7 +13,6 @@ from sqlalchemy import BigInteger, DateTime, Identity, Index, Text, UniqueConstr
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-
 SCHEMA_VERSION = "0001"
 """The newest migration: a database that is there already needs no Alembic at start."""
 
