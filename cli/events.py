@@ -14,7 +14,7 @@ from typing import Any
 _SHOWN = {"create": "made", "update": "changed", "delete": "removed", "replace": "replaced"}
 _QUIET_TYPES = ("pulumi:providers:", "pulumi:pulumi:")
 _WORTH_A_LINE_S = 1.0
-_NOISE = re.compile(r"failed with an unhandled exception|^\s*at [\w.$/@]+\(|^\s*\.\.\. \d+ more")
+_NOISE = re.compile(r"failed with an unhandled exception|^\s*at [\w.$/@<>]+\(|^\s*\.\.\. \d+ more")
 
 
 def silent(_: str) -> None:

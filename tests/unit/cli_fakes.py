@@ -1,0 +1,142 @@
+"""Stand-ins for the engine and the supervisor, which note in which order they were asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cli.engine import RunResult
+from cli.project import Lab
+from cli.session import Session
+from contracts.errors import LabError
+from contracts.outputs import LabOutputs, to_exports
+from contracts.settings import Role
+from placements.local.supervisor import ServiceState, ServiceStatus
+from tests.unit.slots import make_slot
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def lab_outputs(lab: str = "lab", **changes: Any) -> LabOutputs:
+    values: dict[str, Any] = {
+        "lab": lab,
+        "catalog_kind": "nessie",
+        "catalog_uri": "http://127.0.0.1:28020/iceberg",
+        "catalog_warehouse": "lake",
+        "issuer_url": f"http://127.0.0.1:28008/realms/{lab}",
+        "governor_url": "http://127.0.0.1:28016",
+        "opa_url": "http://127.0.0.1:28012",
+        "trino_url": "https://127.0.0.1:28028",
+        "components": ("keycloak", "nessie", "opa", "governor", "trino"),
+        "ca_certificate": "PEM",
+    }
+    return LabOutputs(**{**values, **changes})
+
+
+@dataclass
+class FakeEngine:
+    """Keeps what was asked in ``calls``; ``fail_on`` makes one call raise."""
+
+    calls: list[str] = field(default_factory=list)
+    stacks: set[Role] = field(default_factory=set)
+    fail_on: str | None = None
+    config_files: list[Path | None] = field(default_factory=list)
+    changes: Mapping[str, int] = field(default_factory=lambda: {"create": 3})
+
+    def up(self, role: Role, *, config_file: Path | None = None) -> RunResult:
+        self.config_files.append(config_file)
+        result = self._run("up", role)
+        self.stacks.add(role)
+        return result
+
+    def preview(self, role: Role, *, diff: bool = False) -> RunResult:
+        return self._run("preview", role)
+
+    def refresh(self, role: Role, *, clear_pending: bool = False) -> RunResult:
+        return self._run("refresh", role)
+
+    def destroy(self, role: Role) -> RunResult:
+        return self._run("destroy", role)
+
+    def remove(self, role: Role) -> None:
+        self._run("remove", role)
+        self.stacks.discard(role)
+
+    def exists(self, role: Role) -> bool:
+        return role in self.stacks
+
+    def outputs(self, role: Role, *, secrets: bool = False) -> dict[str, Any] | None:
+        if role not in self.stacks:
+            return None
+        if role is Role.LAB:
+            document: dict[str, Any] = to_exports(lab_outputs())
+            return document
+        return {"placement": "local", "catalog_kind": "nessie", "slots": {"lab": to_exports(make_slot())}}
+
+    def _run(self, operation: str, role: Role) -> RunResult:
+        call = f"{operation} {role.value}"
+        self.calls.append(call)
+        if call == self.fail_on:
+            raise LabError(f"{call} failed")
+        return RunResult(stack=role.value, operation=operation, changes=self.changes, seconds=1.0)
+
+
+@dataclass
+class FakeSupervisor:
+    """Shares its ``calls`` with an engine, so that their order shows."""
+
+    calls: list[str] = field(default_factory=list)
+    services: list[ServiceStatus] = field(default_factory=list)
+    fail_start: bool = False
+
+    def running(self) -> bool:
+        return bool(self.services)
+
+    def status(self) -> list[ServiceStatus]:
+        return self.services
+
+    def start(self, names: Sequence[str] | None = None) -> list[ServiceStatus]:
+        self.calls.append(f"start {','.join(names) if names else 'all'}")
+        if self.fail_start:
+            raise LabError("postgres did not become ready")
+        return self.services
+
+    def stop_all(self) -> None:
+        self.calls.append("stop all")
+
+    def shutdown(self, *, stop_services: bool = True) -> None:
+        self.calls.append("shutdown")
+
+
+def service(name: str, state: ServiceState = ServiceState.READY, **values: Any) -> ServiceStatus:
+    return ServiceStatus(**{"name": name, "state": state, "pid": 4242, "memory_mib": 64, **values})
+
+
+@dataclass
+class FakeRun:
+    """A session on a lab below ``home`` with a fake engine and supervisor, and what it said."""
+
+    session: Session
+    engine: FakeEngine
+    supervisor: FakeSupervisor
+    said: list[str]
+
+    @property
+    def lab(self) -> Lab:
+        return self.session.lab
+
+    @property
+    def calls(self) -> list[str]:
+        return self.engine.calls
+
+
+def fake_run(home: Path, name: str = "lab") -> FakeRun:
+    engine = FakeEngine()
+    supervisor = FakeSupervisor(calls=engine.calls)
+    said: list[str] = []
+    environ = {"LAB_HOME": str(home), "LAB_CACHE": str(home / "cache"), "PATH": "/usr/bin:/bin"}
+    lab = Lab(name=name, home=home / name, root=ROOT, cache=home / "cache")
+    session = Session(lab, say=said.append, environ=environ, engine=engine, supervisor=supervisor)
+    return FakeRun(session=session, engine=engine, supervisor=supervisor, said=said)

@@ -1,0 +1,209 @@
+"""Order of the steps of up, down and destroy, and what each leaves behind, with a fake engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cli import operations, steps
+from cli.operations.removal import DestroyPlan
+from cli.project import read_config
+from contracts.errors import LabError, PreflightError, UsageError
+from contracts.settings import Role
+from tests.unit.cli_fakes import FakeRun, fake_run
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRun:
+    """No network, no other listeners on this machine, no downloads."""
+    made = fake_run(tmp_path / "labs with space")
+    monkeypatch.setattr(steps, "fetch", lambda *_: made.calls.append("fetch"))
+    monkeypatch.setattr("cli.operations.lifecycle.fetch", steps.fetch)
+    monkeypatch.setattr("placements.local.artifacts.reachable", lambda _: False)
+    monkeypatch.setattr(steps, "choose_block", lambda _: 28000)
+    monkeypatch.setattr("placements.local.preflight.check_ports", lambda *_: None)
+    return made
+
+
+def test_first_up_makes_what_is_kept_before_the_lab(run: FakeRun) -> None:
+    result = operations.up(run.session)
+    assert run.calls == ["fetch", "up persistent", "up lab"]
+    assert result.components == ("keycloak", "nessie", "opa", "governor", "trino")
+    assert result.personas.keys() >= {"engineer", "analyst_emea", "outsider"}
+    assert result.urls["trino"].startswith("https://127.0.0.1:")
+    assert list(result.timings_s) == ["checks", "software", "persistent stack", "lab stack"]
+
+
+def test_second_up_starts_the_foundation_instead_of_running_its_stack(run: FakeRun) -> None:
+    operations.up(run.session)
+    run.calls.clear()
+    operations.up(run.session)
+    assert run.calls == ["fetch", "start postgres,s3", "up lab"]
+
+
+def test_a_foundation_that_does_not_start_has_its_stack_run(run: FakeRun) -> None:
+    operations.up(run.session)
+    run.calls.clear()
+    run.supervisor.fail_start = True
+    operations.up(run.session)
+    assert run.calls == ["fetch", "start postgres,s3", "up persistent", "up lab"]
+    assert any("did not start" in line for line in run.said)
+
+
+def test_changed_persistent_settings_run_its_stack_again(run: FakeRun) -> None:
+    operations.up(run.session)
+    run.calls.clear()
+    operations.up(run.session, changes={"warehousePrefix": "other"})
+    assert "up persistent" in run.calls
+
+
+def test_a_failed_persistent_stack_is_run_again(run: FakeRun) -> None:
+    run.engine.fail_on = "up persistent"
+    with pytest.raises(LabError, match="up persistent failed"):
+        operations.up(run.session)
+    assert run.calls[-1] == "up persistent"
+    run.engine.fail_on = None
+    operations.up(run.session)
+    assert run.calls[-2:] == ["up persistent", "up lab"]
+
+
+def test_components_join_and_leave_the_saved_set(run: FakeRun) -> None:
+    operations.up(run.session, without=["trino"])
+    assert read_config(run.lab, Role.LAB)["components"] == ""
+    operations.up(run.session)
+    assert read_config(run.lab, Role.LAB)["components"] == ""
+    operations.up(run.session, add=["trino"])
+    assert read_config(run.lab, Role.LAB)["components"] == "trino"
+
+
+def test_core_alone_leaves_the_saved_set(run: FakeRun) -> None:
+    before = operations.up(run.session) and run.lab.stack_file(Role.LAB).read_text()
+    operations.up(run.session, core=True)
+    file = run.engine.config_files[-1]
+    assert file is not None
+    assert 'lakehouse-lab:components: ""' in file.read_text()
+    assert run.lab.stack_file(Role.LAB).read_text() == before
+    operations.up(run.session)
+    assert run.engine.config_files[-1] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"add": ["trinoo"]}, "did you mean 'trino'"),
+        ({"without": ["keycloak"]}, "belongs to the core"),
+        ({"add": ["trino"], "without": ["trino"]}, "both named and removed"),
+        ({"changes": {"scaleFacto": "1"}}, "did you mean 'scaleFactor'"),
+        ({"changes": {"scaleFactor": "many"}}, "is not valid"),
+        ({"changes": {"home": "/x"}}, "is not set this way"),
+        ({"catalog": "polaris"}, "can't be had"),
+    ],
+)
+def test_wrong_words_start_nothing(run: FakeRun, arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        operations.up(run.session, **arguments)  # type: ignore[arg-type]  # one case per row
+    assert run.calls == []
+    assert not run.lab.home.exists()
+
+
+def test_too_little_memory_starts_nothing(run: FakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    from collections import namedtuple
+
+    memory = namedtuple("memory", "available total")
+    monkeypatch.setattr("psutil.virtual_memory", lambda: memory(300 << 20, 8 << 30))
+    with pytest.raises(PreflightError):
+        operations.up(run.session)
+    assert run.calls == []
+    assert not run.lab.home.exists()
+
+
+def test_the_catalog_is_pinned_once_it_holds_tables(run: FakeRun) -> None:
+    operations.up(run.session)
+    assert read_config(run.lab, Role.PERSISTENT)["catalog"] == "nessie"
+    assert read_config(run.lab, Role.LAB)["catalog"] == "nessie"
+    assert sum("Nessie" in line for line in run.said) == 1
+    with pytest.raises(UsageError, match="this lab's catalog is nessie"):
+        operations.up(run.session, catalog="polaris")
+
+
+def test_the_catalog_stays_when_polaris_becomes_reachable(
+    run: FakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operations.up(run.session)
+    monkeypatch.setattr("placements.local.artifacts.reachable", lambda _: True)
+    operations.up(run.session)
+    assert read_config(run.lab, Role.LAB)["catalog"] == "nessie"
+
+
+def test_down_destroys_the_lab_then_stops_the_foundation(run: FakeRun) -> None:
+    operations.up(run.session)
+    run.calls.clear()
+    run.engine.changes = {"delete": 7}
+    result = operations.down(run.session)
+    assert run.calls == ["destroy lab", "stop all", "shutdown"]
+    assert result.removed == 7
+    with pytest.raises(LabError, match="is not up"):
+        run.session.outputs()
+    assert run.lab.passphrase_file.exists()
+
+
+def test_down_of_no_lab_says_what_to_do(run: FakeRun) -> None:
+    with pytest.raises(LabError, match="there is no lab named 'lab'"):
+        operations.down(run.session)
+
+
+def test_destroy_asks_before_anything_happens(run: FakeRun) -> None:
+    operations.up(run.session)
+    run.calls.clear()
+
+    def refuse(plan: DestroyPlan) -> None:
+        assert any(str(run.lab.home) in line for line in plan.removes)
+        raise UsageError("no")
+
+    with pytest.raises(UsageError):
+        operations.destroy(run.session, refuse)
+    assert run.calls == []
+    assert run.lab.exists
+
+
+def test_destroy_removes_the_lab_and_not_the_cache(run: FakeRun) -> None:
+    operations.up(run.session)
+    run.lab.cache.mkdir(parents=True)
+    other = run.lab.home.parent / "other" / "project" / "Pulumi.yaml"
+    other.parent.mkdir(parents=True)
+    other.touch()
+    operations.destroy(run.session, lambda _: None)
+    assert run.calls[-2:] == ["stop all", "shutdown"]
+    assert not run.lab.home.exists()
+    assert run.lab.cache.exists()
+    assert other.exists()
+
+
+def test_destroy_goes_through_the_engine_when_state_is_elsewhere(run: FakeRun, tmp_path: Path) -> None:
+    run.session.environ = {**run.session.environ, "LAB_BACKEND_URL": f"file://{tmp_path}"}
+    operations.up(run.session)
+    run.calls.clear()
+    operations.destroy(run.session, lambda _: None)
+    assert run.calls == [
+        *("destroy lab", "remove lab", "destroy persistent", "remove persistent"),
+        *("stop all", "shutdown"),
+    ]
+
+
+def test_preview_of_a_new_lab_shows_what_is_kept_first(run: FakeRun) -> None:
+    assert operations.preview(run.session).lab is None
+    assert run.calls == ["preview persistent"]
+    operations.up(run.session)
+    run.calls.clear()
+    assert operations.preview(run.session).lab == {"create": 3}
+
+
+def test_credentials_keep_service_keys_back_unless_asked(run: FakeRun) -> None:
+    operations.up(run.session)
+    few = operations.credentials(run.session)
+    assert {p.username: p.password for p in few.personas}["hr"] == "hr-password"
+    assert few.keys == {}
+    everything = operations.credentials(run.session, all_keys=True)
+    assert everything.keys["s3 catalog secret key"] == "catalog-secret"
+    assert everything.keys["client governor"] == "governor-secret"

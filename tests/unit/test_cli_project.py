@@ -1,0 +1,172 @@
+"""The lab's own project directory, its config lines, its exports and its block of ports."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cli.components import merge
+from cli.ports import choose_block
+from cli.project import (
+    Lab,
+    ensure_project,
+    open_lab,
+    parse_config,
+    program_environment,
+    read_config,
+    set_config,
+    shell_lines,
+    with_config_value,
+)
+from contracts.errors import PreflightError, UsageError
+from contracts.settings import Role
+from tests.unit.cli_fakes import ROOT
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    folder = tmp_path / "it's a home"
+    return Lab(name="lab", home=folder / "lab", root=ROOT, cache=tmp_path / "cache")
+
+
+def make(lab: Lab, port_base: int = 28200) -> bool:
+    return ensure_project(lab, virtualenv=Path("/venv with space"), port_base=port_base)
+
+
+def test_project_is_made_once_and_kept(lab: Lab) -> None:
+    assert make(lab)
+    before = {path: path.read_bytes() for path in lab.home.rglob("*") if path.is_file()}
+    assert not make(lab, port_base=0)
+    assert {path: path.read_bytes() for path in lab.home.rglob("*") if path.is_file()} == before
+    document = yaml.safe_load((lab.project_dir / "Pulumi.yaml").read_text())
+    assert document["main"] == str(ROOT)
+    assert document["runtime"]["options"]["virtualenv"] == "/venv with space"
+
+
+def test_a_moved_checkout_changes_the_project_file_alone(lab: Lab, tmp_path: Path) -> None:
+    make(lab)
+    stack_file = lab.stack_file(Role.LAB).read_bytes()
+    moved = Lab(name="lab", home=lab.home, root=tmp_path / "elsewhere", cache=lab.cache)
+    ensure_project(moved, virtualenv=Path("/other"), port_base=1)
+    assert yaml.safe_load((lab.project_dir / "Pulumi.yaml").read_text())["main"] == str(moved.root)
+    assert lab.stack_file(Role.LAB).read_bytes() == stack_file
+
+
+def test_stack_files_come_from_the_documented_templates(lab: Lab) -> None:
+    make(lab)
+    for role in Role:
+        template = (ROOT / f"Pulumi.{role.value}.yaml").read_text()
+        config = read_config(lab, role)
+        assert config["role"] == role.value
+        assert config["portBase"] == "28200"
+        assert config["home"] == str(lab.home)
+        # Every comment that documents a key is still there.
+        comments = [line for line in template.splitlines() if line.startswith("  # ") and ":" not in line]
+        assert all(line in lab.stack_file(role).read_text() for line in comments)
+
+
+def test_secrets_are_the_users_alone_whatever_the_umask(lab: Lab) -> None:
+    before = os.umask(0)
+    try:
+        make(lab)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(lab.passphrase_file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(lab.secrets_dir.stat().st_mode) == 0o700
+    assert len(lab.passphrase_file.read_text()) >= 32
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "config:\n",
+        "config: {}\n",
+        "encryptionsalt: v1:x\n",
+        'config:\n  lakehouse-lab:role: lab\n  # what it is\n  # lakehouse-lab:scaleFactor: "0.1"\n',
+        "config:\n  lakehouse-lab:scaleFactor: 5\nencryptionsalt: v1:x\n",
+    ],
+)
+@pytest.mark.parametrize("value", ["0.01", "", "a: b # c", 'quote " and \\', "ü"])
+def test_setting_one_key_leaves_every_other_line(text: str, value: str) -> None:
+    after = with_config_value(text, "scaleFactor", value)
+    assert parse_config(after)["scaleFactor"] == value
+    assert after.count("lakehouse-lab:scaleFactor:") == 1
+    others = [line for line in text.splitlines() if line.startswith("  lakehouse-lab:role")]
+    assert all(line in after.splitlines() for line in others)
+    assert ("encryptionsalt" in after) == ("encryptionsalt" in text)
+    assert with_config_value(after, "scaleFactor", value) == after
+
+
+def test_only_settings_that_are_valid_are_written(lab: Lab) -> None:
+    make(lab)
+    before = lab.stack_file(Role.LAB).read_text()
+    with pytest.raises(UsageError, match="is not valid"):
+        set_config(lab, Role.LAB, "scaleFactor", "lots")
+    with pytest.raises(UsageError, match="no setting named"):
+        set_config(lab, Role.LAB, "nonsense", "1")
+    assert lab.stack_file(Role.LAB).read_text() == before
+
+
+@pytest.mark.parametrize("name", ["Lab", "1st", "a b", "../x", "a" * 21, "-x"])
+def test_lab_names_are_checked(name: str) -> None:
+    with pytest.raises(UsageError, match="name is not valid"):
+        open_lab(name, {})
+
+
+def test_lab_name_comes_from_option_then_environment(tmp_path: Path) -> None:
+    environ = {"LAB_NAME": "team-a", "LAB_HOME": str(tmp_path)}
+    assert open_lab(None, environ).home == tmp_path / "team-a"
+    assert open_lab("mine", environ).name == "mine"
+    assert open_lab(None, {"LAB_HOME": str(tmp_path)}).name == "lab"
+
+
+def test_exports_survive_a_shell_with_any_path(lab: Lab, tmp_path: Path) -> None:
+    make(lab)
+    environ = {"LAB_HOME": str(lab.home.parent), "LAB_CACHE": str(lab.cache), "PYTHONPATH": "/a b"}
+    values = program_environment(lab, environ)
+    script = "\n".join([*shell_lines(lab, values), "pwd", "env -0"])
+    shell = {"PATH": "/usr/bin:/bin", "PULUMI_CONFIG_PASSPHRASE": "of another project"}
+    out = subprocess.run(["sh", "-euc", script], env=shell, capture_output=True, text=True, check=True).stdout
+    folder, _, dump = out.partition("\n")
+    seen = dict(entry.split("=", 1) for entry in dump.split("\0") if entry)
+    assert folder == str(lab.project_dir)
+    assert {name: seen[name] for name in values} == values
+    assert "PULUMI_CONFIG_PASSPHRASE" not in seen
+    assert seen["PYTHONPATH"] == f"{ROOT}:/a b"
+
+
+def test_a_backend_of_ones_own_is_kept(lab: Lab) -> None:
+    assert program_environment(lab, {"LAB_BACKEND_URL": "s3://bucket"})["PULUMI_BACKEND_URL"] == "s3://bucket"
+    assert program_environment(lab, {})["PULUMI_BACKEND_URL"] == f"file://{lab.state_dir}"
+
+
+def test_each_lab_has_a_block_of_its_own(tmp_path: Path) -> None:
+    def new(name: str, base: int) -> None:
+        make(Lab(name=name, home=tmp_path / name, root=ROOT, cache=tmp_path), port_base=base)
+
+    assert choose_block(tmp_path, free=lambda _: True) == 28000
+    new("one", 28000)
+    assert choose_block(tmp_path, free=lambda _: True) == 28200
+    # A block that somebody set by hand, not on the grid, is respected.
+    new("two", 28300)
+    assert choose_block(tmp_path, free=lambda _: True) == 28600
+    assert choose_block(tmp_path, free=lambda port: port != 28601) == 28800
+
+
+def test_no_free_block_is_said(tmp_path: Path) -> None:
+    with pytest.raises(PreflightError, match="no block"):
+        choose_block(tmp_path, free=lambda _: False)
+
+
+def test_saved_set_keeps_its_order_and_has_no_doubles() -> None:
+    assert merge(("trino",), ["trino"], []) == ("trino",)
+    assert merge((), ["trino"], []) == ("trino",)
+    assert merge(("trino",), [], ["trino"]) == ()
+    # The core is not part of it, though it may be named.
+    assert merge(("trino",), ["opa"], []) == ("trino",)
