@@ -140,7 +140,8 @@ class Session:
 
     def remember_outputs(self) -> LabOutputs:
         """Asks the engine for the lab stack's outputs and keeps them (they hold no secret)."""
-        document = self.engine.outputs(Role.LAB)
+        # The authority's certificate is public and comes from a secret output, so it is marked as one.
+        document = self.engine.outputs(Role.LAB, secrets=True)
         outputs = from_exports(LabOutputs, document or {}, next_command="lab up")
         write_private(self.outputs_file, json.dumps(document, indent=1, sort_keys=True) + "\n")
         return outputs

@@ -23,7 +23,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRun:
     monkeypatch.setenv("LAB_HOME", str(tmp_path))
     monkeypatch.setenv("LAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("LAB_NAME", raising=False)
-    monkeypatch.setattr(Options, "session", lambda self: made.session)
+    monkeypatch.setattr(Options, "session", lambda _: made.session)
     return made
 
 
@@ -139,15 +139,16 @@ def test_destroy_needs_somebody_or_yes(
 ) -> None:
     deploy(run)
     monkeypatch.setattr("sys.stdin.isatty", lambda: False)
+    project = run.lab.project_dir / "Pulumi.yaml"
     assert app.run(["destroy"]) == 2
-    assert run.lab.exists
+    assert project.exists()
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("click.prompt", lambda *_, **__: "other")
     assert app.run(["destroy"]) == 2
-    assert run.lab.exists
+    assert project.exists()
     monkeypatch.setattr("click.prompt", lambda *_, **__: "lab")
     assert app.run(["destroy"]) == 0
-    assert not run.lab.exists
+    assert not project.exists()
     assert "is gone" in capsys.readouterr().out
 
 
@@ -175,9 +176,8 @@ def recorder(codes: dict[str, int], calls: list[str]) -> Callable[[Any], int]:
 def test_the_test_command_runs_all_and_pytest_last() -> None:
     calls: list[str] = []
     said: list[str] = []
-    result = run_tests(
-        ["tests/unit", "-k", "x"], lint=True, say=said.append, run=recorder({"mypy": 1}, calls)
-    )
+    mypy_fails = recorder({"mypy": 1}, calls)
+    result = run_tests(["tests/unit", "-k", "x"], lint=True, say=said.append, run=mypy_fails)
     assert result.failed == ("mypy",)
     assert result.exit_code == 1
     assert calls[-1] == "-m pytest tests/unit -k x"
