@@ -51,9 +51,7 @@ def lab(settings: Settings) -> None:
             "tables",
             connection=connection,
             scale_factor=settings.scale_factor,
-            opts=pulumi.ResourceOptions(
-                depends_on=[realm, catalog], deleted_with=catalog.deployed.resource
-            ),
+            opts=pulumi.ResourceOptions(depends_on=[realm, catalog], deleted_with=catalog.deployed.resource),
         )
 
     outputs = LabOutputs(
@@ -70,7 +68,8 @@ def lab(settings: Settings) -> None:
     )
     for name, value in to_exports(outputs).items():
         pulumi.export(name, value)
-    pulumi.export("ca_certificate", slot.apply(lambda s: s.pki.ca_certificate))
+    # A certificate is public; the slot it comes from is secret as a whole.
+    pulumi.export("ca_certificate", pulumi.Output.unsecret(slot.apply(lambda s: s.pki.ca_certificate)))
 
 
 def seed_connection(context: LabContext) -> dict[str, pulumi.Input[str]]:
