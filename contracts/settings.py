@@ -85,7 +85,7 @@ def _names(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     for name in names:
         if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
-            raise ValueError("component names, separated by commas")
+            raise ValueError("lower-case names, separated by commas")
     return names
 
 
@@ -185,6 +185,15 @@ SETTINGS: tuple[Setting, ...] = (
         doc="Whether sample tables are seeded.",
     ),
     Setting(
+        key="closedNamespaces",
+        roles=_LAB,
+        default="hr",
+        example="hr,finance",
+        parse=_names,
+        doc="Nessie: namespaces that no raw engine may touch, since it has no grants on tables; a group that "
+        "could read more than it is granted otherwise gets no raw access at all.",
+    ),
+    Setting(
         key="bundleMaxAgeS",
         roles=_LAB,
         default="3600",
@@ -218,6 +227,7 @@ class Settings:
     components: tuple[str, ...]
     scale_factor: float
     sample_data: bool
+    closed_namespaces: tuple[str, ...]
     bundle_max_age_s: int
     trino_heap_mib: int
 
@@ -255,6 +265,7 @@ def read_settings(config: Mapping[str, str], environ: Mapping[str, str] | None =
         components=values["components"],
         scale_factor=values["scaleFactor"],
         sample_data=values["sampleData"] == "true",
+        closed_namespaces=values["closedNamespaces"],
         bundle_max_age_s=values["bundleMaxAgeS"],
         trino_heap_mib=values["trinoHeapMib"],
     )

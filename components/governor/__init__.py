@@ -62,6 +62,7 @@ def governor_args(context: LabContext) -> GovernorArgs:
             "GOVERNOR_CATALOG_KIND": context.catalog_kind,
             "GOVERNOR_CATALOG_URI": context.catalog_uri,
             "GOVERNOR_CATALOG_WAREHOUSE": TRINO_CATALOG,
+            "GOVERNOR_CATALOG_CLOSED_NAMESPACES": ",".join(context.settings.closed_namespaces),
             "GOVERNOR_TRINO_CATALOG": TRINO_CATALOG,
             "GOVERNOR_BUNDLE_MAX_AGE_S": str(context.settings.bundle_max_age_s),
         },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import pulumi
@@ -13,7 +14,7 @@ from components.service import LabContext, Service
 from contracts.workload import Layout, Port, Probe, Workload
 
 
-def workload(args: CatalogArgs, layout: Layout) -> Workload:
+def workload(args: CatalogArgs, layout: Layout, *, closed_namespaces: Sequence[str] = ()) -> Workload:
     """Ready includes the database and the bucket."""
     return Workload(
         name="catalog",
@@ -39,6 +40,7 @@ def workload(args: CatalogArgs, layout: Layout) -> Workload:
                 realm_url=args.realm_url,
                 issuer_url=args.issuer_url,
                 jwks_url=args.jwks_url,
+                closed_namespaces=closed_namespaces,
             )
         },
         memory_mib=320,
@@ -55,4 +57,6 @@ class Nessie(Service):
 
     def __init__(self, context: LabContext, opts: pulumi.ResourceOptions | None = None) -> None:
         layout = context.placement.layout("catalog", "nessie", ("http", "management"))
-        super().__init__(context.placement, workload(catalog_args(context), layout), opts)
+        closed = context.settings.closed_namespaces
+        made = workload(catalog_args(context), layout, closed_namespaces=closed)
+        super().__init__(context.placement, made, opts)

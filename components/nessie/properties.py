@@ -5,13 +5,21 @@ Secrets reach it by environment; ``${NAME}`` is SmallRye Config's expansion.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from components.java import properties
 from contracts.identity import CATALOG_ROLES_CLAIM, CATALOG_SERVICE_ROLE, CATALOG_WRITER_ROLE
 from contracts.workload import Layout
 
 
 def application_properties(
-    layout: Layout, *, warehouse: str, realm_url: str, issuer_url: str, jwks_url: str
+    layout: Layout,
+    *,
+    warehouse: str,
+    realm_url: str,
+    issuer_url: str,
+    jwks_url: str,
+    closed_namespaces: Sequence[str],
 ) -> str:
     """``application.properties``."""
     return properties(
@@ -19,7 +27,7 @@ def application_properties(
             **_http(layout),
             **_store(),
             **_identity(realm_url=realm_url, issuer_url=issuer_url, jwks_url=jwks_url),
-            **authorization_rules(),
+            **authorization_rules(closed_namespaces),
             **_warehouse(warehouse),
         }
     )
@@ -68,17 +76,40 @@ def _identity(*, realm_url: str, issuer_url: str, jwks_url: str) -> dict[str, st
     }
 
 
-def authorization_rules() -> dict[str, str]:
+RAW_OPERATIONS = (
+    "VIEW_REFERENCE",
+    "READ_ENTRIES",
+    "READ_CONTENT_KEY",
+    "READ_ENTITY_VALUE",
+    "COMMIT_CHANGE_AGAINST_REFERENCE",
+    "CREATE_ENTITY",
+    "UPDATE_ENTITY",
+    "DELETE_ENTITY",
+)
+"""What a raw engine does; branches, history and configuration are not among it."""
+
+
+def authorization_rules(closed_namespaces: Sequence[str]) -> dict[str, str]:
     """CEL: everything is denied but to the two roles (https://projectnessie.org/nessie-latest/authorization/).
 
-    The service role belongs to engines that enforce the rules themselves; the governor gives the writer
-    role to groups that have write rights and no rule, since Nessie has no grants on tables.
+    The service role belongs to engines that enforce the rules themselves. The governor gives the writer
+    role to groups that have write rights and no rule, since Nessie has no grants on tables: it works
+    through the Iceberg API alone (Nessie's own commits any content), never touches ``closed_namespaces``,
+    and adopts no table by its files (those may be another's).
     """
-    allowed = f"'{CATALOG_SERVICE_ROLE}' in roles || '{CATALOG_WRITER_ROLE}' in roles"
+    operations = ", ".join(f"'{name}'" for name in RAW_OPERATIONS)
+    conditions = [
+        f"'{CATALOG_WRITER_ROLE}' in roles",
+        "api.apiName == 'Iceberg'",
+        f"op in [{operations}]",
+        "!('CATALOG_REGISTER_ENTITY' in actions)",
+        *(f"path != '{name}' && !path.startsWith('{name}.')" for name in closed_namespaces),
+    ]
     return {
         "nessie.server.authorization.enabled": "true",
         "nessie.server.authorization.type": "CEL",
-        "nessie.server.authorization.rules.lab": allowed,
+        "nessie.server.authorization.rules.service": f"'{CATALOG_SERVICE_ROLE}' in roles",
+        "nessie.server.authorization.rules.writer": " && ".join(conditions),
     }
 
 

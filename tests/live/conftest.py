@@ -1,7 +1,8 @@
 """One real lab for the whole suite, brought up by the command that a newcomer types.
 
 Its home is below the system's temporary folder (the path has a space on purpose); artifacts come from the
-per-user cache, as they do for anybody. Tests that stop or edit the lab leave it running as it was.
+per-user cache, as they do for anybody. With LAB_LIVE_HOME a lab below that folder is used and left up.
+Tests that stop or edit the lab leave it running as it was.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ class LiveLab:
 @pytest.fixture(scope="session")
 def lab() -> Iterator[LiveLab]:
     """A lab with the default components and small sample tables."""
-    folder = Path(tempfile.mkdtemp(prefix="lab live "))
+    folder = Path(os.environ.get("LAB_LIVE_HOME") or tempfile.mkdtemp(prefix="lab live "))
     folder.chmod(0o755)
     environment = {
         key: value
@@ -99,5 +100,6 @@ def lab() -> Iterator[LiveLab]:
         live.ok("up", "--set", f"scaleFactor={SCALE_FACTOR}", timeout_s=3000)
         yield live
     finally:
-        live.run("destroy", "--yes", timeout_s=300)
-        shutil.rmtree(folder, ignore_errors=True)
+        if "LAB_LIVE_HOME" not in os.environ:
+            live.run("destroy", "--yes", timeout_s=300)
+            shutil.rmtree(folder, ignore_errors=True)
