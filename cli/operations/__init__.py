@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from cli.conformance import verify
     from cli.operations.data import load, login, logout, seed, sql
     from cli.operations.development import lock_requirements, record_checksums, run_tests
-    from cli.operations.doctor import doctor
-    from cli.operations.fingerprint import fingerprint
+    from cli.operations.diagnosis import doctor
+    from cli.operations.fingerprinting import fingerprint
     from cli.operations.inspect import components, credentials, env, logs, status
     from cli.operations.lifecycle import bootstrap, down, preview, refresh, up
     from cli.operations.removal import destroy
@@ -23,8 +23,8 @@ _MODULES = {
     "cli.conformance": ("verify",),
     "cli.operations.data": ("load", "login", "logout", "seed", "sql"),
     "cli.operations.development": ("lock_requirements", "record_checksums", "run_tests"),
-    "cli.operations.doctor": ("doctor",),
-    "cli.operations.fingerprint": ("fingerprint",),
+    "cli.operations.diagnosis": ("doctor",),
+    "cli.operations.fingerprinting": ("fingerprint",),
     "cli.operations.inspect": ("components", "credentials", "env", "logs", "status"),
     "cli.operations.lifecycle": ("bootstrap", "down", "preview", "refresh", "up"),
     "cli.operations.removal": ("destroy",),
