@@ -24,7 +24,10 @@ from contracts.identity import (
     Client,
 )
 
-BUILT_IN_DEFAULT_SCOPES = ("acr", "basic", "email", "profile", "roles", "web-origins")
+BUILT_IN_DEFAULT_SCOPES = ("acr", "basic", "email", "profile", "web-origins")
+ROLES_SCOPE = "roles"
+"""Keycloak's own: its admin API needs it. Nobody else gets it, since it adds the audience of every client
+that the user has a role of, and a token for one service must be refused by the others."""
 BUILT_IN_OPTIONAL_SCOPES = ("offline_access",)
 LAB_SCOPES = ("lab-groups", "lab-catalog-roles")
 USER_EDITABLE = [
@@ -207,6 +210,7 @@ class LabRealm(pulumi.ComponentResource):
                 client_id=made.id,
                 default_scopes=[
                     *BUILT_IN_DEFAULT_SCOPES,
+                    *((ROLES_SCOPE,) if client.realm_management_roles else ()),
                     *(self._scopes[name].name for name in LAB_SCOPES),
                     *(self._scopes[a.value].name for a in client.default_audiences),
                 ],

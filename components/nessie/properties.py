@@ -28,6 +28,7 @@ def application_properties(
             **_store(),
             **_identity(realm_url=realm_url, issuer_url=issuer_url, jwks_url=jwks_url),
             **authorization_rules(closed_namespaces),
+            **service_paths(),
             **_warehouse(warehouse),
         }
     )
@@ -93,16 +94,13 @@ def authorization_rules(closed_namespaces: Sequence[str]) -> dict[str, str]:
     """CEL: everything is denied but to the two roles (https://projectnessie.org/nessie-latest/authorization/).
 
     The service role belongs to engines that enforce the rules themselves. The governor gives the writer
-    role to groups that have write rights and no rule, since Nessie has no grants on tables: it works
-    through the Iceberg API alone (Nessie's own commits any content), never touches ``closed_namespaces``,
-    and adopts no table by its files (those may be another's).
+    role to groups that have write rights and no rule, since Nessie has no grants on tables; it never
+    touches ``closed_namespaces``.
     """
     operations = ", ".join(f"'{name}'" for name in RAW_OPERATIONS)
     conditions = [
         f"'{CATALOG_WRITER_ROLE}' in roles",
-        "api.apiName == 'Iceberg'",
         f"op in [{operations}]",
-        "!('CATALOG_REGISTER_ENTITY' in actions)",
         *(f"path != '{name}' && !path.startsWith('{name}.')" for name in closed_namespaces),
     ]
     return {
@@ -110,6 +108,21 @@ def authorization_rules(closed_namespaces: Sequence[str]) -> dict[str, str]:
         "nessie.server.authorization.type": "CEL",
         "nessie.server.authorization.rules.service": f"'{CATALOG_SERVICE_ROLE}' in roles",
         "nessie.server.authorization.rules.writer": " && ".join(conditions),
+    }
+
+
+def service_paths() -> dict[str, str]:
+    """Only the service role may use Nessie's own API, which points any name at any files, and adopt a
+    table by its files: either would give another namespace's data away
+    (https://quarkus.io/guides/security-authorize-web-endpoints-reference)."""
+    permission, policy = "quarkus.http.auth.permission", "quarkus.http.auth.policy"
+    register = ("/iceberg/v1/*/namespaces/*/register", "/iceberg/v1/namespaces/*/register")
+    return {
+        f"{policy}.service.roles-allowed": CATALOG_SERVICE_ROLE,
+        f"{permission}.native.paths": "/api/*",
+        f"{permission}.native.policy": "service",
+        f"{permission}.register.paths": ",".join(register),
+        f"{permission}.register.policy": "service",
     }
 
 
