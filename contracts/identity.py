@@ -190,6 +190,7 @@ def lab_realm(name: str) -> RealmModel:
                 description="Trino: web sign-in, and its own catalog identity",
                 standard_flow=True,
                 service_account=True,
+                token_exchange=True,
                 redirect_paths=("/oauth2/callback",),
                 default_audiences=(Audience.CATALOG, Audience.TRINO),
                 catalog_roles=(CATALOG_SERVICE_ROLE,),

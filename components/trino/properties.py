@@ -110,7 +110,6 @@ def lake_catalog(*, catalog_uri: str, warehouse: str, token_url: str) -> str:
             f"{rest}.oauth2.credential": "trino:${ENV:TRINO_CLIENT_SECRET}",
             f"{rest}.oauth2.server-uri": token_url,
             f"{rest}.oauth2.scope": "profile",
-            f"{rest}.oauth2.token-exchange-enabled": "false",
             f"{rest}.vended-credentials-enabled": "true",
             f"{rest}.nested-namespace-enabled": "true",
             "iceberg.register-table-procedure.enabled": "false",
