@@ -7,7 +7,10 @@ https://www.pulumi.com/docs/iac/concepts/state-and-backends/#local-filesystem
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +55,7 @@ def find_locks(state_dir: Path, project: str = NAMESPACE) -> list[EngineLock]:
 
 
 def remove_stale(state_dir: Path, project: str = NAMESPACE) -> list[EngineLock]:
-    """Removes locks whose engine is gone and returns them.
+    """Removes locks whose engine is gone, ends what it left running, and returns them.
 
     Raises:
         LabError: an engine that still runs holds one; its pid is named.
@@ -67,8 +70,19 @@ def remove_stale(state_dir: Path, project: str = NAMESPACE) -> list[EngineLock]:
                 next_command=f"wait until it has ended, or end it with: kill -INT {lock.pid}",
             )
     for lock in locks:
+        _end_orphans(lock)
         lock.path.unlink(missing_ok=True)
     return locks
+
+
+def _end_orphans(lock: EngineLock) -> None:
+    """Ends what a killed engine left running: its language host and provider plugins, which are in the
+    process group that it led. While that group has members the system gives its number to nobody else;
+    a process that has the number itself is a stranger, and its group is left alone."""
+    if lock.pid <= 1 or psutil.pid_exists(lock.pid):
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(lock.pid, signal.SIGTERM)
 
 
 def has_pending_operations(state_dir: Path, stack: str, project: str = NAMESPACE) -> bool:

@@ -127,6 +127,29 @@ def test_a_lock_of_a_dead_engine_is_removed(tmp_path: Path) -> None:
     assert remove_stale(tmp_path) == []
 
 
+def test_what_a_killed_engine_left_running_is_ended(tmp_path: Path) -> None:
+    """A leader with a child, killed as kill -9 does; the child stays in its group."""
+    script = (
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "print(child.pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    leader = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, process_group=0, text=True
+    )
+    assert leader.stdout is not None
+    with leader.stdout:
+        orphan = psutil.Process(int(leader.stdout.readline()))
+        leader.kill()
+        leader.wait()
+    lock(tmp_path, leader.pid)
+    assert orphan.is_running()
+    remove_stale(tmp_path)
+    psutil.wait_procs([orphan], timeout=10)
+    assert not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE
+
+
 def test_a_lock_of_a_living_engine_is_named_and_kept(tmp_path: Path) -> None:
     stale = lock(tmp_path, dead_pid(), stack="persistent")
     path = lock(tmp_path, os.getpid())
