@@ -93,6 +93,10 @@ class Layout:
         """The absolute path a generated file will have."""
         return str(self.files_dir / name)
 
+    def file_uri(self, name: str) -> str:
+        """The same as a ``file:`` URI, for programs that split plain paths at blanks."""
+        return (self.files_dir / name).as_uri()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:

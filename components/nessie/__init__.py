@@ -31,7 +31,7 @@ def workload(args: CatalogArgs, layout: Layout, *, closed_namespaces: Sequence[s
         readiness=Probe(port="management", path="/q/health/ready"),
         env={
             **store_environment(args),
-            "QUARKUS_CONFIG_LOCATIONS": layout.file("application.properties"),
+            "QUARKUS_CONFIG_LOCATIONS": layout.file_uri("application.properties"),
         },
         files={
             "application.properties": application_properties(

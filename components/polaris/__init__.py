@@ -27,7 +27,7 @@ def workload(args: CatalogArgs, layout: Layout) -> Workload:
             "--admin-jar",
             f"{layout.artifact_dir}/admin/quarkus-run.jar",
             "--admin-config",
-            layout.file("admin.properties"),
+            layout.file_uri("admin.properties"),
             "--credentials-file",
             layout.file("root-credentials.json"),
             "--",
@@ -46,7 +46,7 @@ def workload(args: CatalogArgs, layout: Layout) -> Workload:
             "AWS_REGION": args.s3_region,
             "AWS_ACCESS_KEY_ID": args.s3_access_key,
             "AWS_SECRET_ACCESS_KEY": args.s3_secret_key,
-            "QUARKUS_CONFIG_LOCATIONS": layout.file("application.properties"),
+            "QUARKUS_CONFIG_LOCATIONS": layout.file_uri("application.properties"),
         },
         files={
             "application.properties": application_properties(
