@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from contracts.errors import UsageError
 from contracts.versions import POLARIS, UrlDistribution
+from placements.local.software import given_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +49,7 @@ def choose_catalog(
     if asked == "nessie":
         return CatalogChoice(kind="nessie")
     if polaris_home:
-        if not Path(polaris_home).expanduser().is_dir():
-            raise UsageError(
-                "LAB_POLARIS_HOME is not a folder",
-                value=polaris_home,
-                permitted="the folder that holds Polaris' server and admin distributions",
-            )
+        given_folder("polaris", {"LAB_POLARIS_HOME": polaris_home})
         return CatalogChoice(kind="polaris")
     if reachable(distribution):
         return CatalogChoice(kind="polaris")

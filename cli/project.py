@@ -243,6 +243,9 @@ def program_environment(lab: Lab, environ: Mapping[str, str] | None = None) -> d
     for name in ENVIRONMENT:
         if name not in values and (value := environment(name, environ)) is not None:
             values[name] = value
+    if "LAB_POLARIS_HOME" in values:
+        # The program runs in the lab's project folder.
+        values["LAB_POLARIS_HOME"] = str(Path(values["LAB_POLARIS_HOME"]).expanduser().absolute())
     return values
 
 

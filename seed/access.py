@@ -17,6 +17,7 @@ from contracts.errors import LabError
 from governance.client import GovernorClient, SeedResult
 from seed.connection import Connection
 from seed.resource import ConvergingProvider, keep_secret
+from seed.settling import settle_catalog
 
 POLICY_DATA = Path(__file__).parent.parent / "policies" / "data"
 
@@ -68,11 +69,12 @@ def seed_access(
 
 
 class AccessProvider(ConvergingProvider):
-    """Seeds the access data."""
+    """Seeds the access data, and ends once the catalog lets in whom it is to let in."""
 
     def converge(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         connection = Connection.from_inputs(inputs["connection"])
         answer = seed_access(connection, json.loads(inputs["document"]), str(inputs["digest"]))
+        settle_catalog(connection)
         return {"revision": answer.revision, "kept": answer.kept}
 
 

@@ -16,6 +16,7 @@ from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider,
 from seed.catalogue import ALL, digest_of, seed_tables_for, select
 from seed.connection import Connection
 from seed.model import SeedOptions, SeedReport
+from seed.settling import settle_catalog
 from seed.tables import seed_tables
 
 
@@ -46,14 +47,17 @@ class ConvergingProvider(ResourceProvider):
 
 
 class TablesProvider(ConvergingProvider):
-    """Seeds the sample tables."""
+    """Seeds the sample tables, and ends once grants on those that it wrote are in force."""
 
     def converge(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        connection = Connection.from_inputs(inputs["connection"])
         report = seed_tables(
-            Connection.from_inputs(inputs["connection"]),
+            connection,
             SeedOptions(scale_factor=float(inputs["scale_factor"])),
             what=[str(name) for name in inputs["what"]],
         )
+        if report.changed and connection.governor_url:
+            settle_catalog(connection)
         return table_outputs(report)
 
 

@@ -38,11 +38,11 @@ def lab(settings: Settings) -> None:
     realm = LabRealm(context, service=services["keycloak"].deployed.resource)
     catalog = next(services[kind] for kind in CATALOGS if kind in services)
     connection = seed_connection(context)
-    Access(
+    access = Access(
         "access",
         connection=connection,
         opts=pulumi.ResourceOptions(
-            depends_on=[realm, services["governor"]],
+            depends_on=[realm, services["governor"], catalog],
             deleted_with=services["governor"].deployed.resource,
         ),
     )
@@ -51,7 +51,7 @@ def lab(settings: Settings) -> None:
             "tables",
             connection=connection,
             scale_factor=settings.scale_factor,
-            opts=pulumi.ResourceOptions(depends_on=[realm, catalog], deleted_with=catalog.deployed.resource),
+            opts=pulumi.ResourceOptions(depends_on=[access], deleted_with=catalog.deployed.resource),
         )
 
     outputs = LabOutputs(

@@ -14,26 +14,27 @@ from contracts.workload import Layout, Port, Probe, Workload
 
 
 def workload(args: CatalogArgs, layout: Layout) -> Workload:
-    """The server, started by ``components.polaris.launch``, which bootstraps the realm first: a second
-    bootstrap is a no-op and never changes secrets."""
-    java = java_command(layout, heap_mib=256, options=("-XX:TieredStopAtLevel=1",))
+    """The server, started by ``launch.py``, which bootstraps the realm first: a second bootstrap is a
+    no-op and never changes secrets. The script is run by its path, since the package needs the engine's
+    libraries and it does not."""
+    server = java_command(layout, heap_mib=256, options=("-XX:TieredStopAtLevel=1",))
+    # A class-data archive of its own: the two programs would overwrite each other's.
+    archive = f"-XX:SharedArchiveFile={layout.scratch_dir}/admin-classes.jsa"
+    admin = java_command(layout, heap_mib=128, options=("-XX:TieredStopAtLevel=1", archive))
     return Workload(
         name="catalog",
         artifact="polaris",
         command=[
             layout.python,
-            "-m",
-            "components.polaris.launch",
-            "--admin-jar",
-            f"{layout.artifact_dir}/admin/quarkus-run.jar",
-            "--admin-config",
+            str(layout.source_dir / "components" / "polaris" / "launch.py"),
             layout.file_uri("admin.properties"),
-            "--credentials-file",
-            layout.file("root-credentials.json"),
             "--",
-            *java,
-            "-jar",
-            f"{layout.artifact_dir}/server/quarkus-run.jar",
+            *admin,
+            *("-jar", f"{layout.artifact_dir}/admin/quarkus-run.jar"),
+            *("bootstrap", "--credentials-file", layout.file("root-credentials.json")),
+            "--",
+            *server,
+            *("-jar", f"{layout.artifact_dir}/server/quarkus-run.jar"),
         ],
         ports=(
             Port(name="http", number=layout.ports["http"]),
@@ -42,7 +43,6 @@ def workload(args: CatalogArgs, layout: Layout) -> Workload:
         readiness=Probe(port="management", path="/q/health/ready"),
         env={
             **store_environment(args),
-            "PYTHONPATH": str(layout.source_dir),
             "AWS_REGION": args.s3_region,
             "AWS_ACCESS_KEY_ID": args.s3_access_key,
             "AWS_SECRET_ACCESS_KEY": args.s3_secret_key,

@@ -1,42 +1,39 @@
 """Bootstraps Polaris' realm, then becomes the server, so that the service has one pid.
 
-The admin tool's ``bootstrap`` is a no-op on a realm that exists and never changes secrets; its exit code
-is 0 then, 3 on an error (https://polaris.apache.org/releases/1.7.0/admin-tool/).
+``launch.py CONFIG -- ADMIN… -- SERVER…``: ``ADMIN`` runs with ``QUARKUS_CONFIG_LOCATIONS=CONFIG``. The
+admin tool's ``bootstrap`` exits with 0 on a realm that exists, whose secrets it never changes, and with 3
+on an error (https://polaris.apache.org/releases/1.7.0/admin-tool/). Needs the standard library alone.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+_SEPARATOR = "--"
+_USAGE_ERROR = 2
+
 
 def main(arguments: Sequence[str]) -> NoReturn:
-    """Parses ``--admin-jar --admin-config --credentials-file -- java …``; exits with the admin tool's
-    code when it failed, and becomes the server otherwise."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--admin-jar", required=True)
-    parser.add_argument("--admin-config", required=True)
-    parser.add_argument("--credentials-file", required=True)
-    parser.add_argument("server", nargs=argparse.REMAINDER)
-    options = parser.parse_args(arguments)
-    server = [word for word in options.server if word != "--"]
-    admin = [
-        server[0],
-        "-jar",
-        options.admin_jar,
-        "bootstrap",
-        "--credentials-file",
-        options.credentials_file,
-    ]
-    environment = {**os.environ, "QUARKUS_CONFIG_LOCATIONS": options.admin_config}
+    """Exits with the admin tool's code when it failed, and becomes the server otherwise."""
+    try:
+        config, separator, *commands = arguments
+        end = commands.index(_SEPARATOR)
+        admin, server = commands[:end], commands[end + 1 :]
+    except ValueError:
+        admin, server = [], []
+    if not admin or not server or separator != _SEPARATOR:
+        print("usage: launch.py CONFIG -- ADMIN... -- SERVER...", file=sys.stderr)
+        sys.exit(_USAGE_ERROR)
+    environment = {**os.environ, "QUARKUS_CONFIG_LOCATIONS": config}
     code = subprocess.run(admin, env=environment, check=False).returncode
     if code != 0:
         print(f"the catalog's bootstrap failed with exit code {code}; the server is not started", flush=True)
-        sys.exit(code)
+        # What a signal ended has a negative code, which no process can exit with.
+        sys.exit(code if code > 0 else 1)
     os.execve(server[0], server, os.environ)  # noqa: S606  no shell: the service must be this very process
 
 

@@ -27,8 +27,6 @@ def application_properties(layout: Layout, *, realm_url: str, issuer_url: str, j
             **_identity(layout, realm_url=realm_url, issuer_url=issuer_url, jwks_url=jwks_url),
             'polaris.features."SUPPORTED_CATALOG_STORAGE_TYPES"': '["S3"]',
             'polaris.features."DROP_WITH_PURGE_ENABLED"': "true",
-            "polaris.storage.aws.access-key": "${S3_ACCESS_KEY}",
-            "polaris.storage.aws.secret-key": "${S3_SECRET_KEY}",
         }
     )
 
@@ -90,6 +88,11 @@ def _http(layout: Layout) -> dict[str, str]:
         "quarkus.management.port": str(layout.ports["management"]),
         "quarkus.otel.sdk.disabled": "true",
         "quarkus.http.access-log.enabled": "false",
+        # The supervisor keeps the log. Every request would stand in it; why one is refused still does.
+        "quarkus.log.file.enabled": "false",
+        'quarkus.log.category."org.apache.polaris.service.admin".level': "WARN",
+        'quarkus.log.category."org.apache.polaris.service.catalog".level': "WARN",
+        'quarkus.log.category."org.apache.iceberg".level': "WARN",
     }
 
 

@@ -22,7 +22,7 @@ from contracts.workload import (
 from placements.local.plan import Resolved, source_digest, workload_to_spec
 from placements.local.ports import FOUNDATION_ORDER, service_port
 from placements.local.process import Process
-from placements.local.software import PYTHON_ARTIFACT, artifact_path, java_of
+from placements.local.software import PYTHON_ARTIFACT, artifact_path, given_digest, java_of
 from placements.local.supervisor import ServiceSpec
 from placements.local.unprivileged import unprivileged_root
 
@@ -119,11 +119,14 @@ class LocalPlacement:
         layout = self._layouts.get(workload.name)
         if layout is None:
             raise LabError(f"{workload.name} was deployed before its layout was asked for")
-        own_code = source_digest(SOURCE_DIR, _SOURCE_ROOMS) if workload.artifact == PYTHON_ARTIFACT else ""
+        if workload.artifact == PYTHON_ARTIFACT:
+            program = source_digest(SOURCE_DIR, _SOURCE_ROOMS)
+        else:
+            program = given_digest(workload.artifact)
 
         def to_spec(values: dict[str, Any]) -> ServiceSpec:
             resolved = Resolved(command=values["command"], env=values["env"], files=values["files"])
-            return workload_to_spec(workload, layout, resolved, source_digest=own_code)
+            return workload_to_spec(workload, layout, resolved, source_digest=program)
 
         spec = pulumi.Output.all(
             command=list(workload.command), env=dict(workload.env), files=dict(workload.files)

@@ -20,6 +20,7 @@ from seed import access, resource, tables
 from seed.access import AccessProvider, access_digest, read_access_data
 from seed.connection import Connection
 from seed.resource import ConvergingProvider, TablesProvider
+from seed.settling import settle_catalog
 from seed.tokens import ClientCredentials
 
 CONNECTION = {
@@ -29,6 +30,15 @@ CONNECTION = {
     "client_id": "seeder",
     "client_secret": "s3cret-value",
     "governor_url": "http://127.0.0.1:1/governor",
+}
+
+REPORT: dict[str, Any] = {
+    "catalog_kind": "polaris",
+    "revision": 3,
+    "started_at": "2026-01-02T03:04:05Z",
+    "duration_s": 0.5,
+    "tables": 0,
+    "pending": ["Polaris: TABLE_LIST on namespace retail for auditors: no such object yet"],
 }
 
 
@@ -58,7 +68,9 @@ def test_create_adopts_and_delete_keeps(tmp_path: Path, monkeypatch: pytest.Monk
         opened.append(SqlCatalog("t", uri=f"sqlite:///{tmp_path}/c.db", warehouse=f"file://{tmp_path}"))
         return opened[-1]
 
+    settled: list[Connection] = []
     monkeypatch.setattr(tables, "open_catalog", open_local)
+    monkeypatch.setattr(resource, "settle_catalog", settled.append)
     provider = TablesProvider()
     props: dict[str, Any] = {
         "name": "tables",
@@ -72,12 +84,14 @@ def test_create_adopts_and_delete_keeps(tmp_path: Path, monkeypatch: pytest.Monk
     assert created.id == "tables"
     assert created.outs is not None
     assert created.outs["rows"] == {"hr.departments": 8, "hr.employees": 120}
+    assert settled == [Connection.from_inputs(CONNECTION)]
     provider.delete(created.id, created.outs)
     adopted = provider.create(props)
     assert adopted.outs == created.outs
     updated = provider.update(created.id, created.outs, {**props, "what": ["hr.departments"]})
     assert updated.outs is not None
     assert updated.outs["rows"] == {"hr.departments": 8}
+    assert len(settled) == 1, "nothing was written again, so no grant can be missing"
     for catalog in opened:
         catalog.engine.dispose()
 
@@ -127,6 +141,7 @@ def test_access_is_posted_with_the_seeders_token() -> None:
             "published": True,
         }
     )
+    reconciled = respx.post(CONNECTION["governor_url"] + "/v1/reconcile").respond(json=REPORT)
     document: dict[str, Any] = {"grants": [], "tags": [], "rules": []}
     outs = (
         AccessProvider()
@@ -143,11 +158,29 @@ def test_access_is_posted_with_the_seeders_token() -> None:
     )
     assert outs is not None
     assert (outs["revision"], outs["kept"]) == (3, 2)
+    assert reconciled.call_count == 1
     request = seeded.calls.last.request
     assert request.headers["Authorization"] == "Bearer tok"
     assert json.loads(request.content) == {"document": document, "digest": "d", "reset": False}
     with pytest.raises(LabError, match="has no governor"):
         access.seed_access(Connection.from_inputs({**CONNECTION, "governor_url": ""}), document, "d")
+
+
+@respx.mock
+def test_a_seed_ends_when_the_catalog_took_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("seed.settling.time.sleep", pauses.append)
+    respx.post(CONNECTION["token_url"]).respond(json={"access_token": "tok", "expires_in": 300})
+    refused = {**REPORT, "errors": ["Polaris catalog: it does not answer", "more"]}
+    route = respx.post(CONNECTION["governor_url"] + "/v1/reconcile")
+    route.side_effect = [httpx.Response(200, json=refused), httpx.Response(200, json=REPORT)]
+    assert settle_catalog(Connection.from_inputs(CONNECTION)).pending == tuple(REPORT["pending"])
+    assert (route.call_count, len(pauses)) == (2, 1)
+    route.side_effect = None
+    route.respond(json=refused)
+    with pytest.raises(LabError, match="does not take the access data: Polaris catalog") as caught:
+        settle_catalog(Connection.from_inputs(CONNECTION), patience_s=0)
+    assert "lab logs governor" in str(caught.value)
 
 
 @respx.mock

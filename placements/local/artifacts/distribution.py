@@ -25,7 +25,7 @@ def required_sha512(distribution: UrlDistribution) -> str:
         raise LabError(
             f"{distribution.name} {distribution.version} has no recorded checksum, so it is not fetched",
             value=distribution.url,
-            permitted="a checksum in contracts/versions.py",
+            permitted="a checksum in contracts/versions.py, or the unpacked distribution in LAB_POLARIS_HOME",
             next_command="lab images lock",
         )
     return distribution.sha512
