@@ -133,14 +133,21 @@ class GoTool:
 
 @dataclass(frozen=True, kw_only=True)
 class UrlDistribution:
-    """An archive on its project's own download host. ``sha512`` None: not read yet, so refused."""
+    """An archive on its project's own download hosts: ``url`` serves current releases only,
+    ``archive_url`` all of them. ``sha512`` None: not read yet, so refused."""
 
     name: str
     version: str
     url: str
+    archive_url: str
     sha512: str | None
     size_bytes: int | None
     installed_bytes: int
+
+    @property
+    def urls(self) -> tuple[str, str]:
+        """Where to look, in this order."""
+        return self.url, self.archive_url
 
 
 Artifact: TypeAlias = MavenArtifact | PyPiTool | GoTool | UrlDistribution
@@ -342,6 +349,7 @@ POLARIS = UrlDistribution(
     name="polaris",
     version="1.7.0",
     url="https://dlcdn.apache.org/polaris/1.7.0/polaris-bin-1.7.0.tgz",
+    archive_url="https://archive.apache.org/dist/polaris/1.7.0/polaris-bin-1.7.0.tgz",
     sha512=None,
     size_bytes=None,
     installed_bytes=1_000_000_000,

@@ -109,29 +109,26 @@ def record_checksums(
     Raises:
         LabError: it can't be fetched, or the two checksums differ; nothing was recorded.
     """
-    say(f"reading {distribution.url}")
-    digest, size_bytes = hashlib.sha512(), 0
-    try:
-        with httpx.Client(timeout=60.0, follow_redirects=True, transport=transport) as client:
-            published = client.get(distribution.url + ".sha512")
-            published.raise_for_status()
-            with client.stream("GET", distribution.url) as answer:
-                answer.raise_for_status()
-                for chunk in answer.iter_bytes():
-                    digest.update(chunk)
-                    size_bytes += len(chunk)
-    except httpx.HTTPError as error:
-        raise LabError(
-            f"{distribution.name} {distribution.version} can't be fetched: {error}",
-            value=distribution.url,
-            next_command="lab images lock, where its download host can be reached",
-        ) from error
-    found = digest.hexdigest()
-    if found not in re.sub(r"\s", "", published.text).lower():
+    errors: list[httpx.HTTPError] = []
+    with httpx.Client(timeout=60.0, follow_redirects=True, transport=transport) as client:
+        for url in distribution.urls:
+            say(f"reading {url}")
+            try:
+                published, found, size_bytes = _read_distribution(client, url)
+                break
+            except httpx.HTTPError as error:
+                errors.append(error)
+        else:
+            raise LabError(
+                f"{distribution.name} {distribution.version} can't be fetched: {errors[0]}",
+                value=", ".join(distribution.urls),
+                next_command="lab images lock, where its download hosts can be reached",
+            ) from errors[-1]
+    if found != published:
         raise LabError(
             f"{distribution.name} {distribution.version} is not what its project published",
-            value=found,
-            permitted=published.text.strip(),
+            value=f"sha512 {found}",
+            permitted=f"sha512 {published}",
         )
     recorded = RecordedChecksum(
         name=distribution.name, version=distribution.version, sha512=found, size_bytes=size_bytes
@@ -140,11 +137,30 @@ def record_checksums(
     return recorded
 
 
+def _read_distribution(client: httpx.Client, url: str) -> tuple[str, str, int]:
+    """The checksum published beside the archive, the archive's own and its size in bytes."""
+    checksum_file = client.get(f"{url}.sha512")
+    checksum_file.raise_for_status()
+    # ``<hex>  <file>``, or gpg's ``<file>: <HEX in groups, over several lines>``.
+    text = checksum_file.text.rpartition(":")[2]
+    published = re.match(r"(?:[0-9a-f]\s*){128}", text.strip().lower())
+    if published is None:
+        raise LabError("the published checksum is not understood", value=text[:200], permitted="a SHA-512")
+    digest, size_bytes = hashlib.sha512(), 0
+    # As it is published: some hosts call a .tgz compressed on the way, which would be undone here.
+    with client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as answer:
+        answer.raise_for_status()
+        for chunk in answer.iter_raw():
+            digest.update(chunk)
+            size_bytes += len(chunk)
+    return re.sub(r"\s", "", published[0]), digest.hexdigest(), size_bytes
+
+
 def _write_checksum(path: Path, distribution: UrlDistribution, recorded: RecordedChecksum) -> None:
     """Replaces the two values in the row of ``distribution``, and nothing else."""
     text = path.read_text(encoding="utf-8")
     row = re.compile(
-        rf'(url="{re.escape(distribution.url)}",\s*)sha512=[^,]+,(\s*)size_bytes=[^,]+,', re.MULTILINE
+        rf'(archive_url="{re.escape(distribution.archive_url)}",\s*)sha512=[^,]+,[^\n]*(\s*)size_bytes=[^,]+,'
     )
     after, count = row.subn(
         rf'\g<1>sha512="{recorded.sha512}",  # noqa: E501 - one value\g<2>size_bytes={recorded.size_bytes},',

@@ -287,12 +287,31 @@ def test_distribution_with_other_content_is_refused(tmp_path: Path) -> None:
 
 
 @respx.mock
+def test_distribution_that_is_no_longer_current_comes_from_the_archive(tmp_path: Path) -> None:
+    respx.get(POLARIS.url).mock(return_value=httpx.Response(404))
+    respx.get(POLARIS.archive_url).mock(return_value=httpx.Response(200, content=CONTENT))
+    assert (ensure(DISTRIBUTION, tmp_path, RecordingProgress()) / "a").exists()
+
+
+@respx.mock
+def test_distribution_that_no_host_has_names_what_else_will_do(tmp_path: Path) -> None:
+    respx.get(POLARIS.url).mock(side_effect=httpx.ConnectError("refused"))
+    respx.get(POLARIS.archive_url).mock(return_value=httpx.Response(503))
+    with pytest.raises(LabError, match=r"could not be fetched: refused(?s:.*)LAB_POLARIS_HOME"):
+        ensure(DISTRIBUTION, tmp_path, RecordingProgress())
+
+
+@respx.mock
 def test_reachable_means_pinned_and_answered() -> None:
-    route = respx.head(POLARIS.url).mock(side_effect=[httpx.Response(200), httpx.ConnectError("no")])
+    current = respx.head(POLARIS.url)
+    current.side_effect = [httpx.Response(200), httpx.ConnectError("no"), httpx.Response(404)]
+    archive = respx.head(POLARIS.archive_url)
+    archive.side_effect = [httpx.ConnectError("no"), httpx.Response(200)]
     assert reachable(DISTRIBUTION)
     assert not reachable(DISTRIBUTION)
+    assert reachable(DISTRIBUTION)
     assert not reachable(POLARIS)
-    assert route.call_count == 2
+    assert (current.call_count, archive.call_count) == (3, 2)
 
 
 # --- this machine

@@ -32,14 +32,17 @@ def required_sha512(distribution: UrlDistribution) -> str:
 
 
 def reachable(distribution: UrlDistribution, *, timeout_s: float = 3.0) -> bool:
-    """Whether the distribution's host answers for it now and its checksum is recorded."""
-    if distribution.sha512 is None:
-        return False
+    """Whether one of the distribution's hosts answers for it now and its checksum is recorded."""
+    return distribution.sha512 is not None and any(
+        _answers(url, timeout_s=timeout_s) for url in distribution.urls
+    )
+
+
+def _answers(url: str, *, timeout_s: float) -> bool:
     try:
-        answer = httpx.head(distribution.url, timeout=timeout_s, follow_redirects=True)
+        return httpx.head(url, timeout=timeout_s, follow_redirects=True).is_success
     except httpx.HTTPError:
         return False
-    return answer.is_success
 
 
 def download_distribution(
@@ -59,34 +62,46 @@ def download_distribution(
                 return target
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / "partial.tgz"
-    digest = hashlib.sha512()
-    progress.start(distribution.name, distribution.size_bytes)
     try:
-        with (
-            httpx.stream("GET", distribution.url, timeout=60.0, follow_redirects=True) as answer,
-            partial.open("wb") as file,
-        ):
-            answer.raise_for_status()
-            for chunk in answer.iter_bytes(_CHUNK_BYTES):
-                cancellation.check()
-                file.write(chunk)
-                digest.update(chunk)
-                progress.advance(distribution.name, len(chunk))
-        if digest.hexdigest() != expected:
+        found = _fetch(distribution, partial, progress, cancellation)
+        if found != expected:
             raise LabError(
                 f"{distribution.name} {distribution.version} has other content than was recorded",
-                value=f"sha512 {digest.hexdigest()}",
+                value=f"sha512 {found}",
                 permitted=f"sha512 {expected}",
                 next_command="lab doctor",
             )
         partial.replace(target)
-    except httpx.HTTPError as error:
-        raise LabError(
-            f"{distribution.name} {distribution.version} could not be fetched: {error}",
-            value=distribution.url,
-            permitted="network access, HTTPS_PROXY, or the unpacked distribution in LAB_POLARIS_HOME",
-            next_command="lab doctor",
-        ) from error
     finally:
         partial.unlink(missing_ok=True)
     return target
+
+
+def _fetch(
+    distribution: UrlDistribution, target: Path, progress: Progress, cancellation: Cancellation
+) -> str:
+    """Writes what the first host that has it serves; returns its SHA-512."""
+    errors: list[httpx.HTTPError] = []
+    for url in distribution.urls:
+        progress.start(distribution.name, distribution.size_bytes)
+        digest = hashlib.sha512()
+        try:
+            # As it is published: some hosts call a .tgz compressed on the way, which would be undone here.
+            headers = {"Accept-Encoding": "identity"}
+            with httpx.stream("GET", url, timeout=60.0, follow_redirects=True, headers=headers) as answer:
+                answer.raise_for_status()
+                with target.open("wb") as file:
+                    for chunk in answer.iter_raw(_CHUNK_BYTES):
+                        cancellation.check()
+                        file.write(chunk)
+                        digest.update(chunk)
+                        progress.advance(distribution.name, len(chunk))
+            return digest.hexdigest()
+        except httpx.HTTPError as error:
+            errors.append(error)
+    raise LabError(
+        f"{distribution.name} {distribution.version} could not be fetched: {errors[0]}",
+        value=", ".join(distribution.urls),
+        permitted="network access, HTTPS_PROXY, or the unpacked distribution in LAB_POLARIS_HOME",
+        next_command="lab doctor",
+    ) from errors[-1]
