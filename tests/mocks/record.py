@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pulumi
@@ -40,8 +41,8 @@ class Recorder(pulumi.runtime.Mocks):
             state["serviceAccountUserId"] = f"service-account-{args.name}"
         return f"{args.name}-id", state
 
-    def call(self, args: MockCallArgs) -> dict[str, Any]:
-        return {"id": "realm-management-id", **args.args}
+    def call(self, args: MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
+        return {"id": "realm-management-id", **args.args}, None
 
 
 def main(role: str, *pairs: str) -> None:
@@ -56,7 +57,8 @@ def main(role: str, *pairs: str) -> None:
         from stacks.persistent import persistent as program
     error = None
     try:
-        pulumi.runtime.test(lambda: program(settings))()
+        run: Callable[[], None] = pulumi.runtime.test(lambda: program(settings))  # type: ignore[no-untyped-call]
+        run()
     except LabError as refused:
         error = str(refused)
     print(json.dumps({"resources": recorder.resources, "error": error}, default=str))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
 from components.keys import LabPkiProvider, RsaKeyPairProvider
@@ -16,7 +17,7 @@ PROPS = {"common_name": "Lakehouse Lab lab", "names": ["127.0.0.1", "localhost"]
 
 
 def test_the_server_certificate_verifies_against_the_authority(tmp_path: Path) -> None:
-    outs = LabPkiProvider().create(PROPS).outs
+    outs = LabPkiProvider().create(PROPS).outs or {}
     authority = x509.load_pem_x509_certificate(outs["ca_certificate"].encode())
     server = x509.load_pem_x509_certificate(outs["server_certificate"].encode())
     server.verify_directly_issued_by(authority)
@@ -31,7 +32,7 @@ def test_the_server_certificate_verifies_against_the_authority(tmp_path: Path) -
 
 def test_nothing_changes_while_the_certificate_is_valid() -> None:
     provider = LabPkiProvider()
-    outs = provider.create(PROPS).outs
+    outs = provider.create(PROPS).outs or {}
     diff = provider.diff("id", outs, PROPS)
     assert not diff.changes
     assert not diff.replaces
@@ -39,12 +40,12 @@ def test_nothing_changes_while_the_certificate_is_valid() -> None:
 
 def test_a_certificate_about_to_end_is_issued_anew_by_the_same_authority() -> None:
     provider = LabPkiProvider()
-    outs = provider.create(PROPS).outs
+    outs = provider.create(PROPS).outs or {}
     ending = {**outs, "server_not_after": (datetime.now(UTC) + timedelta(days=3)).isoformat()}
     diff = provider.diff("id", ending, PROPS)
     assert diff.changes
     assert not diff.replaces
-    renewed = provider.update("id", ending, PROPS).outs
+    renewed = provider.update("id", ending, PROPS).outs or {}
     assert renewed["ca_certificate"] == outs["ca_certificate"]
     assert renewed["server_certificate"] != outs["server_certificate"]
 
@@ -52,15 +53,17 @@ def test_a_certificate_about_to_end_is_issued_anew_by_the_same_authority() -> No
 @pytest.mark.parametrize("key", ["rotation", "common_name"])
 def test_only_an_explicit_change_replaces_the_authority(key: str) -> None:
     provider = LabPkiProvider()
-    outs = provider.create(PROPS).outs
+    outs = provider.create(PROPS).outs or {}
     assert provider.diff("id", outs, {**PROPS, key: "other"}).replaces == [key]
 
 
 def test_key_pairs_are_pkcs8_and_replaced_only_by_rotation() -> None:
     provider = RsaKeyPairProvider()
-    outs = provider.create({"rotation": "1"}).outs
+    outs = provider.create({"rotation": "1"}).outs or {}
     private = load_pem_private_key(outs["private_key"].encode(), password=None)
     public = load_pem_public_key(outs["public_key"].encode())
+    assert isinstance(private, RSAPrivateKey)
+    assert isinstance(public, RSAPublicKey)
     assert outs["private_key"].startswith("-----BEGIN PRIVATE KEY-----")
     assert private.public_key().public_numbers() == public.public_numbers()
     assert not provider.diff("id", outs, {"rotation": "1"}).changes

@@ -11,6 +11,7 @@ from contracts.errors import UsageError
 from contracts.settings import (
     SETTINGS,
     Role,
+    Setting,
     cache_home,
     environment,
     lab_home,
@@ -30,7 +31,7 @@ def test_tracked_templates_are_what_the_table_says(role: Role) -> None:
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda s: s.key)
-def test_every_setting_is_documented_and_its_example_and_default_are_valid(setting) -> None:
+def test_every_setting_is_documented_and_its_example_and_default_are_valid(setting: Setting) -> None:
     assert len(setting.doc) > 10
     assert setting.roles
     setting.parse(setting.example)
