@@ -16,10 +16,12 @@ from governance.reach import Holdings, rules_by_table
 
 @dataclass(frozen=True, kw_only=True)
 class NamespaceRights:
-    """Namespaces a group may list, and those in which it may create tables; both sorted."""
+    """Namespaces a group may list, those in which it may create tables, and those in which it may read
+    and write every table raw, whether there is one or not; all sorted."""
 
     listed: tuple[str, ...]
     creatable: tuple[str, ...]
+    writable: tuple[str, ...]
 
 
 def derive_raw_grants(
@@ -82,18 +84,31 @@ def unreadable_namespaces(
 
 
 def namespace_rights(access: AccessData, owners: Mapping[str, str]) -> dict[str, NamespaceRights]:
-    """For each group: namespaces it may list (it holds anything there) and create tables in (it holds
-    ``create`` on ``ns.*``)."""
+    """For each group: namespaces it may list (it holds anything there), create tables in (it holds
+    ``create`` on ``ns.*``) and write as a whole (``select`` and ``insert`` on ``ns.*``, and no rule on any
+    table of it reaches the group). Rules name tables, so that a new table has none.
+
+    Raises:
+        UsageError: a malformed object in a tag or rule.
+    """
     holdings = Holdings(access.grants, owners)
+    rules = rules_by_table(access)
+
+    def holding(group: str, *privileges: Privilege) -> list[str]:
+        held = holdings.namespaces.get(group, {})
+        return sorted(namespace for namespace, found in held.items() if found >= set(privileges))
+
+    def reached(group: str) -> set[str]:
+        return {table.rpartition(".")[0] for table, found in rules.items() if _reached(group, found)}
+
     return {
         group: NamespaceRights(
             listed=tuple(holdings.listed_namespaces(group)),
-            creatable=tuple(
-                sorted(
-                    namespace
-                    for namespace, held in holdings.namespaces.get(group, {}).items()
-                    if Privilege.CREATE in held
-                )
+            creatable=tuple(holding(group, Privilege.CREATE)),
+            writable=tuple(
+                namespace
+                for namespace in holding(group, Privilege.SELECT, Privilege.INSERT)
+                if namespace not in reached(group)
             ),
         )
         for group in holdings.groups()

@@ -139,7 +139,7 @@ class Reconciler:
         journal: Journal,
     ) -> DesiredRoles:
         names = frozenset(group.name for group in groups)
-        creators = _creators(access, owners)
+        creators, loaders = _creators(access, owners)
         writers = self._writers(access, owners)
         readers = frozenset(group for group, tables in grants.items() if any(tables.values()))
         touching = readers | writers | frozenset().union(*creators.values())
@@ -152,6 +152,7 @@ class Reconciler:
             identities=self._keycloak.identities(allowed, groups),
             groups=allowed,
             creators={namespace: held & allowed for namespace, held in creators.items()},
+            loaders={namespace: held & allowed for namespace, held in loaders.items()},
             writers=writers & allowed,
         )
 
@@ -173,6 +174,7 @@ class Reconciler:
             sorted((group, sorted(users)) for group, users in desired.identities.members.items()),
             sorted(desired.identities.services),
             sorted((place, sorted(groups)) for place, groups in desired.creators.items()),
+            sorted((place, sorted(groups)) for place, groups in desired.loaders.items()),
             sorted(desired.writers),
             sorted((g, t, sorted(p)) for g, tables in grants.items() for t, p in tables.items()),
             uuids,
@@ -180,10 +182,19 @@ class Reconciler:
         return hashlib.sha256(repr(canonical).encode()).hexdigest()
 
 
-def _creators(access: AccessData, owners: Mapping[str, str]) -> dict[str, frozenset[str]]:
-    """Namespace → groups that may create any table in it."""
+def _creators(
+    access: AccessData, owners: Mapping[str, str]
+) -> tuple[dict[str, frozenset[str]], dict[str, frozenset[str]]]:
+    """Namespace → groups that may create any table in it, and → those that may write every one of it."""
     creators: dict[str, set[str]] = {}
+    loaders: dict[str, set[str]] = {}
     for group, rights in namespace_rights(access, owners).items():
         for namespace in rights.creatable:
             creators.setdefault(namespace, set()).add(group)
-    return {namespace: frozenset(groups) for namespace, groups in creators.items()}
+            if namespace in rights.writable:
+                loaders.setdefault(namespace, set()).add(group)
+    return _frozen(creators), _frozen(loaders)
+
+
+def _frozen(groups: Mapping[str, set[str]]) -> dict[str, frozenset[str]]:
+    return {namespace: frozenset(held) for namespace, held in groups.items()}

@@ -224,10 +224,14 @@ def _group_grants(desired: DesiredRoles, grants: TableGrants) -> dict[str, froze
             wanted[group] |= {
                 PolarisGrant(type="table", privilege=p, namespace=namespace, name=name) for p in needed
             }
-    creating = (*_NAMESPACE_PRIVILEGES, "TABLE_CREATE")
     for place, groups in desired.creators.items():
         for group in groups & wanted.keys():
-            wanted[group] |= _namespace_grants(tuple(place.split(".")), creating)
+            namespace = tuple(place.split("."))
+            wanted[group] |= _namespace_grants(namespace, (*_NAMESPACE_PRIVILEGES, "TABLE_CREATE"))
+            if group in desired.loaders.get(place, frozenset()):
+                # Credentials for the files of a table that is being created need it on the namespace,
+                # where it reaches every table: only for groups that may write each of them.
+                wanted[group] |= _namespace_grants(namespace, ("TABLE_WRITE_DATA",))
     return {group: frozenset(held) for group, held in wanted.items()}
 
 

@@ -49,12 +49,14 @@ class DesiredRoles:
     """Who is to be what in the catalog.
 
     ``groups`` are those that may touch it, ``creators`` maps a namespace to the groups that may create
-    tables in it, ``writers`` are the groups with raw access on a catalog without table grants.
+    tables in it, ``loaders`` to those of them that may also read and write every table of it raw;
+    ``writers`` are the groups with raw access on a catalog without table grants.
     """
 
     identities: Identities
     groups: frozenset[str]
     creators: Mapping[str, frozenset[str]]
+    loaders: Mapping[str, frozenset[str]]
     writers: frozenset[str]
 
 

@@ -25,7 +25,14 @@ _PRIVILEGES = {
         "CATALOG_MANAGE_METADATA",
         "NAMESPACE_LIST",
     },
-    "namespace": {"NAMESPACE_READ_PROPERTIES", "TABLE_LIST", "VIEW_LIST", "TABLE_CREATE", "TABLE_READ_DATA"},
+    "namespace": {
+        "NAMESPACE_READ_PROPERTIES",
+        "TABLE_LIST",
+        "VIEW_LIST",
+        "TABLE_CREATE",
+        "TABLE_READ_DATA",
+        "TABLE_WRITE_DATA",
+    },
     "table": {"TABLE_READ_DATA", "TABLE_WRITE_DATA", "TABLE_WRITE_PROPERTIES", "TABLE_DROP"},
 }
 
@@ -119,10 +126,21 @@ class FakePolaris:
             ("table", "TABLE_READ_DATA", levels, name),
             ("table", "TABLE_WRITE_DATA", levels, name),
             ("namespace", "TABLE_READ_DATA", levels, ""),
+            ("namespace", "TABLE_WRITE_DATA", levels, ""),
         }
         if not held & wanted:
             return 403
         return 200 if name in self.tables.get(levels, {}) else 404
+
+    def load(self, role: str, namespace: str) -> int:
+        """Status of beginning to create a table with credentials for its files, by a principal role:
+        both privileges must be held on the namespace."""
+        levels = tuple(namespace.split("."))
+        held = {g for cr, pr in self.mapped if pr == role for g in self.grants.get(cr, ())}
+        if ("catalog", "CATALOG_MANAGE_CONTENT", (), "") in held:
+            return 200
+        needed = {("namespace", p, levels, "") for p in ("TABLE_CREATE", "TABLE_WRITE_DATA")}
+        return 200 if needed <= held else 403
 
     # --- HTTP ------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -92,9 +93,31 @@ def test_namespaces() -> None:
         )
     )
     assert namespace_rights(access, {"lab.mine": "b"}) == {
-        "a": NamespaceRights(listed=("raw", "shop"), creatable=("raw",)),
-        "b": NamespaceRights(listed=("lab", "web"), creatable=()),
+        "a": NamespaceRights(listed=("raw", "shop"), creatable=("raw",), writable=()),
+        "b": NamespaceRights(listed=("lab", "web"), creatable=(), writable=()),
     }
+
+
+@pytest.mark.parametrize(
+    ("privileges", "exempt", "ruled", "writable"),
+    [
+        (tuple(Privilege), (), "shop.orders.email", ("raw",)),
+        (tuple(Privilege), (), "raw.not_there_yet.email", ()),
+        (tuple(Privilege), ("a",), "raw.not_there_yet.email", ("raw",)),
+        ((Privilege.SELECT, Privilege.CREATE), (), "shop.orders.email", ()),
+        ((Privilege.INSERT, Privilege.CREATE), (), "shop.orders.email", ()),
+    ],
+    ids=["no rule", "rule", "exempt", "reads only", "can't read"],
+)
+def test_a_namespace_is_writable_as_a_whole_only_where_no_rule_can_reach(
+    privileges: tuple[Privilege, ...], exempt: tuple[str, ...], ruled: str, writable: tuple[str, ...]
+) -> None:
+    access = AccessData(
+        grants=(grant("a", "raw.*", *privileges),),
+        tags=(TagAssignment(object=ruled, tag="pii.email"),),
+        rules=(Rule(id="r", kind=RuleKind.COLUMN_MASK, tag="pii.email", mask=Mask.NULL, exempt=exempt),),
+    )
+    assert namespace_rights(access, {})["a"].writable == writable
 
 
 groups = st.sampled_from(["a", "b", "c"])

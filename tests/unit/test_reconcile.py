@@ -319,6 +319,28 @@ def test_stale_catalog_version_is_read_again(settled: World) -> None:
     assert catalog.properties == {"theirs": "kept", "default-base-location": "s3://b/w"}
 
 
+def test_who_creates_tables_gets_credentials_for_their_files_unless_a_rule_could_be_passed_by(
+    settled: World,
+) -> None:
+    assert settled.access is not None
+    wide = Grant(group="auditors", object="raw.*", privileges=tuple(Privilege))
+    narrow = Grant(group="analysts", object="retail.*", privileges=tuple(Privilege))
+    settled.polaris.create_table("raw", "first")
+    settled.access = AccessData(grants=(*ACCESS.grants, wide, narrow), tags=ACCESS.tags, rules=ACCESS.rules)
+    settled.converge()
+    polaris = settled.polaris
+    assert polaris.load("auditors", "raw") == 200
+    assert polaris.load("data_engineers", "retail") == 200, "exempt from the only rule there"
+    assert polaris.load("analysts", "retail") == 403, "would write, and so read, retail.customer"
+    assert polaris.read("analyst", ["analysts"], "retail.customer") == 403
+
+    tag = TagAssignment(object="raw.first.email", tag="pii.email")
+    settled.access = AccessData(grants=settled.access.grants, tags=(*ACCESS.tags, tag), rules=ACCESS.rules)
+    settled.converge()
+    assert polaris.load("auditors", "raw") == 403
+    assert polaris.read("auditor", ["auditors"], "raw.first") == 403
+
+
 def test_grant_on_an_object_that_is_not_there_is_pending_and_made_later(settled: World) -> None:
     create = Grant(group="data_engineers", object="lab_raw.*", privileges=(Privilege.CREATE,))
     settled.access = AccessData(grants=(*ACCESS.grants, create), tags=ACCESS.tags, rules=ACCESS.rules)
