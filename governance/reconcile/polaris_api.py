@@ -192,12 +192,7 @@ class PolarisApi:
     def revoke_grant(self, catalog_role: str, grant: PolarisGrant) -> Outcome:
         """Takes a grant back, by POST. UNCHANGED: it or its object is gone already."""
         response = self._http.post(self._grants_path(catalog_role), json={"grant": grant.as_body()})
-        if response.status_code == httpx.codes.NOT_FOUND:
-            return Outcome.UNCHANGED
-        if response.status_code == httpx.codes.BAD_REQUEST and "GRANT_NOT_FOUND" in response.text:
-            return Outcome.UNCHANGED
-        _expect(response)
-        return Outcome.CHANGED
+        return _taken(response)
 
     def _grants_path(self, catalog_role: str) -> str:
         return f"{self._catalog}/catalog-roles/{_quoted(catalog_role)}/grants"
@@ -211,11 +206,7 @@ class PolarisApi:
         return Outcome.CHANGED
 
     def _delete(self, path: str) -> Outcome:
-        response = self._http.delete(path)
-        if response.status_code == httpx.codes.NOT_FOUND:
-            return Outcome.UNCHANGED
-        _expect(response)
-        return Outcome.CHANGED
+        return _taken(self._http.delete(path))
 
     def _list(self, path: str, key: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = _expect(self._http.get(path)).json()[key]
@@ -235,6 +226,18 @@ def _named(entities: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
 
 def _quoted(name: str) -> str:
     return quote(name, safe="")
+
+
+def _taken(response: httpx.Response) -> Outcome:
+    """What a deletion or revocation did. An entity that is gone answers 404, an assignment or grant that
+    is gone 400."""
+    gone = response.status_code == httpx.codes.NOT_FOUND or (
+        response.status_code == httpx.codes.BAD_REQUEST and "GRANT_NOT_FOUND" in response.text
+    )
+    if gone:
+        return Outcome.UNCHANGED
+    _expect(response)
+    return Outcome.CHANGED
 
 
 def _expect(response: httpx.Response) -> httpx.Response:

@@ -175,7 +175,9 @@ class FakePolaris:
     def _token(self, request: httpx.Request) -> Reply:
         form = httpx.QueryParams(request.content.decode())
         if (form["client_id"], form["client_secret"]) != ("root", ROOT_SECRET):
-            return _error(401, "UnauthorizedException", "invalid_client")
+            return 401, {"error": "unauthorized_client", "error_description": "The client is not authorized"}
+        if form.get("scope") != "PRINCIPAL_ROLE:ALL":
+            return 400, {"error": "invalid_scope", "error_description": "The scope is invalid"}
         return 200, {"access_token": "polaris-root", "expires_in": 3600}
 
     def _manage(self, method: str, path: list[str], body: Any) -> Reply:
@@ -203,13 +205,18 @@ class FakePolaris:
         extra = {"type": body["type"], "storageConfigInfo": storage}
         self.catalogs[body["name"]] = Entity(body["name"], dict(body["properties"]), extra=extra)
         self.catalog_roles["catalog_admin"] = Entity("catalog_admin")
-        self.grants["catalog_admin"] = {("catalog", "CATALOG_MANAGE_ACCESS", (), "")}
+        self.grants["catalog_admin"] = {
+            ("catalog", "CATALOG_MANAGE_ACCESS", (), ""),
+            ("catalog", "CATALOG_MANAGE_METADATA", (), ""),
+        }
         self.mapped.add(("catalog_admin", "service_admin"))
         return 201, None
 
     def _update_catalog(self, catalog: Entity, body: Any) -> Reply:
         if body["currentEntityVersion"] != catalog.version:
-            return _error(409, "CommitFailedException", "entity version does not match")
+            return _error(
+                409, "CommitConflictException", "Failed to update Catalog; currentEntityVersion '1'"
+            )
         catalog.properties = body["properties"]
         catalog.extra["storageConfigInfo"] = body["storageConfigInfo"]
         catalog.version += 1
@@ -241,8 +248,7 @@ class FakePolaris:
                 self.assigned.add((name, role))
                 return 201, None
             case "DELETE", [name, "principal-roles", role]:
-                self.assigned.discard((name, role))
-                return 204, None
+                return self._unassign(self.assigned, (name, role))
         return _error(404, "NotFoundException", "/".join(path))
 
     def _principal_roles(self, method: str, path: list[str], body: Any) -> Reply:
@@ -267,9 +273,15 @@ class FakePolaris:
                 self.mapped.add((role, name))
                 return 201, None
             case "DELETE", [name, "catalog-roles", _, role]:
-                self.mapped.discard((role, name))
-                return 204, None
+                return self._unassign(self.mapped, (role, name))
         return _error(404, "NotFoundException", "/".join(path))
+
+    @staticmethod
+    def _unassign(held: set[tuple[str, str]], pair: tuple[str, str]) -> Reply:
+        if pair not in held:
+            return _error(400, "GRANT_NOT_FOUND", "Operation failed: GRANT_NOT_FOUND")
+        held.discard(pair)
+        return 204, None
 
     def _catalog_roles(self, method: str, path: list[str], body: Any) -> Reply:
         if path and path[0] not in self.catalog_roles:
@@ -300,16 +312,18 @@ class FakePolaris:
         if grant["privilege"] not in _PRIVILEGES.get(kind, set()):
             return 400, None
         key: GrantKey = (kind, grant["privilege"], levels, name)
+        if kind == "namespace" and levels not in self.tables:
+            return _error(404, "NoSuchNamespaceException", f"Namespace does not exist: {'.'.join(levels)}")
+        if kind == "table" and levels not in self.tables:
+            # Observed: the message names the role, although it is the namespace that is missing.
+            return _error(404, "NotFoundException", f"CatalogRole not found: {CATALOG}.{role}")
+        if kind == "table" and name not in self.tables[levels]:
+            return _error(404, "NoSuchTableException", f"Table does not exist: {'.'.join(levels)}.{name}")
         if method == "POST":
             if key not in held:
-                return _error(400, "GRANT_NOT_FOUND", "Grant not found")
+                return _error(400, "GRANT_NOT_FOUND", "Operation failed: GRANT_NOT_FOUND")
             held.discard(key)
             return 201, None
-        # Observed: the message names the role, although it is the object that is missing.
-        if kind == "namespace" and levels not in self.tables:
-            return _error(404, "NotFoundException", "CatalogRole not found")
-        if kind == "table" and name not in self.tables.get(levels, {}):
-            return _error(404, "NotFoundException", "CatalogRole not found")
         held.add(key)
         return 201, None
 

@@ -360,6 +360,30 @@ def test_grant_that_is_gone_when_it_is_revoked_counts_as_revoked(settled: World)
     assert settled.converge().changes == ()
 
 
+@pytest.mark.parametrize("kind", ["principals", "catalog-roles"])
+def test_assignment_that_is_gone_when_it_is_taken_counts_as_taken(settled: World, kind: str) -> None:
+    polaris = settled.polaris
+    polaris.principal_roles["theirs"] = Entity("theirs")
+    if kind == "principals":
+        held, pair = polaris.assigned, ("auditor", "theirs")
+    else:
+        polaris.catalog_roles["theirs"] = Entity("theirs")
+        held, pair = polaris.mapped, ("theirs", "auditors")
+    held.add(pair)
+    refused: list[str] = []
+
+    def first_somebody_else(what: str) -> None:
+        if what.startswith("DELETE"):
+            refused.append(what)
+            held.discard(pair)
+
+    polaris.before_write.append(first_somebody_else)
+    report = settled.run()
+    assert len(refused) == 1
+    assert not report.errors, "Polaris answers 400 GRANT_NOT_FOUND, which is as good as done"
+    assert settled.matrix() == EXPECTED
+
+
 @pytest.mark.parametrize("failing", range(1, 60, 4))
 def test_run_that_fails_midway_is_resumed(world: World, failing: int) -> None:
     made: list[None] = []
