@@ -208,7 +208,7 @@ class PulumiEngine:
         except StackNotFoundError:
             return None
         except CommandError as error:
-            raise _command_failure(error, f"outputs of stack {role}") from error
+            raise self._command_failure(error, f"outputs of stack {role}") from error
         document: dict[str, Any] = json.loads(result.stdout)
         return document
 
@@ -216,13 +216,13 @@ class PulumiEngine:
         try:
             return any(stack.name == role.value for stack in self._workspace.list_stacks())
         except CommandError as error:
-            raise _command_failure(error, "list of stacks") from error
+            raise self._command_failure(error, "list of stacks") from error
 
     def remove(self, role: Role) -> None:
         try:
             self._workspace.remove_stack(role.value)
         except CommandError as error:
-            raise _command_failure(error, f"removal of stack {role}") from error
+            raise self._command_failure(error, f"removal of stack {role}") from error
 
     def _open(self, role: Role, *, create: bool) -> Stack:
         """The stack, free of what a killed run left behind."""
@@ -237,7 +237,7 @@ class PulumiEngine:
                 else Stack.select(name, self._workspace)
             )
         except CommandError as error:
-            raise _command_failure(error, f"stack {role}") from error
+            raise self._command_failure(error, f"stack {role}") from error
         if self._file_backend and has_pending_operations(self._lab.state_dir, role.value):
             self._say(f"stack {role} was interrupted: its pending operations are cleared first")
             self._refresh(stack, role, clear_pending=True)
@@ -248,6 +248,17 @@ class PulumiEngine:
             "refresh",
             role,
             lambda **k: stack.refresh(show_secrets=False, clear_pending_creates=clear_pending, **k),
+        )
+
+    def _command_failure(self, error: CommandError, what: str) -> LabError:
+        """A command that failed or, interrupted before it could handle that, died of it."""
+        if self._interrupts.requested:
+            return InterruptedRunError(
+                f"stopped at the {what}; nothing had begun",
+                next_command="lab up, which continues where this stopped",
+            )
+        return LabError(
+            "\n".join([f"Pulumi failed on {what}", *_tail(str(error))]), next_command="lab doctor"
         )
 
     def _run(
@@ -300,10 +311,6 @@ def _run_failure(
         permitted=f"the whole log is in {log_file}",
         next_command="lab doctor",
     )
-
-
-def _command_failure(error: CommandError, what: str) -> LabError:
-    return LabError("\n".join([f"Pulumi failed on {what}", *_tail(str(error))]), next_command="lab doctor")
 
 
 def _tail(text: str, count: int = 12) -> list[str]:

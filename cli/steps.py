@@ -112,8 +112,11 @@ def catalog_for(session: Session, asked: str | None) -> CatalogChoice:
     )
 
 
-def check_machine(session: Session, chosen: Sequence[ComponentInfo]) -> None:
-    """Memory, disk and ports, before anything is started. Raises PreflightError or UsageError."""
+def check_machine(
+    session: Session, chosen: Sequence[ComponentInfo], changes: Mapping[str, str] | None = None
+) -> None:
+    """Memory, disk and ports, before anything is started; ``changes`` are settings about to be kept.
+    Raises PreflightError or UsageError."""
     lab = session.lab
     placement = settings(lab, Role.LAB, session.environ).placement if lab.exists else "local"
     check_placement(chosen, placement)
@@ -125,7 +128,10 @@ def check_machine(session: Session, chosen: Sequence[ComponentInfo]) -> None:
         running_mib=sum(service.memory_mib or 0 for service in services),
     )
     preflight.check_disk({lab.home: DATA_FREE_MIB})
-    if lab.exists:
+    asked = (changes or {}).get("portBase")
+    if asked is not None:
+        preflight.check_ports(lab.home, ports_of(int(asked), chosen))
+    elif lab.exists:
         base = settings(lab, Role.LAB, session.environ).port_base
         preflight.check_ports(lab.home, ports_of(base, chosen))
 

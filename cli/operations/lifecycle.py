@@ -99,7 +99,7 @@ def up(
     saved = merge(saved_set(lab), add, without)
     choice = catalog_for(session, catalog)
     chosen = chosen_components(() if core else saved, choice.kind)
-    check_machine(session, chosen)
+    check_machine(session, chosen, changes)
     prepare_project(session)
     save_settings(lab, changes or {})
     save_components(lab, saved)
@@ -123,7 +123,7 @@ def bootstrap(
     """Makes or updates the persistent stack alone: databases, object store, secrets, identities."""
     check_settings(changes or {})
     choice = catalog_for(session, catalog)
-    check_machine(session, ())
+    check_machine(session, (), changes)
     prepare_project(session)
     save_settings(session.lab, changes or {})
     pin_catalog(session, choice)

@@ -42,7 +42,7 @@ class Recorder(pulumi.runtime.Mocks):
         return f"{args.name}-id", state
 
     def call(self, args: MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
-        return {"id": "realm-management-id", **args.args}, None
+        return {"id": "realm-management-id", **args.args}, []
 
 
 def main(role: str, *pairs: str) -> None:
