@@ -188,7 +188,7 @@ def test_readable_tables_of_personas(opa: Opa, persona: Any) -> None:
     expected = {
         "admin": everything | {"raw.loaded"},
         "engineer": retail | {"web.events", "raw.loaded"},
-        "steward": everything | {"raw.loaded"},
+        "steward": everything,
         "analyst_emea": everything | {"raw.loaded"},
         "analyst_amer": everything,
         "hr": {"hr.employees", "hr.departments"},
