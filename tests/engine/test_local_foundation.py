@@ -203,7 +203,8 @@ def _heals_after_a_reboot(lab: Lab) -> None:
     assert "3 to update" in previewed.text
     assert not lab.client.running()
 
-    assert lab.project.up().counts["updated"] == 3
+    # The first update brings the supervisor, which starts whatever is wanted: others may be up when asked.
+    assert 1 <= lab.project.up().counts["updated"] <= 3
     with lab.connect() as connection:
         assert connection.execute("SELECT value FROM kept").fetchone() == (42,)
     assert lab.project.up("--expect-no-changes").counts.get("updated") is None
