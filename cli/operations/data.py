@@ -127,20 +127,37 @@ def load(
     approve(inspection)
     outputs = session.outputs()
     catalog = open_user_catalog(outputs, user_tokens(session, outputs, persona, Audience.CATALOG))
-    result = ingest.load(
-        files,
-        table,
-        catalog=catalog,
-        mode=mode,
-        options=options,
-        reject=reject,
-        progress=progress,
-        inspection=inspection,
-    )
+    with _refusals_named(table):
+        result = ingest.load(
+            files,
+            table,
+            catalog=catalog,
+            mode=mode,
+            options=options,
+            reject=reject,
+            progress=progress,
+            inspection=inspection,
+        )
     if mode is LoadMode.APPEND:
         return Loaded(result=result, group=None, note="")
     group, note = _register_owner(session, outputs, persona, table)
     return Loaded(result=result, group=group, note=note)
+
+
+@contextmanager
+def _refusals_named(table: str) -> Iterator[None]:
+    """Says a catalog's refusal in the lab's own words; Nessie puts its into a server error."""
+    from pyiceberg.exceptions import RESTError
+
+    try:
+        yield
+    except RESTError as error:
+        raise LabError(
+            f"the catalog refused to load into {table}: {error}",
+            value=table,
+            permitted="a namespace where one of the user's groups may create tables and write",
+            next_command="lab load … --as engineer, or ask a data steward for a grant",
+        ) from error
 
 
 def _register_owner(

@@ -35,7 +35,7 @@ def check_ports(home: Path, ports: Mapping[str, int]) -> None:
             f"ports of this lab are taken: {held}",
             value=sorted(taken.values()),
             permitted="free ports: end those processes, or give this lab another block",
-            next_command="pulumi config set portBase 29000",
+            next_command="lab up --set portBase=29000",
         )
 
 

@@ -157,3 +157,13 @@ def test_a_loaded_table_is_its_loaders_groups(lab: LiveLab) -> None:
 def test_doctor_finds_a_stopped_service_and_mends_it(lab: LiveLab) -> None:
     lab.ok("doctor")
     assert lab.run("doctor", "--fix").returncode == 0
+
+
+def test_who_may_not_write_is_refused_in_words(lab: LiveLab) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "mine.csv"
+        path.write_text("id\n1\n", encoding="utf-8")
+        result = lab.run("load", str(path), "--table", "raw.mine", "--as", "analyst_emea", "--yes")
+    assert result.returncode == 1
+    assert "refused" in result.stdout + result.stderr
+    assert "unexpected" not in result.stdout + result.stderr
