@@ -113,7 +113,7 @@ def key(requirements: Path) -> str:
 
 def is_complete(prefix: Path) -> bool:
     """Built to the end, and the Python it was made with is still installed."""
-    return (prefix / STAMP).exists() and (prefix / "bin" / "python").exists()
+    return (prefix / STAMP).exists() and os.access(prefix / "bin" / "python", os.X_OK)
 
 
 def _check_prerequisites() -> None:
