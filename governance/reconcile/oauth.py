@@ -16,9 +16,17 @@ from governance.reconcile.port import ReconcileError
 _EARLY_S = 30.0
 
 
+def _may_be_the_token(request: httpx.Request, response: httpx.Response) -> bool:
+    """A token remembers the roles of the moment it was made. So a refused reading is worth a new token:
+    403, and 500 too, since Nessie puts its denials there. What writes is repeated after a 401 alone."""
+    if response.status_code == 401:
+        return True
+    return request.method in ("GET", "HEAD") and response.status_code in (403, 500)
+
+
 class ClientCredentials(httpx.Auth):
-    """Gets a token, keeps it until shortly before its end, and gets a new one when it is refused (401),
-    once a request. ``scope`` is sent when not empty, ``headers`` go with
+    """Gets a token, keeps it until shortly before its end, and gets a new one, once a request, when it is
+    refused or may lack a role that its owner was given since (see :func:`_may_be_the_token`). ``scope`` is sent when not empty, ``headers`` go with
     each token request. The secret never reaches a log or an error."""
 
     requires_response_body = True
@@ -49,7 +57,7 @@ class ClientCredentials(httpx.Auth):
             token = self._accept((yield self._token_request()))
         request.headers["Authorization"] = f"Bearer {token}"
         response = yield request
-        if response.status_code == 401 and not fresh:
+        if not fresh and _may_be_the_token(request, response):
             request.headers["Authorization"] = f"Bearer {self._accept((yield self._token_request()))}"
             yield request
 
