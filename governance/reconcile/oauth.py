@@ -26,8 +26,9 @@ def _may_be_the_token(request: httpx.Request, response: httpx.Response) -> bool:
 
 class ClientCredentials(httpx.Auth):
     """Gets a token, keeps it until shortly before its end, and gets a new one, once a request, when it is
-    refused or may lack a role that its owner was given since (see :func:`_may_be_the_token`). ``scope`` is sent when not empty, ``headers`` go with
-    each token request. The secret never reaches a log or an error."""
+    refused or may lack a role that its owner was given since (see :func:`_may_be_the_token`). ``scope`` is
+    sent when not empty, ``headers`` go with each token request. The secret never reaches a log or an error.
+    """
 
     requires_response_body = True
 
