@@ -6,7 +6,8 @@
 A pair is: the engines by hand on empty data and again on what that left, then a lab of its own: ``up`` on
 empty data, ``down``, ``up`` again, ``up`` with nothing to do. By hand means the same command lines and files
 from the components' own pure functions, without Pulumi, supervisor, realm or seeds, all engines at once as
-soon as what they need answers. Artifacts must be cached. Prints medians in seconds and the ratios' range.
+soon as what they need answers. Artifacts must be cached; as root, in an LAB_CACHE that others may enter,
+since PostgreSQL runs as nobody. Prints medians in seconds and the ratios' range.
 """
 
 from __future__ import annotations
