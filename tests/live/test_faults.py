@@ -154,7 +154,7 @@ def test_a_loaded_table_is_its_loaders_groups(lab: LiveLab) -> None:
     lab.ok("sql", "DROP TABLE lake.raw.people_new", "--as", "engineer")
 
 
-def test_doctor_finds_a_stopped_service_and_mends_it(lab: LiveLab) -> None:
+def test_doctor_is_content_with_a_healthy_lab(lab: LiveLab) -> None:
     lab.ok("doctor")
     assert lab.run("doctor", "--fix").returncode == 0
 
