@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import click
 
-from cli.commands import data, development, inspecting, lifecycle
+from cli.commands import caching, data, development, inspecting, lifecycle
 from cli.commands.common import Options, common_options
 from contracts.errors import LabError, nearest
 
@@ -46,7 +46,7 @@ def lab() -> None:
     """A governed open lakehouse on this machine: `lab up` brings it up."""
 
 
-for _module in (lifecycle, inspecting, data, development):
+for _module in (lifecycle, inspecting, data, caching, development):
     for _command in _module.COMMANDS:
         lab.add_command(_command)
 

@@ -108,7 +108,7 @@ def catalog_for(session: Session, asked: str | None) -> CatalogChoice:
         asked,
         pinned=pinned,
         polaris_home=environment("LAB_POLARIS_HOME", session.environ),
-        reachable=artifact_cache.reachable,
+        reachable=lambda one: not artifact_cache.missing([one], lab.cache) or artifact_cache.reachable(one),
     )
 
 

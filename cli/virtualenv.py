@@ -41,8 +41,11 @@ class BootstrapError(Exception):
 def start(root: str, arguments: Sequence[str]) -> int:
     """Runs the command in its environment, which is made when it is missing. Returns an exit code only
     when that fails; otherwise this process is replaced."""
-    kind = "dev" if _first_word(arguments) in ("test", "lock") else "local"
+    words = _words(arguments)
+    kind = "dev" if words[:1] in (["test"], ["lock"]) else "local"
     try:
+        if words[:2] == ["cache", "import"] and len(words) == 3:
+            _take_wheels(Path(words[2]), Path(root))
         prefix = ensure(Path(root), kind)
     except BootstrapError as error:
         print(error, file=sys.stderr)
@@ -60,15 +63,29 @@ def _hand_over(prefix: Path, root: str, arguments: Sequence[str]) -> NoReturn:
     os.execv(python, [python, "-P", "-m", "cli", *arguments])  # noqa: S606 - no shell is wanted
 
 
-def _first_word(arguments: Sequence[str]) -> str:
-    """The subcommand: the first word that is neither an option nor the value of --name."""
-    words = iter(arguments)
+def _words(arguments: Sequence[str]) -> list[str]:
+    """The subcommand and its arguments: what is neither an option nor the value of --name."""
+    found, words = [], iter(arguments)
     for word in words:
         if word == "--name":
             next(words, None)
         elif not word.startswith("-"):
-            return word
-    return ""
+            found.append(word)
+    return found
+
+
+def _take_wheels(file: Path, root: Path) -> None:
+    """Where there is no environment yet, an import brings what it is made from. Raises BootstrapError."""
+    if is_complete(cache_folder(os.environ) / "venv" / environment_name(root, "local")):
+        return
+    # Not needed for anything else that this module does.
+    from cli import wheelhouse
+    from contracts.errors import LabError
+
+    try:
+        wheelhouse.take_wheels(file, root, cache_folder(os.environ))
+    except LabError as error:
+        raise BootstrapError(error.render(), exit_code=error.exit_code) from None
 
 
 def ensure(root: Path, kind: str, *, environ: Mapping[str, str] | None = None) -> Path:
@@ -79,7 +96,7 @@ def ensure(root: Path, kind: str, *, environ: Mapping[str, str] | None = None) -
     """
     env = dict(os.environ if environ is None else environ)
     requirements = root / REQUIREMENTS[kind]
-    prefix = cache_folder(env) / "venv" / f"{kind}-{key(requirements)}"
+    prefix = cache_folder(env) / "venv" / environment_name(root, kind)
     if is_complete(prefix):
         return prefix
     _check_prerequisites()
@@ -104,10 +121,25 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().absolute() / "lakehouse-lab"
 
 
+def environment_name(root: Path, kind: str) -> str:
+    """What an environment of this checkout is called in the cache; its wheels are called the same."""
+    return f"{kind}-{key(root / REQUIREMENTS[kind])}"
+
+
+def wheels_folder(cache: Path, environment: str) -> Path:
+    """Where an environment's wheels are when they were imported or exported: all of them, or no folder."""
+    return cache / "wheels" / environment
+
+
+def machine() -> str:
+    """Operating system and processor."""
+    return f"{sys.platform} {os.uname().machine}"
+
+
 def key(requirements: Path) -> str:
     """Changes with the requirements, the Python minor version and the machine's architecture."""
     digest = hashlib.sha256(requirements.read_bytes())
-    digest.update(f"{sys.implementation.cache_tag} {sys.platform} {os.uname().machine}".encode())
+    digest.update(f"{sys.implementation.cache_tag} {machine()}".encode())
     return digest.hexdigest()[:16]
 
 
@@ -142,26 +174,59 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _build(prefix: Path, requirements: Path, environ: dict[str, str]) -> None:
-    total = len(re.findall(r"^[A-Za-z0-9].*==", requirements.read_text(), flags=re.MULTILINE))
+def count(requirements: Path) -> int:
+    """How many packages a requirements file pins."""
+    return len(re.findall(r"^[A-Za-z0-9].*==", requirements.read_text(), flags=re.MULTILINE))
+
+
+def pip_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The user's environment without what would make pip work elsewhere than it is told."""
+    return {name: value for name, value in environ.items() if name not in _MISPLACING}
+
+
+def _build(prefix: Path, requirements: Path, environ: Mapping[str, str]) -> None:
+    total = count(requirements)
     began = time.monotonic()
     progress = Progress(sys.stderr, total)
     progress.say(f"first use: making the virtual environment ({total} packages) in {prefix}")
-    for name in _MISPLACING:
-        environ.pop(name, None)
+    environ = pip_environment(environ)
     made = subprocess.run(
         [sys.executable, "-m", "venv", "--clear", str(prefix)], env=environ, capture_output=True, text=True
     )
     if made.returncode != 0:
         raise BootstrapError(f"the virtual environment can't be made\n{made.stdout}{made.stderr}".rstrip())
+    log = prefix / "pip.log"
+    wheels = wheels_folder(cache_folder(environ), prefix.name)
+    done = False
+    if wheels.is_dir():
+        progress.say(f"from the wheels in {wheels}, without a package index")
+        done = _install(
+            prefix, requirements, environ, log, progress, "--no-index", "--find-links", str(wheels)
+        )
+        if not done:
+            progress.say(f"{_pip_failure(log, requirements)}\nthe package index is tried instead")
+    if not (done or _install(prefix, requirements, environ, log, progress)):
+        raise BootstrapError(_pip_failure(log, requirements))
+    (prefix / STAMP).write_text(requirements.name + "\n")
+    progress.say(f"virtual environment ready after {time.monotonic() - began:.0f} s")
+
+
+def _install(
+    prefix: Path,
+    requirements: Path,
+    environ: Mapping[str, str],
+    log: Path,
+    progress: Progress,
+    *options: str,
+) -> bool:
+    """Runs pip with ``options`` besides ours; its output goes to ``log``. Returns whether it succeeded."""
     pip = [str(prefix / "bin" / "python"), "-m", "pip", "install", "--require-hashes", "--no-deps"]
     # Compiled on first import instead: most modules are never loaded.
-    options = ["--no-compile", "--no-user", "--no-input", "--disable-pip-version-check", "--progress-bar=off"]
-    log = prefix / "pip.log"
+    ours = ["--no-compile", "--no-user", "--no-input", "--disable-pip-version-check", "--progress-bar=off"]
     with (
         log.open("w") as kept,
         subprocess.Popen(
-            [*pip, *options, "-r", str(requirements)],
+            [*pip, *ours, *options, "-r", str(requirements)],
             env=environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -174,10 +239,7 @@ def _build(prefix: Path, requirements: Path, environ: dict[str, str]) -> None:
             kept.write(line)
             progress.pip_line(line)
     progress.end()
-    if child.returncode != 0:
-        raise BootstrapError(_pip_failure(log, requirements))
-    (prefix / STAMP).write_text(requirements.name + "\n")
-    progress.say(f"virtual environment ready after {time.monotonic() - began:.0f} s")
+    return child.returncode == 0
 
 
 def _pip_failure(log: Path, requirements: Path) -> str:
@@ -210,9 +272,10 @@ class Progress:
         """Reads what pip prints: ``Collecting NAME==V``, ``Downloading FILE (12.3 MB)``, ``Installing …``."""
         if line.startswith("Installing collected packages"):
             self._show("installing")
-        elif found := re.match(r"Collecting ([A-Za-z0-9._-]+)==", line):
-            self._seen.add(found[1])
-            self._show(found[1])
+        elif found := re.match(r"Collecting ([A-Za-z0-9._-]+)==|Processing (?:.*/)?([\w.]+)-", line):
+            name = found[1] or found[2]
+            self._seen.add(name)
+            self._show(name)
         elif found := re.match(r"\s+(?:Downloading|Using cached) (\S+) \(([^)]*)\)", line):
             self._show(f"{found[1].rsplit('/', 1)[-1].split('-')[0]} ({found[2]})")
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cli.conformance import verify
+    from cli.operations.carrying import export_cache, import_cache
+    from cli.operations.cleaning import cache_contents, clean_cache
     from cli.operations.data import load, login, logout, seed, sql
     from cli.operations.development import lock_requirements, record_checksums, run_tests
     from cli.operations.diagnosis import doctor
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "cli.conformance": ("verify",),
+    "cli.operations.carrying": ("export_cache", "import_cache"),
+    "cli.operations.cleaning": ("cache_contents", "clean_cache"),
     "cli.operations.data": ("load", "login", "logout", "seed", "sql"),
     "cli.operations.development": ("lock_requirements", "record_checksums", "run_tests"),
     "cli.operations.diagnosis": ("doctor",),
@@ -33,13 +37,17 @@ _MODULE_OF = {name: module for module, names in _MODULES.items() for name in nam
 
 __all__ = [
     "bootstrap",
+    "cache_contents",
+    "clean_cache",
     "components",
     "credentials",
     "destroy",
     "doctor",
     "down",
     "env",
+    "export_cache",
     "fingerprint",
+    "import_cache",
     "load",
     "lock_requirements",
     "login",

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from cli.toolchain.engine import Engine, EngineSource, engine_artifacts, pulumi_engine
+from cli.toolchain.engine import (
+    Engine,
+    EngineSource,
+    carried_engine,
+    engine_artifacts,
+    engine_entries,
+    pulumi_engine,
+)
 from cli.toolchain.java import java_home
 
-__all__ = ["Engine", "EngineSource", "engine_artifacts", "java_home", "pulumi_engine"]
+__all__ = [
+    "Engine",
+    "EngineSource",
+    "carried_engine",
+    "engine_artifacts",
+    "engine_entries",
+    "java_home",
+    "pulumi_engine",
+]

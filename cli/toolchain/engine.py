@@ -122,6 +122,25 @@ def pulumi_engine(
     return found
 
 
+def engine_entries(cache: Path) -> tuple[Entry, Entry]:
+    """The cache's entries for an engine, the better one first: either will do. Touches nothing."""
+    return _official_entry(cache), entry_of(PULUMI, cache)
+
+
+def carried_engine(cache: Path, progress: Progress) -> Entry:
+    """An engine in the cache, for machines that have none of their own: one is installed there first
+    even where this machine has one on PATH. Raises LabError when none can be had."""
+    for entry in engine_entries(cache):
+        if not problems(entry, verify=False):
+            return entry
+    official, built = engine_entries(cache)
+    _from_installer(cache, progress, FetchOptions())
+    if not problems(official, verify=False):
+        return official
+    ensure(PULUMI, cache, progress)
+    return built
+
+
 def _present(cache: Path) -> Engine | None:
     official = _official_entry(cache)
     if (engine := _on_path()) is not None:
@@ -201,9 +220,9 @@ def _from_installer(cache: Path, progress: Progress, options: FetchOptions) -> E
         return None
     entry = _official_entry(cache)
     prepare_cache(entry.cache)
-    lock = entry.path.parent / f".{entry.path.name}.lock"
     try:
-        with locked(lock, options.cancellation, lambda: progress.step(_NAME, "waiting for its installation")):
+        waiting = "waiting for its installation"
+        with locked(entry.lock, options.cancellation, lambda: progress.step(_NAME, waiting)):
             if problems(entry, verify=options.verify):
                 progress.step(_NAME, f"installing the official engine {entry.version}")
                 install(entry, _run_installer)

@@ -94,10 +94,9 @@ def ensure(
     if not options.refetch and not problems(entry, verify=options.verify):
         return entry.path
     prepare_cache(entry.cache)
-    lock = entry.path.parent / f".{entry.path.name}.lock"
     waiting = "waiting while another task or lab installs it"
     began = time.monotonic()
-    with locked(lock, options.cancellation, lambda: progress.step(artifact.name, waiting)):
+    with locked(entry.lock, options.cancellation, lambda: progress.step(artifact.name, waiting)):
         if not options.refetch and not problems(entry, verify=options.verify):
             return entry.path
         try:

@@ -48,9 +48,20 @@ class Entry:
         return self.cache / self.name / f"{self.version}-{self.fingerprint[:12]}"
 
     @property
+    def lock(self) -> Path:
+        """What whoever makes or removes the folder holds; see :func:`locked`."""
+        return self.path.parent / f".{self.path.name}.lock"
+
+    @property
     def downloads(self) -> Path:
         """Where its verified archives wait until they are installed."""
         return self.cache / "downloads" / f"{self.name}-{self.path.name}"
+
+
+def installed_bytes(entry: Entry) -> int:
+    """The size of all files of an intact artifact, as its stamp says."""
+    stamp = json.loads((entry.path / STAMP).read_text())
+    return sum(size for size, _ in stamp["files"].values() if size > 0)
 
 
 def sha256_of(path: Path) -> str:
