@@ -266,7 +266,10 @@ def _replacing(file: Path) -> Iterator[IO[bytes]]:
     """A file beside ``file`` that takes its place once all was written, and is removed otherwise."""
     partial = file.with_name(f".{file.name}.partial")
     try:
-        with partial.open("a+b") as stream:
+        # Neither cut short while another export may write it, nor opened for appending: a zip's headers
+        # are written once what follows them is known.
+        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        with os.fdopen(descriptor, "w+b") as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
