@@ -213,7 +213,7 @@ def _take(archive: zipfile.ZipFile, wheel: Member, folder: Path) -> None:
     with archive.open(wheel.member) as source, target.open("wb") as kept:
         reader = HashingReader(source)
         shutil.copyfileobj(reader, kept, _CHUNK_BYTES)
-    reader.check(wheel)
+        reader.check(wheel)
 
 
 class HashingReader:
