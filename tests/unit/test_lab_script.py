@@ -135,10 +135,10 @@ def test_without_unicode(built: Checkout) -> None:
 def test_tests_have_an_environment_of_their_own(built: Checkout) -> None:
     assert "/venv/local-" in str(answer(built.run("--name", "test", "status"))["prefix"])
     assert "/venv/dev-" in str(answer(built.run("test", "-k", "x"))["prefix"])
-    assert virtualenv._first_word(["--name", "test", "status"]) == "status"
-    assert virtualenv._first_word(["--verbose", "test", "-k", "x"]) == "test"
-    assert virtualenv._first_word(["--name=x", "test"]) == "test"
-    assert virtualenv._first_word([]) == ""
+    assert virtualenv._words(["--name", "test", "status"]) == ["status"]
+    assert virtualenv._words(["--verbose", "test", "-k", "x"]) == ["test", "x"]
+    assert virtualenv._words(["--name=x", "test"]) == ["test"]
+    assert virtualenv._words([]) == []
 
 
 def test_a_second_checkout_reuses_it_and_other_requirements_do_not(built: Checkout, tmp_path: Path) -> None:
@@ -245,3 +245,79 @@ def test_requirements_are_pinned_by_hash_and_name_no_address(file: str) -> None:
     assert requirements
     assert all("==" in line for line in requirements)
     assert text.count("--hash=sha256:") >= len(requirements)
+
+
+def with_import(checkout: Checkout) -> None:
+    """What an import needs of the checkout before there is an environment."""
+    for file in ("cli/wheelhouse.py", "contracts/__init__.py", "contracts/errors.py"):
+        (checkout.root / file).parent.mkdir(exist_ok=True)
+        (checkout.root / file).write_text((ROOT / file).read_text())
+
+
+def export_of(checkout: Checkout, **changes: str) -> Path:
+    """An export with the checkout's wheel alone, as another machine would have written it."""
+    from cli.wheelhouse import MANIFEST, Manifest, Member, environment_name, system
+
+    (wheel,) = (checkout.tmp_path / "wheels").iterdir()
+    facts = {
+        "system": system(),
+        "python": str(sys.implementation.cache_tag),
+        "environment": environment_name(checkout.root),
+    }
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    member = Member(member=f"wheels/{wheel.name}", size_bytes=wheel.stat().st_size, sha256=digest)
+    manifest = Manifest(**{**facts, **changes}, wheels=(member,), artifacts=())
+    file = checkout.tmp_path / "lab cache.zip"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.write(wheel, member.member)
+        archive.writestr(MANIFEST, manifest.to_json())
+    return file
+
+
+def offline(checkout: Checkout, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command where pip can get nothing."""
+    return checkout.run(*arguments, PIP_NO_INDEX="1", PIP_FIND_LINKS="")
+
+
+def test_without_an_index_an_import_makes_the_environment(tmp_path: Path) -> None:
+    checkout = Checkout(tmp_path)
+    with_import(checkout)
+    assert offline(checkout).returncode == 1, "there is nothing yet that it could be made from"
+    file = export_of(checkout)
+    result = offline(checkout, "--name", "x", "cache", "import", file.name)
+    assert answer(result)["arguments"] == ["--name", "x", "cache", "import", file.name]
+    assert "without a package index" in result.stderr
+    assert not [path for path in (checkout.cache / "wheels").iterdir() if path.name.startswith(".")]
+    (next((checkout.cache / "venv").glob("local-*")) / virtualenv.STAMP).unlink()
+    assert answer(offline(checkout))["arguments"] == [], "the wheels stay for another time"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "said"),
+    [
+        ({"system": "darwin arm64"}, 3, "permitted: darwin arm64"),
+        ({"python": "cpython-399"}, 3, "next:      python3.99 ./lab cache import FILE"),
+        ({"environment": "local-0123"}, 1, "another version of the lab"),
+    ],
+)
+def test_an_import_for_another_machine_makes_nothing(
+    tmp_path: Path, changes: dict[str, str], code: int, said: str
+) -> None:
+    checkout = Checkout(tmp_path)
+    with_import(checkout)
+    result = offline(checkout, "cache", "import", str(export_of(checkout, **changes)))
+    assert result.returncode == code
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not checkout.cache.exists()
+
+
+def test_damaged_wheels_are_not_installed_and_the_index_is_asked(tmp_path: Path) -> None:
+    checkout = Checkout(tmp_path)
+    wheels = virtualenv.wheels_folder(checkout.cache, virtualenv.environment_name(checkout.root, "local"))
+    wheels.mkdir(parents=True)
+    (original,) = (tmp_path / "wheels").iterdir()
+    (wheels / original.name).write_bytes(original.read_bytes() + b"\0")
+    result = checkout.run(PIP_NO_INDEX="1")
+    assert answer(result)["arguments"] == []
+    assert "the package index is tried instead" in result.stderr
