@@ -22,6 +22,7 @@ from pyiceberg.table import Table, Transaction
 
 from contracts.errors import LabError, UsageError, nearest
 from seed.columnar import ParquetFile
+from seed.commits import Commit, commit_files
 from seed.delimited import DelimitedFile
 from seed.inference import combine, infer_json, infer_text, override
 from seed.jsonlines import JsonLinesFile
@@ -43,7 +44,7 @@ from seed.loading import (
 from seed.model import TABLE_PROPERTIES
 from seed.schemas import Target, check_columns, target_for
 from seed.sources import recognise
-from seed.writer import Commit, DataFileWriter, commit_files
+from seed.writer import DataFileWriter
 
 RAW = "raw"
 _TABLE_NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
@@ -94,9 +95,11 @@ def load(
     Raises:
         UsageError: a file, an option or the table's name is wrong, or the columns don't fit the table.
         BadRowsError: a row can't be loaded and ``reject`` is not given.
-        LabError: the table was changed or created by somebody else at the same moment.
+        LabError: the table was changed or created by somebody else at the same moment, or the catalog or
+            the object store went away.
 
-    Whatever is raised, nothing was committed and no data file stays behind.
+    Whatever is raised, nothing was committed and no data file stays behind; CommitUnknownError alone says
+    that neither is known.
     """
     chosen = options or LoadOptions()
     started_s = time.monotonic()

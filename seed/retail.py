@@ -22,12 +22,15 @@ import pyarrow.parquet as pq
 from pyiceberg.types import DateType, DecimalType, IntegerType, LongType, StringType
 
 from contracts.errors import LabError
+from contracts.settings import cache_home
 from seed.model import Batch, SeedOptions, SeedTable
 
 GENERATOR = "tpchgen-cli"
 ROWS_PER_PART = 750_000
 """Rows generated, sorted and written at a time. With two tables at a time that took 0.6 GiB at scale
 factor 0.1, 0.8 at 0.5 and 1.2 at 1; more rows make more parts, not larger ones."""
+PARTS_BYTES = 512 << 20
+"""More than all the generated files that lie on disk at the same time."""
 
 _KINDS: Mapping[str, Any] = {
     "id": LongType(),
@@ -176,7 +179,7 @@ class _Generation:
         if parts == 1:
             yield _sorted(self._single(table), sort)
             return
-        with tempfile.TemporaryDirectory(prefix="lab-tpch-") as folder:
+        with tempfile.TemporaryDirectory(prefix="lab-tpch-", dir=_roomy_folder()) as folder:
             for part in range(1, parts + 1):
                 _generate(
                     Path(folder), [table], self.scale_factor, ["--parts", str(parts), "--part", str(part)]
@@ -192,13 +195,23 @@ class _Generation:
     def _single(self, table: str) -> Path:
         with self._lock:
             if not self._made:
-                folder = Path(tempfile.mkdtemp(prefix="lab-tpch-"))
+                folder = Path(tempfile.mkdtemp(prefix="lab-tpch-", dir=_roomy_folder()))
                 weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
                 self._made = {t: folder / f"{t}.parquet" for t in _LAYOUTS if self._parts(t) == 1}
             if not self._made[table].exists():
                 missing = [t for t, path in self._made.items() if not path.exists()]
                 _generate(self._made[table].parent, missing, self.scale_factor)
             return self._made[table]
+
+
+def _roomy_folder() -> Path:
+    """The system's folder for temporary files, or the lab's cache where that is small (a memory disk)."""
+    folder = Path(tempfile.gettempdir())
+    if shutil.disk_usage(folder).free >= PARTS_BYTES:
+        return folder
+    cache = cache_home()
+    cache.mkdir(parents=True, exist_ok=True)
+    return cache
 
 
 def _sorted(path: Path, sort: tuple[str, ...]) -> pa.Table:

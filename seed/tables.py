@@ -20,13 +20,16 @@ from pyiceberg.exceptions import (
     CommitFailedException,
     NamespaceAlreadyExistsError,
     NoSuchTableError,
+    RESTError,
     TableAlreadyExistsError,
 )
 from pyiceberg.table import Table, Transaction
 from pyiceberg.table.snapshots import Operation, Snapshot
+from requests import RequestException
 
 from contracts.errors import LabError
 from seed.catalogue import ALL, seed_tables_for, select
+from seed.commits import NotCommittedError, commit_files
 from seed.connection import Connection, open_catalog
 from seed.model import (
     NAMESPACES,
@@ -38,7 +41,7 @@ from seed.model import (
     Status,
     TableResult,
 )
-from seed.writer import DataFileWriter, commit_files
+from seed.writer import DataFileWriter
 
 DIGEST_PROPERTY = "lab.seed-digest"
 BATCH_PROPERTY = "seed.batch"
@@ -54,8 +57,20 @@ def seed_tables(
     reset: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> SeedReport:
-    """Converges the sample tables in the catalog at ``connection``; see :func:`converge`."""
-    return converge(lambda: open_catalog(connection), seed_tables_for(options), what, reset, progress)
+    """Converges the sample tables in the catalog at ``connection``; see :func:`converge`.
+
+    Raises:
+        LabError: also when the catalog goes away meanwhile; the next run continues.
+    """
+    try:
+        return converge(lambda: open_catalog(connection), seed_tables_for(options), what, reset, progress)
+    except (RequestException, RESTError) as error:
+        raise LabError(
+            f"the catalog went away while sample tables were loaded: {error}",
+            value=connection.catalog_uri,
+            permitted="each table is whole or absent; the next run loads what is missing",
+            next_command="lab doctor --fix, then lab seed",
+        ) from error
 
 
 def converge(
@@ -118,8 +133,8 @@ def ensure_namespaces(catalog: Catalog, names: Iterable[str] = tuple(NAMESPACES)
 def _converge_table(catalog: Catalog, table: SeedTable, reset: bool) -> TableResult:
     try:
         return _attempt(catalog, table, reset)
-    except (TableAlreadyExistsError, CommitFailedException):
-        # Somebody else seeded or wrote at the same moment: look again, once.
+    except (TableAlreadyExistsError, CommitFailedException, NotCommittedError):
+        # Somebody else seeded or wrote at the same moment, or the catalog was away: look again, once.
         return _attempt(catalog, table, reset)
 
 

@@ -2,35 +2,52 @@
 
 pyiceberg's own ``append`` leaves data files behind when it fails, takes streams for unpartitioned
 tables only and makes files by uncompressed size; this writer rolls files by their real size, fans out
-over partitions and can take back what it wrote. Writing, statistics and commits are pyiceberg's.
+over partitions and can take back what it wrote. Writing and statistics are pyiceberg's.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-from pyiceberg.exceptions import CommitStateUnknownException
 from pyiceberg.io import FileIO, OutputFile, OutputStream
 from pyiceberg.io.fileformat import FileFormatFactory, FileFormatWriter
 from pyiceberg.io.pyarrow import _determine_partitions, schema_to_pyarrow
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.partitioning import PartitionKey
 from pyiceberg.schema import sanitize_column_names
-from pyiceberg.table import DataScan, Table, Transaction
 from pyiceberg.table.locations import load_location_provider
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.typedef import Record
+
+from contracts.errors import LabError
 
 MIB = 1024 * 1024
 TARGET_FILE_BYTES = 128 * MIB
 ROW_GROUP_BYTES = 48 * MIB
 MAX_OPEN_FILES = 32
 TARGET_FILE_SIZE_PROPERTY = "write.target-file-size-bytes"
+
+
+class StorageError(LabError):
+    """The object store did not take a file."""
+
+
+@contextmanager
+def storage_errors() -> Iterator[None]:
+    """Says the object store's failures, which come as OSError without a file's name, in words."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"the object store did not take the rows: {error}",
+            permitted="an object store that runs and has free space",
+            next_command="lab doctor --fix, then the same command again",
+        ) from error
 
 
 class _TrackedOutput(OutputFile):
@@ -102,16 +119,17 @@ class DataFileWriter:
         return sum(file.file_size_in_bytes for file in self._done)
 
     def write(self, table: pa.Table) -> None:
-        """Adds rows; columns are matched by name, a missing optional column is null."""
+        """Adds rows; columns are matched by name, a missing optional column is null. Raises StorageError."""
         if table.num_rows == 0:
             return
         self.rows += table.num_rows
         spec = self._metadata.spec()
-        if spec.is_unpartitioned():
-            self._add_run(None, table)
-            return
-        for part in _determine_partitions(spec, self._metadata.schema(), table):
-            self._add_run(part.partition_key, part.arrow_table_partition)
+        with storage_errors():
+            if spec.is_unpartitioned():
+                self._add_run(None, table)
+                return
+            for part in _determine_partitions(spec, self._metadata.schema(), table):
+                self._add_run(part.partition_key, part.arrow_table_partition)
 
     def _add_run(self, partition_key: PartitionKey | None, table: pa.Table) -> None:
         self._add(partition_key, self._conform(table))
@@ -125,15 +143,17 @@ class DataFileWriter:
             self._close(key)
 
     def finish(self) -> list[DataFile]:
-        """Finishes and returns all data files, to be committed."""
-        self.close_files()
+        """Finishes and returns all data files, to be committed. Raises StorageError."""
+        with storage_errors():
+            self.close_files()
         return list(self._done)
 
     def abort(self) -> list[str]:
         """Removes everything that was written. Returns paths that could not be removed."""
         for opened in self._open.values():
             if opened.output.stream is not None:
-                opened.output.stream.close()
+                with suppress(OSError):  # it goes with the file
+                    opened.output.stream.close()
         self._open.clear()
         left = []
         for path in self._paths:
@@ -209,58 +229,3 @@ class DataFileWriter:
                 **statistics.to_serialized_dict(),
             )
         )
-
-
-@dataclass(kw_only=True)
-class Commit:
-    """What :func:`commit_files` did: the table as committed (None before) and its new data files."""
-
-    table: Table | None = None
-    files: int = 0
-
-
-@contextmanager
-def commit_files(
-    transaction: Transaction,
-    writer: DataFileWriter,
-    *,
-    replaces: bool,
-    snapshot_properties: Mapping[str, str],
-    table_properties: Mapping[str, str] | None = None,
-) -> Iterator[Commit]:
-    """Commits what the body writes to ``writer`` as one snapshot of ``transaction``'s table.
-
-    When the body or the commit fails, the data files are removed and nothing is committed; only when
-    the catalog leaves open whether it committed are they kept, since the table may show them.
-    """
-    commit = Commit()
-    try:
-        yield commit
-        files = writer.finish()
-        _stage_snapshot(transaction, files, replaces, dict(snapshot_properties))
-        if table_properties:
-            transaction.set_properties(dict(table_properties))
-        commit.table = transaction.commit_transaction()
-        commit.files = len(files)
-    except CommitStateUnknownException:
-        raise
-    except BaseException:
-        writer.abort()
-        raise
-
-
-def _stage_snapshot(
-    transaction: Transaction, files: list[DataFile], replaces: bool, properties: dict[str, str]
-) -> None:
-    update = transaction.update_snapshot(snapshot_properties=properties)
-    if not replaces:
-        with update.fast_append() as append:
-            for file in files:
-                append.append_data_file(file)
-        return
-    scan = DataScan(table_metadata=transaction.table_metadata, io=transaction._table.io)
-    with update.overwrite() as overwrite:
-        for task in scan.plan_files():
-            overwrite.delete_data_file(task.file)
-        for file in files:
-            overwrite.append_data_file(file)

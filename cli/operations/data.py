@@ -148,9 +148,17 @@ def load(
 def _refusals_named(table: str) -> Iterator[None]:
     """Says a catalog's refusal in the lab's own words; Nessie puts its into a server error."""
     from pyiceberg.exceptions import RESTError
+    from requests import RequestException
 
     try:
         yield
+    except RequestException as error:
+        raise LabError(
+            f"the catalog went away while {table} was loaded: {error}",
+            value=table,
+            permitted="nothing was committed",
+            next_command="lab doctor --fix, then the same command again",
+        ) from error
     except RESTError as error:
         raise LabError(
             f"the catalog refused to load into {table}: {error}",

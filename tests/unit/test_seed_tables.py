@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+import requests
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.table import Table, Transaction
 
 from contracts.errors import LabError, UsageError
 from contracts.identity import PERSONAS
-from seed import retail
+from seed import retail, tables
 from seed.catalogue import digest_of, seed_tables_for, select
+from seed.connection import Connection
 from seed.model import DATA, SeedOptions, SeedReport, SeedTable, Status
 from seed.people import management_chains
 from seed.tables import BATCH_PROPERTY, DIGEST_PROPERTY, converge
@@ -314,6 +317,28 @@ def test_a_failing_generator_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setattr(retail, "_generator", lambda: str(broken))
     with pytest.raises(LabError, match="failed with status 3: disk full"):
         list(region.batches()[0].chunks())
+
+
+def test_generated_files_go_where_there_is_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LAB_CACHE", str(tmp_path / "cache"))
+    assert retail._roomy_folder() == Path(tempfile.gettempdir())
+    monkeypatch.setattr(retail, "PARTS_BYTES", 1 << 60)
+    assert retail._roomy_folder() == tmp_path / "cache"
+    region = next(t for t in seed_tables_for(OPTIONS) if t.name == "retail.region")
+    assert sum(chunk.num_rows for chunk in region.batches()[0].chunks()) == 5
+
+
+def test_a_catalog_that_goes_away_is_said_with_what_to_do_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: object) -> None:
+        raise requests.ConnectionError("connection refused")
+
+    monkeypatch.setattr(tables, "converge", gone)
+    connection = Connection(
+        catalog_uri="http://c", warehouse="w", token_url="t", client_id="i", client_secret="s"
+    )
+    with pytest.raises(LabError, match="went away while sample tables were loaded") as caught:
+        tables.seed_tables(connection, OPTIONS)
+    assert "lab seed" in str(caught.value.next_command)
 
 
 def test_names_select_and_wrong_ones_are_refused() -> None:
