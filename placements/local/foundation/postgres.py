@@ -106,6 +106,7 @@ def service(layout: Layout, *, home: Path, superuser_password: str) -> ServiceSp
                 ),
             ),
             copies=copies,
+            pid_file=f"{own}/postmaster.pid",
             unprivileged=True,
             # SIGINT is the fast shutdown: it does not wait for clients to leave.
             stop_signal="SIGINT",

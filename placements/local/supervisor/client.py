@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -13,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from contracts.errors import LabError
-from placements.local.supervisor import logs
+from placements.local.supervisor import logs, processes
 from placements.local.supervisor.code_version import code_version
 from placements.local.supervisor.model import ServiceSpec, ServiceState, ServiceStatus, start_order
 from placements.local.supervisor.options import Options
@@ -23,6 +25,8 @@ from placements.local.supervisor.service import read_state, recorded_process
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 600.0
+PING_TIMEOUT_S = 10.0
+_LAUNCHES = 2
 _SOURCE_ROOT = Path(__file__).parents[3]
 
 
@@ -109,7 +113,7 @@ class SupervisorClient:
         if control is None:
             return
         self._call({"op": "shutdown", "stop_services": stop_services})
-        identity = ProcessIdentity(pid=int(control["pid"]), birth=str(control["birth"]))
+        identity = _identity(control)
         deadline = time.monotonic() + STOP_TIMEOUT_S
         while identity.alive:
             if time.monotonic() > deadline:
@@ -124,56 +128,110 @@ class SupervisorClient:
         """The last lines of a service's log."""
         return logs.tail(self.paths.log(name), lines)
 
+    # What a crash left
+
+    def left_behind(self) -> list[str]:
+        """Without a supervisor: what an earlier one and its services left on disk, one line each. Empty
+        after an orderly end."""
+        if self.running():
+            return []
+        control, found = self._control(), []
+        if control is not None:
+            found.append(f"the supervisor, process {control['pid']}, does not answer")
+        elif self.paths.control.exists():
+            found.append("the supervisor was killed, or the machine restarted")
+        for name in self.paths.declared():
+            recorded = recorded_process(read_state(self.paths, name))
+            if recorded is not None and not recorded.alive:
+                found.append(f"{name} was process {recorded.pid}, which runs no more")
+        return found
+
+    def unreadable(self) -> list[str]:
+        """Services whose specification on disk is damaged; they are left out until applied again."""
+        return [name for name in self.paths.declared() if self._declared_spec(name) is None]
+
+    def recover(self) -> None:
+        """Makes way for a new supervisor and starts it: ends one that does not answer and deletes
+        specifications that can't be read. Services go on."""
+        control = self._control()
+        if control is not None and self._ping(control) is None:
+            processes.send(_identity(control), signal.SIGKILL)
+        for name in self.unreadable():
+            self.paths.spec(name).unlink(missing_ok=True)
+        self.ensure_running()
+
     # How it works
 
     def _control(self) -> dict[str, Any] | None:
         """Port and token of a supervisor whose process still is the one that wrote them."""
         try:
             control: dict[str, Any] = json.loads(self.paths.control.read_text(encoding="utf-8"))
-            identity = ProcessIdentity(pid=int(control["pid"]), birth=str(control["birth"]))
+            identity = _identity(control)
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return control if identity.alive else None
 
     def _ping(self, control: dict[str, Any]) -> str | None:
         try:
-            return str(next(self._talk(control, {"op": "ping"}, 10.0))["result"]["code_version"])
+            return str(next(self._talk(control, {"op": "ping"}, PING_TIMEOUT_S))["result"]["code_version"])
         except (OSError, LabError, StopIteration, KeyError):
             return None
 
     def _launch(self) -> None:
-        self.paths.prepare()
+        """Starts a supervisor and waits until one answers; again when the one that had the home before
+        was just ending."""
+        for _ in range(_LAUNCHES):
+            self._spawn()
+            deadline = time.monotonic() + START_TIMEOUT_S
+            while not self.running():
+                if self._lock_is_free():
+                    break
+                if time.monotonic() > deadline:
+                    raise self._not_started(f"it does not answer after {START_TIMEOUT_S:g} s")
+                time.sleep(0.02)
+            else:
+                return
+        raise self._not_started("it ended at once")
+
+    def _spawn(self) -> None:
         command = [
             *(sys.executable, "-m", "placements.local.supervisor", "--detach"),
             *("--home", str(self.paths.home), "--options", self._options.to_json()),
         ]
         # Only what a service may see is passed on: no passphrase or token of the caller.
         env = {name: os.environ[name] for name in (*SAFE_ENVIRONMENT, "HOME") if name in os.environ}
-        trouble = self.paths.logs / "supervisor.err"
-        descriptor = os.open(trouble, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            subprocess.run(
-                command,
-                env={**env, "PYTHONPATH": str(_SOURCE_ROOT)},
-                cwd=self.paths.home,
-                stdin=subprocess.DEVNULL,
-                stdout=descriptor,
-                stderr=descriptor,
-                check=True,
-                timeout=START_TIMEOUT_S,
-            )
+            self.paths.prepare()
+            with open(self._trouble, "ab", opener=_private) as trouble:
+                subprocess.run(
+                    command,
+                    env={**env, "PYTHONPATH": str(_SOURCE_ROOT)},
+                    cwd=self.paths.home,
+                    stdin=subprocess.DEVNULL,
+                    stdout=trouble,
+                    stderr=trouble,
+                    check=True,
+                    timeout=START_TIMEOUT_S,
+                )
         except (OSError, subprocess.SubprocessError) as error:
             raise self._not_started(str(error)) from error
-        finally:
-            os.close(descriptor)
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not self.running():
-            if time.monotonic() > deadline:
-                raise self._not_started(f"it does not answer after {START_TIMEOUT_S:g} s")
-            time.sleep(0.02)
+
+    def _lock_is_free(self) -> bool:
+        """Whether no supervisor holds this home: one that is about to answer does."""
+        with self.paths.lock.open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                return False
+        return True
+
+    @property
+    def _trouble(self) -> Path:
+        """What a supervisor prints that can't log."""
+        return self.paths.logs / "supervisor.err"
 
     def _not_started(self, why: str) -> LabError:
-        lines = "".join(f"\n    {line}" for line in logs.tail(self.paths.logs / "supervisor.err"))
+        lines = "".join(f"\n    {line}" for line in logs.tail(self._trouble))
         return LabError(f"the supervisor did not start: {why}{lines}", next_command="lab doctor")
 
     def _call(self, request: dict[str, Any]) -> Any:
@@ -209,12 +267,17 @@ class SupervisorClient:
                     yield answer
 
     def _status_from_disk(self) -> list[ServiceStatus]:
-        specs = {
-            name: ServiceSpec.from_json(self.paths.spec(name).read_text()) for name in self.paths.declared()
-        }
+        specs = {name: spec for name in self.paths.declared() if (spec := self._declared_spec(name))}
         return [
             self._offline(specs[name]) for name in start_order({n: s.depends_on for n, s in specs.items()})
         ]
+
+    def _declared_spec(self, name: str) -> ServiceSpec | None:
+        """A service's specification on disk, None when it can't be read."""
+        try:
+            return ServiceSpec.from_json(self.paths.spec(name).read_text(encoding="utf-8"))
+        except (LabError, OSError, UnicodeDecodeError):
+            return None
 
     def _offline(self, spec: ServiceSpec) -> ServiceStatus:
         process = recorded_process(read_state(self.paths, spec.name))
@@ -229,6 +292,14 @@ class SupervisorClient:
             depends_on=spec.depends_on,
             log_file=str(self.paths.log(spec.name)),
         )
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _identity(control: dict[str, Any]) -> ProcessIdentity:
+    return ProcessIdentity(pid=int(control["pid"]), birth=str(control["birth"]))
 
 
 def _as_error(document: dict[str, Any]) -> LabError:

@@ -111,8 +111,11 @@ class Manager:
             self._services[spec.name].replace(spec)
         else:
             write_private(self._paths.spec(spec.name), spec.to_json())
-            self._services[spec.name] = Service(spec, self._paths, self._options, self)
-            self._services[spec.name].want(True)
+            service = Service(spec, self._paths, self._options, self)
+            # It may run all the same, when its specification was damaged and so left out.
+            service.adopt()
+            service.want(True)
+            self._services[spec.name] = service
             self._watch(spec.name)
         return (await self.start([spec.name]))[0]
 

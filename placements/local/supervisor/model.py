@@ -77,11 +77,14 @@ class Step:
 class ServiceSpec:
     """One service, with everything resolved. Paths are absolute.
 
-    ``env`` is complete: beside it a service sees only PATH, LANG, TZ, a private HOME and TMPDIR.
+    ``env`` is complete: beside it a service sees only PATH, LANG, TZ, a UTF-8 LC_ALL, a private HOME and
+    TMPDIR.
     ``files`` maps names below ``files_dir`` to contents, which may be secret, as ``env`` may; ``argv``
     may not, since every user of the machine can read it. ``discard`` lists directories that are deleted
     together with the service. ``copies`` maps directories to make, readable by everybody, to the
-    directories whose content they get once. ``memory_mib`` is the expected resident size.
+    directories whose content they get once. ``memory_mib`` is the expected resident size. ``pid_file``:
+    the file with whose first line, its own pid, the service keeps a second one out; what a crash left of
+    it is deleted before a start, since the pid may be another process's by then.
     """
 
     name: str
@@ -103,6 +106,7 @@ class ServiceSpec:
     memory_mib: int = 128
     discard: tuple[str, ...] = ()
     copies: Mapping[str, str] = field(default_factory=dict)
+    pid_file: str | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(SERVICE_NAME_PATTERN, self.name):

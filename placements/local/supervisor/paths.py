@@ -84,11 +84,16 @@ def write_private(path: Path, content: str, owner: tuple[int, int] | None = None
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(content)
-        if owner is not None:
-            os.fchown(file.fileno(), *owner)
-    temporary.replace(path)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(content)
+            if owner is not None:
+                os.fchown(file.fileno(), *owner)
+        temporary.replace(path)
+    except OSError:
+        # A full disk: half a file would take of what is left.
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def remove_tree(path: Path) -> None:

@@ -13,7 +13,7 @@ from contracts.errors import LabError
 from placements.local.supervisor import logs
 from placements.local.supervisor.model import ServiceSpec, Step
 from placements.local.supervisor.paths import PRIVATE_DIR, make_passable, remove_tree, write_private
-from placements.local.supervisor.processes import UNPRIVILEGED_USER
+from placements.local.supervisor.processes import UNPRIVILEGED_USER, remove_stale_pid_file
 
 _log = logging.getLogger(__name__)
 Ids = tuple[int, int] | None
@@ -45,6 +45,8 @@ def prepare(spec: ServiceSpec, env: dict[str, str], log: Path, done_dir: Path, i
         for path in [*folders, Path(spec.argv[0])]:
             _require_reachable(spec.name, path, ids[0])
     write_files(spec, ids)
+    if spec.pid_file is not None and remove_stale_pid_file(Path(spec.pid_file)):
+        _log.warning("%s: deleted %s, which a crash left", spec.name, spec.pid_file)
     for step in spec.steps:
         _run_step(spec, step, env, log, done_dir, ids)
 
@@ -146,6 +148,8 @@ def _run_step(
                 stderr=subprocess.STDOUT,
                 timeout=step.timeout_s,
                 umask=0o077,
+                # As a service: should the supervisor be killed meanwhile, the next one finds and ends it.
+                start_new_session=True,
                 user=None if ids is None else ids[0],
                 group=None if ids is None else ids[1],
                 extra_groups=None if ids is None else [],

@@ -89,7 +89,9 @@ def unprivileged_ids() -> tuple[int, int] | None:
 def service_environment(env: Mapping[str, str], home: Path, marker: str) -> dict[str, str]:
     """The whole environment of a service: a short list of harmless variables and its own."""
     safe = {name: os.environ[name] for name in SAFE_ENVIRONMENT if name in os.environ}
-    return {**safe, "HOME": str(home), "TMPDIR": str(home), "LAB_SERVICE": marker, **env}
+    # By LANG=C Java would take names of files for ASCII, and not find a lab whose path is not.
+    fixed = {"HOME": str(home), "TMPDIR": str(home), "LC_ALL": "C.UTF-8", "LAB_SERVICE": marker}
+    return {**safe, **fixed, **env}
 
 
 def spawn(
@@ -161,6 +163,21 @@ def find_marked(marker: str) -> ProcessIdentity | None:
             if os.getsid(process.pid) == process.pid and process.environ().get("LAB_SERVICE") == marker:
                 return identify(process.pid)
     return None
+
+
+def remove_stale_pid_file(path: Path) -> bool:
+    """Deletes a service's own pid file unless the process it names is that service: then its command line
+    names the file's folder. Returns whether it was deleted."""
+    try:
+        pid = int(path.read_text(encoding="utf-8", errors="replace").split(maxsplit=1)[0])
+        running = str(path.parent) in psutil.Process(pid).cmdline()
+    except FileNotFoundError:
+        return False
+    except (ValueError, IndexError, psutil.Error):
+        running = False
+    if not running:
+        path.unlink(missing_ok=True)
+    return not running
 
 
 def resident_mib(pid: int) -> int | None:

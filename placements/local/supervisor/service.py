@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import signal
@@ -131,10 +132,15 @@ class Service:
             try:
                 await self._cycle()
             except (LabError, OSError) as error:
-                await self._start_failed(str(error))
+                await self._start_failed(self._in_words(error))
             except Exception as error:  # a defect in one service's handling must not end the others'
                 _log.exception("%s: unexpected error", self.spec.name)
                 await self._start_failed(f"unexpected {type(error).__name__}: {error}")
+
+    def _in_words(self, error: LabError | OSError) -> str:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return f"no space is left on the disk of {self._paths.home}"
+        return str(error)
 
     async def _cycle(self) -> None:
         if self.process is not None and not self.is_current:
@@ -331,7 +337,11 @@ class Service:
                 "birth": self.process.birth,
                 "plan_hash": self._running_hash,
             }
-        write_private(self._paths.state(self.spec.name), json.dumps(document))
+        try:
+            write_private(self._paths.state(self.spec.name), json.dumps(document))
+        except OSError as error:
+            # The process is found by its marker too; a full disk must not end its supervision.
+            _log.warning("%s: its state can't be written: %s", self.spec.name, error)
 
     def remember_wanted(self) -> None:
         """Notes on disk that the service is wanted, without starting it now."""
