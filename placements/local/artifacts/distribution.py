@@ -57,51 +57,57 @@ def download_distribution(
     target = folder / f"{expected[:64]}.tgz"
     if target.exists():
         progress.step(distribution.name, "verifying the archive fetched before")
-        with target.open("rb") as stream:
-            if hashlib.file_digest(stream, "sha512").hexdigest() == expected:
-                return target
+        if _sha512(target) == expected:
+            return target
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / "partial.tgz"
-    try:
-        found = _fetch(distribution, partial, progress, cancellation)
-        if found != expected:
-            raise LabError(
-                f"{distribution.name} {distribution.version} has other content than was recorded",
-                value=f"sha512 {found}",
-                permitted=f"sha512 {expected}",
-                next_command="lab doctor",
-            )
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
-    return target
+    _fetch(distribution, partial, progress, cancellation)
+    found = _sha512(partial)
+    if found != expected:
+        partial.unlink()
+        raise LabError(
+            f"{distribution.name} {distribution.version} has other content than was recorded",
+            value=f"sha512 {found}",
+            permitted=f"sha512 {expected}",
+            next_command="lab doctor",
+        )
+    return partial.replace(target)
+
+
+def _sha512(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha512").hexdigest()
 
 
 def _fetch(
-    distribution: UrlDistribution, target: Path, progress: Progress, cancellation: Cancellation
-) -> str:
-    """Writes what the first host that has it serves; returns its SHA-512."""
+    distribution: UrlDistribution, partial: Path, progress: Progress, cancellation: Cancellation
+) -> None:
+    """Writes what the first host that has it serves, going on after what an earlier download left."""
     errors: list[httpx.HTTPError] = []
     for url in distribution.urls:
         progress.start(distribution.name, distribution.size_bytes)
-        digest = hashlib.sha512()
+        have = partial.stat().st_size if partial.exists() else 0
+        # As it is published: some hosts call a .tgz compressed on the way, which would be undone here.
+        headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
         try:
-            # As it is published: some hosts call a .tgz compressed on the way, which would be undone here.
-            headers = {"Accept-Encoding": "identity"}
             with httpx.stream("GET", url, timeout=60.0, follow_redirects=True, headers=headers) as answer:
+                if have and answer.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+                    return  # all of it is there
                 answer.raise_for_status()
-                with target.open("wb") as file:
+                resumes = answer.status_code == httpx.codes.PARTIAL_CONTENT
+                if resumes:
+                    progress.advance(distribution.name, have)
+                with partial.open("ab" if resumes else "wb") as file:
                     for chunk in answer.iter_raw(_CHUNK_BYTES):
                         cancellation.check()
                         file.write(chunk)
-                        digest.update(chunk)
                         progress.advance(distribution.name, len(chunk))
-            return digest.hexdigest()
+            return
         except httpx.HTTPError as error:
             errors.append(error)
     raise LabError(
         f"{distribution.name} {distribution.version} could not be fetched: {errors[0]}",
         value=", ".join(distribution.urls),
         permitted="network access, HTTPS_PROXY, or the unpacked distribution in LAB_POLARIS_HOME",
-        next_command="lab doctor",
+        next_command="lab up, which goes on where this stopped",
     ) from errors[-1]

@@ -12,11 +12,12 @@ import os
 import re
 import threading
 import uuid
+from functools import partial
 from pathlib import Path
 
 from contracts.errors import LabError
 from contracts.versions import GoBuild, GoTool
-from placements.local.artifacts.command import Cancellation, CommandFailed, run
+from placements.local.artifacts.command import Cancellation, CommandFailed, repeated, run
 from placements.local.artifacts.progress import Progress
 from placements.local.artifacts.store import DISK_FULL, disk_full, locked, remove_tree
 from placements.local.artifacts.unpack import copy_executable
@@ -28,6 +29,7 @@ _DISCARDED = ".discarded-"
 _UNREACHABLE = re.compile(
     r"dial tcp|no such host|i/o timeout|connection refused|TLS handshake|proxyconnect|unexpected EOF"
 )
+_PAUSE_S = 2.0
 _REFUSED = re.compile(r"40[34] |410 |not available|unknown revision")
 
 
@@ -54,10 +56,16 @@ def build_tool(
     waiting = "waiting for another Go build to end"
     with locked(lock, cancellation, lambda: progress.step(tool.name, waiting)):
         for build in tool.builds:
+            # Modules that have arrived are kept, so that each attempt goes on where the last one broke off.
+            work = partial(_build, tool, build, go_root, cache, target, progress, cancellation)
             try:
-                _build(tool, build, go_root, cache, target, progress, cancellation)
+                repeated(work, transient=_may_pass, cancellation=cancellation, pause_s=_PAUSE_S)
             except CommandFailed as error:
                 raise _explained(tool, build, cache, error) from error
+
+
+def _may_pass(error: CommandFailed) -> bool:
+    return bool(_UNREACHABLE.search(error.tail))
 
 
 def _build(
@@ -131,6 +139,8 @@ def environment(go_root: Path, cache: Path) -> dict[str, str]:
     own = {key: value for key, value in os.environ.items() if key not in {"GOOS", "GOARCH", "GOROOT"}}
     own.setdefault("GOMODCACHE", str(build_caches(cache) / "mod"))
     own.setdefault("GOCACHE", str(build_caches(cache) / "build"))
+    # The system's folder for temporary files may be a small memory disk.
+    own.setdefault("GOTMPDIR", str(build_caches(cache)))
     return own | {
         "GOROOT": str(go_root),
         "GOTOOLCHAIN": "local",
@@ -178,7 +188,7 @@ def _explained(tool: GoTool, build: GoBuild, cache: Path, error: CommandFailed) 
             f"the Go module proxy could not be reached while fetching {tool.name}",
             value=error.tail.splitlines()[-1],
             permitted="network access, HTTPS_PROXY, or a mirror in GOPROXY",
-            next_command="lab doctor",
+            next_command="lab up, which goes on where this stopped",
         )
     if _REFUSED.search(error.tail):
         return LabError(

