@@ -13,6 +13,8 @@ import hashlib
 import importlib.util
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -41,6 +43,7 @@ class BootstrapError(Exception):
 def start(root: str, arguments: Sequence[str]) -> int:
     """Runs the command in its environment, which is made when it is missing. Returns an exit code only
     when that fails; otherwise this process is replaced."""
+    signal.signal(signal.SIGTERM, _interrupt)
     words = _words(arguments)
     kind = "dev" if words[:1] in (["test"], ["lock"]) else "local"
     try:
@@ -54,6 +57,10 @@ def start(root: str, arguments: Sequence[str]) -> int:
         print("\ninterrupted; the next ./lab continues from the start of this step", file=sys.stderr)
         return 130
     return _hand_over(prefix, root, arguments)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def _hand_over(prefix: Path, root: str, arguments: Sequence[str]) -> NoReturn:
@@ -220,6 +227,9 @@ def _install(
     *options: str,
 ) -> bool:
     """Runs pip with ``options`` besides ours; its output goes to ``log``. Returns whether it succeeded."""
+    # pip unpacks there; the system's folder for temporary files may be a small memory disk.
+    temporary = prefix / "tmp"
+    temporary.mkdir()
     pip = [str(prefix / "bin" / "python"), "-m", "pip", "install", "--require-hashes", "--no-deps"]
     # Compiled on first import instead: most modules are never loaded.
     ours = ["--no-compile", "--no-user", "--no-input", "--disable-pip-version-check", "--progress-bar=off"]
@@ -227,7 +237,7 @@ def _install(
         log.open("w") as kept,
         subprocess.Popen(
             [*pip, *ours, *options, "-r", str(requirements)],
-            env=environ,
+            env={**environ, "TMPDIR": str(temporary)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -235,10 +245,15 @@ def _install(
         ) as child,
     ):
         assert child.stdout is not None  # noqa: S101 - it was asked for above
-        for line in child.stdout:
-            kept.write(line)
-            progress.pip_line(line)
+        try:
+            for line in child.stdout:
+                kept.write(line)
+                progress.pip_line(line)
+        except BaseException:
+            child.terminate()
+            raise
     progress.end()
+    shutil.rmtree(temporary, ignore_errors=True)
     return child.returncode == 0
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import signal
+import socket
 import subprocess
 import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import psutil
 import pytest
 
 from cli import virtualenv
@@ -158,6 +161,37 @@ def test_an_interrupted_build_is_made_again(tmp_path: Path) -> None:
     assert virtualenv.ensure(checkout.root, "local", environ=environ) == prefix
     assert virtualenv.is_complete(prefix)
     assert not (prefix / "half done").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_of_the_first_run_ends_pip_too_and_the_next_run_continues(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    checkout = Checkout(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as index:
+        # An index that takes the question and never answers.
+        slow = checkout.environment(PIP_FIND_LINKS=f"http://127.0.0.1:{index.getsockname()[1]}/")
+        command = [sys.executable, str(checkout.root / "lab")]
+        run = subprocess.Popen(command, env=slow, stderr=subprocess.PIPE, text=True)
+        index.settimeout(60)
+        question, _ = index.accept()
+        with question:
+            pip = psutil.Process(run.pid).children()
+            os.kill(run.pid, number)
+            _, said = run.communicate(timeout=30)
+    assert run.returncode == 130
+    assert said.endswith("interrupted; the next ./lab continues from the start of this step\n")
+    assert "Traceback" not in said
+    assert pip
+    assert psutil.wait_procs(pip, timeout=10)[1] == []
+    assert answer(checkout.run())["arguments"] == []
+
+
+def test_pip_unpacks_beside_the_environment_and_leaves_nothing_there(tmp_path: Path) -> None:
+    checkout = Checkout(tmp_path)
+    result = checkout.run(TMPDIR=str(tmp_path / "no such folder"))
+    prefix = Path(str(answer(result)["prefix"]))
+    assert not (prefix / "tmp").exists()
 
 
 def test_an_environment_whose_python_is_gone_is_not_complete(tmp_path: Path) -> None:
