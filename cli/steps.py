@@ -30,6 +30,9 @@ from placements.local.ports import FOUNDATION_ORDER, PORTS_PER_LAB, service_port
 DATA_FREE_MIB = 1024
 """Free space that tables, logs and state of a small lab need to grow into."""
 
+SMALLEST_HEAP_MIB = 640
+"""With which Trino still answers the sample queries."""
+
 _PROGRAM_ROOMS = ("contracts", "stacks", "components", "placements", "plugins")
 
 
@@ -123,9 +126,11 @@ def check_machine(
     if placement != "local":
         return
     services = session.supervisor.status() if lab.exists else []
+    config = {**(read_config(lab, Role.LAB) if lab.exists else {}), **(changes or {})}
     preflight.check_memory(
-        preflight.memory_needed_mib(info.memory_mib for info in chosen),
+        memory_needed_mib(chosen, config),
         running_mib=sum(service.memory_mib or 0 for service in services),
+        smaller=smaller_labs(chosen, config),
     )
     preflight.check_disk({lab.home: DATA_FREE_MIB})
     asked = (changes or {}).get("portBase")
@@ -134,6 +139,23 @@ def check_machine(
     elif lab.exists:
         base = settings(lab, Role.LAB, session.environ).port_base
         preflight.check_ports(lab.home, ports_of(base, chosen))
+
+
+def memory_needed_mib(chosen: Sequence[ComponentInfo], config: Mapping[str, str]) -> int:
+    """What the foundation and these components take together with the lab stack's settings ``config``."""
+    return preflight.memory_needed_mib(info.memory_at(config) for info in chosen)
+
+
+def smaller_labs(chosen: Sequence[ComponentInfo], config: Mapping[str, str]) -> dict[str, int]:
+    """Commands that bring up less than ``chosen``, with the MiB that each takes, the largest first."""
+    least = {info.heap_setting: str(SMALLEST_HEAP_MIB) for info in chosen if info.heap_setting}
+    found = {}
+    if least:
+        options = "".join(f" --set {key}={value}" for key, value in least.items())
+        found[f"lab up{options}"] = memory_needed_mib(chosen, {**config, **least})
+    if any(not info.core for info in chosen):
+        found["lab up --core"] = memory_needed_mib([info for info in chosen if info.core], config)
+    return found
 
 
 def ports_of(port_base: int, chosen: Sequence[ComponentInfo]) -> dict[str, int]:

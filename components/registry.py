@@ -5,12 +5,13 @@ Rows name modules and import nothing, so that listing components costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from contracts.errors import unknown_name
+from contracts.settings import SETTINGS
 
 if TYPE_CHECKING:
     from components.service import LabContext, Service
@@ -22,7 +23,7 @@ class ComponentInfo:
 
     ``service`` is the workload's name; ``module`` and ``class_name`` hold its ``Service``; ``artifacts``
     name rows of ``contracts.versions``; ``needs`` names other components; ``memory_mib`` is its expected
-    resident size.
+    resident size, beside the Java heap that ``heap_setting`` names a setting of, where it does.
     """
 
     name: str
@@ -32,10 +33,18 @@ class ComponentInfo:
     class_name: str
     core: bool = False
     memory_mib: int = 128
+    heap_setting: str | None = None
     needs: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     artifacts: tuple[str, ...] = ()
     placements: tuple[str, ...] = ("local", "kubernetes", "aws")
+
+    def memory_at(self, config: Mapping[str, str]) -> int:
+        """The expected resident size in MiB with these settings, defaults filled in."""
+        if self.heap_setting is None:
+            return self.memory_mib
+        setting = next(setting for setting in SETTINGS if setting.key == self.heap_setting)
+        return self.memory_mib + int(config.get(setting.key, setting.default))
 
     def deploy(self, context: LabContext, opts: Any = None) -> Service:
         """Registers the component."""
@@ -102,7 +111,8 @@ _ROWS = (
         service="trino",
         module="components.trino",
         class_name="Trino",
-        memory_mib=1300,
+        memory_mib=300,
+        heap_setting="trinoHeapMib",
         needs=("keycloak", "opa"),
         artifacts=("trino", "java25"),
     ),

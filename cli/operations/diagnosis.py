@@ -14,7 +14,14 @@ from cli.locks import find_locks, has_pending_operations, remove_stale
 from cli.operations.inspect import status
 from cli.project import read_config, settings
 from cli.session import Session
-from cli.steps import DATA_FREE_MIB, persistent_digest, ports_of, wanted_digest
+from cli.steps import (
+    DATA_FREE_MIB,
+    memory_needed_mib,
+    persistent_digest,
+    ports_of,
+    smaller_labs,
+    wanted_digest,
+)
 from components.registry import ComponentInfo
 from contracts.errors import LabError
 from contracts.settings import Role, environment
@@ -149,14 +156,17 @@ def _artifacts(session: Session, chosen: tuple[ComponentInfo, ...], fix: bool) -
 def _machine(session: Session, chosen: tuple[ComponentInfo, ...]) -> Iterator[Finding]:
     lab = session.lab
     services = session.supervisor.status() if lab.exists else []
-    needed_mib = preflight.memory_needed_mib(info.memory_mib for info in chosen)
+    config = read_config(lab, Role.LAB) if lab.exists else {}
+    needed_mib = memory_needed_mib(chosen, config)
     running_mib = sum(service.memory_mib or 0 for service in services)
     base = settings(lab, Role.LAB, session.environ).port_base if lab.exists else None
     checks: list[tuple[str, str, Callable[[], None]]] = [
         (
             "memory",
             f"{needed_mib} MiB needed, {running_mib} MiB in use by this lab",
-            lambda: preflight.check_memory(needed_mib, running_mib=running_mib),
+            lambda: preflight.check_memory(
+                needed_mib, running_mib=running_mib, smaller=smaller_labs(chosen, config)
+            ),
         ),
         (
             "disk",

@@ -132,6 +132,7 @@ def components(session: Session) -> tuple[ComponentRow, ...]:
     states = {one.name: one.state.value for one in session.supervisor.status()} if lab.exists else {}
     catalog = read_config(lab, Role.LAB).get("catalog", CATALOGS[0]) if lab.exists else CATALOGS[0]
     running = {info.name for info in selected(saved_set(lab), catalog)}
+    config = read_config(lab, Role.LAB) if lab.exists else {}
     saved = set(saved_set(lab))
     return tuple(
         ComponentRow(
@@ -139,7 +140,7 @@ def components(session: Session) -> tuple[ComponentRow, ...]:
             title=info.title,
             core=info.core,
             saved=info.name in saved,
-            memory_mib=info.memory_mib,
+            memory_mib=info.memory_at(config),
             placements=info.placements,
             needs=info.needs,
             aliases=info.aliases,

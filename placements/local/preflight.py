@@ -9,6 +9,7 @@ import psutil
 
 from contracts.errors import PreflightError
 from placements.local.foundation import postgres, store
+from placements.local.memory import memory
 from placements.local.supervisor import SupervisorClient
 from placements.local.supervisor.processes import port_is_free, port_owner
 
@@ -39,19 +40,26 @@ def check_ports(home: Path, ports: Mapping[str, int]) -> None:
         )
 
 
-def check_memory(needed_mib: int, *, running_mib: int = 0) -> None:
-    """The services fit in memory. ``running_mib`` of ``needed_mib`` is in use by them already.
+def check_memory(needed_mib: int, *, running_mib: int = 0, smaller: Mapping[str, int] | None = None) -> None:
+    """The services fit in memory, the machine's and that of the control groups this process is in.
+
+    Args:
+        needed_mib: what they take, of which ``running_mib`` is in use by them already.
+        smaller: what less would take, by the command that brings it up; the first that fits is named.
 
     Raises:
         PreflightError: they do not.
     """
-    available_mib = psutil.virtual_memory().available // 2**20 + running_mib
-    if needed_mib + RESERVED_MEMORY_MIB > available_mib:
+    found = memory()
+    free_mib = found.available_mib + running_mib - RESERVED_MEMORY_MIB
+    if needed_mib > free_mib:
+        fits = next((command for command, mib in (smaller or {}).items() if mib <= free_mib), None)
         raise PreflightError(
-            f"the selected services need about {needed_mib} MiB of memory; {available_mib} MiB are available",
+            f"the selected services need about {needed_mib} MiB of memory beside the {RESERVED_MEMORY_MIB} "
+            f"MiB left to the rest; {found}",
             value=needed_mib,
-            permitted=f"up to {max(0, available_mib - RESERVED_MEMORY_MIB)} MiB",
-            next_command="lab up --core",
+            permitted=f"up to {max(0, free_mib)} MiB",
+            next_command=fits or "more memory, or a higher limit, then lab up",
         )
 
 

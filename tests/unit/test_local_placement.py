@@ -315,6 +315,7 @@ def test_taken_ports_are_named_with_their_owner_before_anything_starts(tmp_path:
 
 def test_too_little_memory_or_disk_is_refused_with_figures(tmp_path: Path) -> None:
     preflight.check_memory(1)
+    preflight.check_memory(900_000_000, running_mib=900_000_000)
     with pytest.raises(PreflightError, match="need about 900000000 MiB"):
         preflight.check_memory(900_000_000)
     preflight.check_disk({tmp_path: 1})
