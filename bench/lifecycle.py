@@ -38,7 +38,7 @@ from components.keys import RsaKeyPairProvider, issue_server, make_authority
 from components.opa.properties import configuration
 from contracts.settings import cache_home
 from contracts.workload import Layout, Workload
-from placements.local.software import artifact_path, java_of
+from placements.local.software import artifact_path, java_of, warm_dir
 
 ROOT = Path(__file__).resolve().parents[1]
 HOST, PORT_BASE = "127.0.0.1", 41000
@@ -214,6 +214,7 @@ def layout(folder: Path, name: str, software: str, **ports: int) -> Layout:
     base = folder / name
     for part in ("files", "data", "scratch"):
         (base / part).mkdir(parents=True, exist_ok=True)
+    warm_dir(software, cache_home(), ROOT).mkdir(parents=True, exist_ok=True)
     java = java_of(software)
     return Layout(
         artifact_dir=PurePosixPath(artifact(software)),
@@ -222,6 +223,7 @@ def layout(folder: Path, name: str, software: str, **ports: int) -> Layout:
         scratch_dir=PurePosixPath(base / "scratch"),
         python=sys.executable,
         source_dir=PurePosixPath(ROOT),
+        cache_dir=PurePosixPath(warm_dir(software, cache_home(), ROOT)),
         java_home=PurePosixPath(artifact(java)) if java else None,
         bind_address=HOST,
         ports={port: PORT_BASE + offset for port, offset in ports.items()},

@@ -12,6 +12,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -20,10 +21,13 @@ from pulumi.automation import (
     CommandResult,
     ConcurrentUpdateError,
     LocalWorkspace,
+    OutputMap,
     PulumiCommand,
     Stack,
     StackNotFoundError,
+    UpdateSummary,
 )
+from pulumi.automation._stack import StackInitMode  # what the public constructors pass, for Stack alone
 from pulumi.automation.errors import create_command_error
 from pulumi.automation.events import EngineEvent
 from semver import VersionInfo
@@ -44,7 +48,7 @@ class InterruptedRunError(LabError):
 class RunResult:
     """What one run of the engine did. ``changes`` counts resources by operation (create, update,
     delete, replace, same …); ``durations_s`` are seconds by resource name, slowest first; ``log_file``
-    holds all the engine printed."""
+    holds all the engine printed; ``outputs`` are the stack's as the run showed them, secrets masked."""
 
     stack: str
     operation: str
@@ -52,6 +56,7 @@ class RunResult:
     durations_s: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     log_file: str = ""
+    outputs: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def changed(self) -> bool:
@@ -136,6 +141,27 @@ class ForwardingCommand(PulumiCommand):
         if process.returncode != 0:
             raise create_command_error(result)
         return result
+
+
+class LeanStack(Stack):
+    """Leaves out what the SDK asks for after each run, outputs twice and history: three more starts of
+    the CLI, for answers that nobody here reads. :meth:`PulumiEngine.outputs` asks when they are wanted."""
+
+    def outputs(self) -> OutputMap:
+        return {}
+
+    def info(self, show_secrets: bool = True) -> UpdateSummary:  # noqa: ARG002  the SDK's signature
+        now = datetime.now(UTC)
+        return UpdateSummary(
+            kind="update",
+            start_time=now,
+            message="",
+            environment={},
+            config={},
+            result="succeeded",
+            end_time=now,
+            resource_changes={},
+        )
 
 
 class _Reader(threading.Thread):
@@ -232,9 +258,9 @@ class PulumiEngine:
         try:
             name = role.value
             stack = (
-                Stack.create_or_select(name, self._workspace)
+                LeanStack(name, self._workspace, StackInitMode.CREATE_OR_SELECT)
                 if create
-                else Stack.select(name, self._workspace)
+                else LeanStack(name, self._workspace, StackInitMode.SELECT)
             )
         except CommandError as error:
             raise self._command_failure(error, f"stack {role}") from error
@@ -295,6 +321,7 @@ class PulumiEngine:
             durations_s=events.durations_s(),
             seconds=events.seconds(),
             log_file=str(log_file),
+            outputs=events.outputs,
         )
 
 

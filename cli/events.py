@@ -34,6 +34,8 @@ class EventLog:
         self._counts: Counter[str] = Counter()
         self._summary: Mapping[str, int] | None = None
         self.errors: list[str] = []
+        self.outputs: dict[str, Any] = {}
+        """The stack's outputs as shown at its end; secrets are masked."""
 
     def add(self, event: Any) -> None:
         """Takes one ``pulumi.automation.EngineEvent``."""
@@ -67,6 +69,8 @@ class EventLog:
         operation = str(_text(metadata.op))
         self._counts[operation] += 1
         began = self._started.pop(metadata.urn, None)
+        if metadata.type == "pulumi:pulumi:Stack" and metadata.new is not None:
+            self.outputs = dict(metadata.new.outputs or {})
         if operation not in _SHOWN or began is None or metadata.type.startswith(_QUIET_TYPES):
             return
         seconds = self._clock() - began

@@ -33,6 +33,12 @@ class SupervisorPort(Protocol):
 
     def start(self, names: Sequence[str] | None = None) -> list[ServiceStatus]: ...
 
+    def resume(self, names: Sequence[str]) -> list[str]: ...
+
+    def stop(self, names: Sequence[str], *, wait: bool = True) -> None: ...
+
+    def remove(self, name: str) -> None: ...
+
     def stop_all(self) -> None: ...
 
     def shutdown(self, *, stop_services: bool = True) -> None: ...
@@ -145,6 +151,17 @@ class Session:
         outputs = from_exports(LabOutputs, document or {}, next_command="lab up")
         write_private(self.outputs_file, json.dumps(document, indent=1, sort_keys=True) + "\n")
         return outputs
+
+    def outputs_after(self, shown: Mapping[str, Any]) -> LabOutputs:
+        """The outputs after a run that showed these: those kept when they are the same, else
+        :meth:`remember_outputs`, which takes another start of the engine."""
+        try:
+            kept: Any = json.loads(self.outputs_file.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return self.remember_outputs()
+        # A secret is shown masked; the one there is, the certificate, changes with the slot alone.
+        same = all(kept.get(name) == value for name, value in shown.items() if name != "ca_certificate")
+        return self.outputs() if shown and same else self.remember_outputs()
 
     def outputs(self) -> LabOutputs:
         """The lab stack's outputs. Raises LabError when the lab is not up."""

@@ -193,6 +193,24 @@ def converge_persistent(session: Session) -> None:
             run_persistent(session)
 
 
+def head_start(session: Session, chosen: Sequence[ComponentInfo]) -> None:
+    """Lets services start again as they were when the lab went down, while the engine reads the program:
+    it finds them on their way and restarts only what changed. Nothing where the persistent stack or the
+    program changed since, since then their plans did too."""
+    if session.is_local() and persistent_digest(session.lab) == wanted_digest(session.lab):
+        session.supervisor.resume([info.service for info in chosen])
+
+
+def forget_strays(session: Session, chosen: Sequence[ComponentInfo]) -> None:
+    """Removes services that neither stack has: those of a head start whose run did not get to them."""
+    if not session.is_local():
+        return
+    known = {*FOUNDATION_ORDER, *(info.service for info in chosen)}
+    for service in session.supervisor.status():
+        if service.name not in known:
+            session.supervisor.remove(service.name)
+
+
 def run_persistent(session: Session) -> RunResult:
     """Runs the persistent stack and notes what it was made from."""
     session.say("persistent stack: databases, object store, keys and passwords")

@@ -9,10 +9,16 @@ from contracts.workload import Layout
 
 
 def java_command(
-    layout: Layout, *, heap_mib: int, collector: str = "-XX:+UseSerialGC", options: Sequence[str] = ()
+    layout: Layout,
+    *,
+    heap_mib: int,
+    collector: str = "-XX:+UseSerialGC",
+    options: Sequence[str] = (),
+    archive: str = "classes",
 ) -> list[str]:
     """``java`` with a bounded heap, the collector that suits small heaps, and a class-data archive that
-    the first run leaves behind for the next (https://openjdk.org/jeps/350).
+    the first run leaves behind for the next, in this lab or another (https://openjdk.org/jeps/350).
+    ``archive`` names it: two programs of one artifact would overwrite each other's.
 
     Raises:
         LabError: the placement gave the workload no Java.
@@ -25,7 +31,7 @@ def java_command(
         collector,
         "-XX:+ExitOnOutOfMemoryError",
         "-XX:+AutoCreateSharedArchive",
-        f"-XX:SharedArchiveFile={layout.scratch_dir}/classes.jsa",
+        f"-XX:SharedArchiveFile={layout.cache_dir}/{archive}.jsa",
         "-Xlog:cds*=off",
         "--enable-native-access=ALL-UNNAMED",
         "--sun-misc-unsafe-memory-access=allow",

@@ -77,7 +77,11 @@ class Volume:
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Where a placement puts a workload: what command lines and generated files may refer to."""
+    """Where a placement puts a workload: what command lines and generated files may refer to.
+
+    ``cache_dir`` is shared by all labs that run the same version of the artifact and may be emptied at
+    any time: it holds what makes a start fast.
+    """
 
     artifact_dir: PurePosixPath
     files_dir: PurePosixPath
@@ -85,6 +89,7 @@ class Layout:
     scratch_dir: PurePosixPath
     python: str
     source_dir: PurePosixPath
+    cache_dir: PurePosixPath
     java_home: PurePosixPath | None
     bind_address: str
     ports: Mapping[str, int]

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 import yaml
@@ -14,10 +14,11 @@ from pulumi.dynamic import Resource
 
 from contracts.access import AccessData
 from contracts.errors import LabError
-from governance.client import GovernorClient, SeedResult
-from seed.connection import Connection
 from seed.resource import ConvergingProvider, keep_secret
-from seed.settling import settle_catalog
+
+if TYPE_CHECKING:
+    from governance.client import SeedResult
+    from seed.connection import Connection
 
 POLICY_DATA = Path(__file__).parent.parent / "policies" / "data"
 
@@ -60,6 +61,8 @@ def seed_access(
     Raises:
         LabError: the governor can't be reached or refuses the document.
     """
+    from governance.client import GovernorClient
+
     if not connection.governor_url:
         raise LabError(
             "the connection has no governor", permitted="governor_url", next_command="lab up --core"
@@ -72,6 +75,9 @@ class AccessProvider(ConvergingProvider):
     """Seeds the access data, and ends once the catalog lets in whom it is to let in."""
 
     def converge(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        from seed.connection import Connection
+        from seed.settling import settle_catalog
+
         connection = Connection.from_inputs(inputs["connection"])
         answer = seed_access(connection, json.loads(inputs["document"]), str(inputs["digest"]))
         settle_catalog(connection)

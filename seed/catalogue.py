@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,9 +40,3 @@ def select(tables: Sequence[SeedTable], names: Iterable[str]) -> tuple[SeedTable
             raise unknown_name("sample data", name, known, next_command="lab seed --help")
         wanted.add(name)
     return tuple(table for table in tables if wanted & {ALL, table.namespace, table.name})
-
-
-def digest_of(tables: Iterable[SeedTable]) -> str:
-    """One digest over all: the provider's input."""
-    lines = sorted(f"{table.name} {table.digest()}" for table in tables)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -7,17 +7,23 @@ code shows in no pickle: the ``digest`` input tells of it.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
 
-from seed.catalogue import ALL, digest_of, seed_tables_for, select
-from seed.connection import Connection
-from seed.model import SeedOptions, SeedReport
-from seed.settling import settle_catalog
-from seed.tables import seed_tables
+if TYPE_CHECKING:
+    from seed.model import SeedReport
+
+# What converging takes (pyiceberg, pyarrow, httpx: two seconds of imports) is imported by it alone: most
+# runs of the engine only compare inputs.
+
+_ROOM = Path(__file__).parent
 
 
 class ConvergingProvider(ResourceProvider):
@@ -50,6 +56,11 @@ class TablesProvider(ConvergingProvider):
     """Seeds the sample tables, and ends once grants on those that it wrote are in force."""
 
     def converge(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        from seed.connection import Connection
+        from seed.model import SeedOptions
+        from seed.settling import settle_catalog
+        from seed.tables import seed_tables
+
         connection = Connection.from_inputs(inputs["connection"])
         report = seed_tables(
             connection,
@@ -78,18 +89,17 @@ class Tables(Resource, module="lab", name="Tables"):
         *,
         connection: pulumi.Input[Mapping[str, Any]],
         scale_factor: float,
-        what: Sequence[str] = (ALL,),
+        what: Sequence[str] = ("all",),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """``connection`` has the keys of :class:`seed.connection.Connection`; its secret ones stay
         secret in the state."""
-        tables = select(seed_tables_for(SeedOptions(scale_factor=scale_factor)), what)
         super().__init__(
             TablesProvider(),
             name,
             {
                 "name": name,
-                "digest": digest_of(tables),
+                "digest": tables_digest(scale_factor, what),
                 "connection": pulumi.Output.secret(connection),
                 "scale_factor": scale_factor,
                 "what": list(what),
@@ -99,6 +109,21 @@ class Tables(Resource, module="lab", name="Tables"):
             },
             keep_secret(opts),
         )
+
+
+def tables_digest(scale_factor: float, what: Sequence[str]) -> str:
+    """Of the code and files that sample tables are made from, and the options: an equal one means that
+    nothing would be written. After another one, the tables' own digests decide what is."""
+    options = json.dumps([scale_factor, list(what)])
+    return hashlib.sha256(f"{_content_digest()} {options}".encode()).hexdigest()
+
+
+@cache
+def _content_digest() -> str:
+    digest = hashlib.sha256()
+    for path in sorted([*_ROOM.glob("*.py"), *(_ROOM / "data").iterdir()]):
+        digest.update(f"{path.relative_to(_ROOM)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def table_outputs(report: SeedReport) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from cli.steps import (
     converge_persistent,
     core_config,
     fetch,
+    forget_strays,
+    head_start,
     pin_catalog,
     prepare_project,
     run_persistent,
@@ -25,6 +27,7 @@ from cli.steps import (
 from contracts.identity import lab_realm
 from contracts.outputs import LabOutputs
 from contracts.settings import Role
+from placements.local.ports import FOUNDATION_ORDER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,11 +111,13 @@ def up(
     fetch(session, chosen)
     began = timings.measure("software", began)
     with session.uninterrupted():
+        head_start(session, chosen)
         converge_persistent(session)
         began = timings.measure("persistent stack", began)
         session.say(f"lab stack: {', '.join(info.name for info in chosen)}")
         run = session.engine.up(Role.LAB, config_file=core_config(lab) if core else None)
-        outputs = session.remember_outputs()
+        forget_strays(session, chosen)
+        outputs = session.outputs_after(run.outputs)
         timings.measure("lab stack", began)
     return _up_result(session, outputs, run, timings)
 
@@ -160,9 +165,12 @@ def down(session: Session) -> DownResult:
     lab.require()
     removed = 0
     with session.uninterrupted():
+        if session.is_local():
+            begin_stop(session)
         if session.engine.exists(Role.LAB):
             removed = session.engine.destroy(Role.LAB).changes.get("delete", 0)
         session.forget_outputs()
+        forget_strays(session, ())
         if session.is_local():
             stop_services(session)
     return DownResult(
@@ -171,6 +179,15 @@ def down(session: Session) -> DownResult:
         kept=("databases", "warehouse", "users and groups", "access data", "passwords and keys"),
         seconds=round(time.monotonic() - began, 1),
     )
+
+
+def begin_stop(session: Session) -> None:
+    """Tells every service but the foundation's to stop, so that they do while the engine starts; the
+    engine then finds them down and forgets them."""
+    running = [service.name for service in session.supervisor.status() if service.pid is not None]
+    names = [name for name in running if name not in FOUNDATION_ORDER]
+    if names:
+        session.supervisor.stop(names, wait=False)
 
 
 def stop_services(session: Session) -> None:

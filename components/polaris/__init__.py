@@ -18,9 +18,7 @@ def workload(args: CatalogArgs, layout: Layout) -> Workload:
     no-op and never changes secrets. The script is run by its path, since the package needs the engine's
     libraries and it does not."""
     server = java_command(layout, heap_mib=256, options=("-XX:TieredStopAtLevel=1",))
-    # A class-data archive of its own: the two programs would overwrite each other's.
-    archive = f"-XX:SharedArchiveFile={layout.scratch_dir}/admin-classes.jsa"
-    admin = java_command(layout, heap_mib=128, options=("-XX:TieredStopAtLevel=1", archive))
+    admin = java_command(layout, heap_mib=128, options=("-XX:TieredStopAtLevel=1",), archive="admin-classes")
     return Workload(
         name="catalog",
         artifact="polaris",

@@ -22,7 +22,7 @@ from contracts.workload import (
 from placements.local.plan import Resolved, source_digest, workload_to_spec
 from placements.local.ports import FOUNDATION_ORDER, service_port
 from placements.local.process import Process
-from placements.local.software import PYTHON_ARTIFACT, artifact_path, given_digest, java_of
+from placements.local.software import PYTHON_ARTIFACT, artifact_path, given_digest, java_of, warm_dir
 from placements.local.supervisor import ServiceSpec
 from placements.local.unprivileged import unprivileged_root
 
@@ -72,7 +72,6 @@ class LocalPlacement:
         numbers = self._number_ports(workload, ports)
         base = self.home
         files, data = base / "run" / "services" / workload / "files", base / "data" / workload
-        # Kept when the service is removed: it holds what makes the next start fast.
         scratch = base / "run" / "scratch" / workload
         if unprivileged and os.geteuid() == 0:
             own = unprivileged_root(self.home) / workload
@@ -85,6 +84,7 @@ class LocalPlacement:
             scratch_dir=PurePosixPath(scratch),
             python=sys.executable,
             source_dir=PurePosixPath(SOURCE_DIR),
+            cache_dir=PurePosixPath(warm_dir(artifact, self.cache, SOURCE_DIR)),
             java_home=PurePosixPath(artifact_path(java, self.cache, SOURCE_DIR)) if java else None,
             bind_address=BIND_ADDRESS,
             ports=numbers,

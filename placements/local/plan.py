@@ -54,6 +54,7 @@ def workload_to_spec(
             files=dict(resolved.files),
             files_dir=str(layout.files_dir),
             scratch_dir=str(layout.scratch_dir),
+            shared_dirs=(str(layout.cache_dir),),
             data_dir=str(layout.data_dir),
             ports={port.name: port.number for port in workload.ports},
             probe=_probe(workload, workload.readiness, layout),

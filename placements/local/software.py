@@ -88,6 +88,13 @@ def artifact_path(name: str, cache: Path, source_dir: Path) -> Path:
     return home_of(artifact, path) if isinstance(artifact, PyPiTool) else path
 
 
+def warm_dir(name: str, cache: Path, source_dir: Path) -> Path:
+    """Where what makes an artifact start fast is kept for all labs that run it from the same place. Not
+    made here. Raises LabError as :func:`artifact_path`."""
+    path = str(artifact_path(name, cache, source_dir))
+    return cache / "warm" / f"{name}-{hashlib.sha256(path.encode()).hexdigest()[:12]}"
+
+
 def ensure_artifacts(names: Sequence[str], cache: Path) -> None:
     """Fetches those that are missing or damaged and that the user did not give. Raises LabError as
     ``placements.local.artifacts`` and :func:`given_folder`."""

@@ -44,6 +44,8 @@ class FakeEngine:
     fail_on: str | None = None
     config_files: list[Path | None] = field(default_factory=list)
     changes: Mapping[str, int] = field(default_factory=lambda: {"create": 3})
+    shown: Mapping[str, Any] = field(default_factory=dict)
+    """The outputs that a run shows."""
 
     def up(self, role: Role, *, config_file: Path | None = None) -> RunResult:
         self.config_files.append(config_file)
@@ -80,7 +82,9 @@ class FakeEngine:
         self.calls.append(call)
         if call == self.fail_on:
             raise LabError(f"{call} failed")
-        return RunResult(stack=role.value, operation=operation, changes=self.changes, seconds=1.0)
+        return RunResult(
+            stack=role.value, operation=operation, changes=self.changes, seconds=1.0, outputs=self.shown
+        )
 
 
 @dataclass
@@ -102,6 +106,17 @@ class FakeSupervisor:
         if self.fail_start:
             raise LabError("postgres did not become ready")
         return self.services
+
+    def resume(self, names: Sequence[str]) -> list[str]:
+        self.calls.append(f"resume {','.join(names)}")
+        return list(names)
+
+    def stop(self, names: Sequence[str], *, wait: bool = True) -> None:
+        self.calls.append(f"{'stop' if wait else 'begin to stop'} {','.join(names)}")
+
+    def remove(self, name: str) -> None:
+        self.calls.append(f"remove {name}")
+        self.services = [service for service in self.services if service.name != name]
 
     def stop_all(self) -> None:
         self.calls.append("stop all")

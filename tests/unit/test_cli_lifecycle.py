@@ -11,7 +11,7 @@ from cli.operations.removal import DestroyPlan
 from cli.project import read_config
 from contracts.errors import LabError, PreflightError, UsageError
 from contracts.settings import Role
-from tests.unit.cli_fakes import FakeRun, fake_run
+from tests.unit.cli_fakes import FakeRun, fake_run, service
 
 
 @pytest.fixture
@@ -39,7 +39,23 @@ def test_second_up_starts_the_foundation_instead_of_running_its_stack(run: FakeR
     operations.up(run.session)
     run.calls.clear()
     operations.up(run.session)
-    assert run.calls == ["fetch", "start postgres,s3", "up lab"]
+    assert run.calls == [
+        *("fetch", "resume keycloak,catalog,opa,governor,trino"),
+        *("start postgres,s3", "up lab"),
+    ]
+
+
+def test_services_have_no_head_start_where_their_plans_have_changed(run: FakeRun) -> None:
+    operations.up(run.session)
+    run.calls.clear()
+    operations.up(run.session, changes={"trinoHeapMib": "1500", "warehousePrefix": "other"})
+    assert run.calls == ["fetch", "up persistent", "up lab"]
+
+
+def test_services_of_a_head_start_that_the_engine_never_got_to_are_forgotten(run: FakeRun) -> None:
+    run.supervisor.services = [service("postgres"), service("catalog"), service("trino")]
+    operations.up(run.session, core=True)
+    assert run.calls[-1] == "remove trino"
 
 
 def test_a_foundation_that_does_not_start_has_its_stack_run(run: FakeRun) -> None:
@@ -47,7 +63,7 @@ def test_a_foundation_that_does_not_start_has_its_stack_run(run: FakeRun) -> Non
     run.calls.clear()
     run.supervisor.fail_start = True
     operations.up(run.session)
-    assert run.calls == ["fetch", "start postgres,s3", "up persistent", "up lab"]
+    assert run.calls[-3:] == ["start postgres,s3", "up persistent", "up lab"]
     assert any("did not start" in line for line in run.said)
 
 
@@ -146,6 +162,34 @@ def test_down_destroys_the_lab_then_stops_the_foundation(run: FakeRun) -> None:
     with pytest.raises(LabError, match="is not up"):
         run.session.outputs()
     assert run.lab.passphrase_file.exists()
+
+
+def test_services_stop_while_the_engine_starts_the_foundation_after_it(run: FakeRun) -> None:
+    operations.up(run.session)
+    run.calls.clear()
+    run.supervisor.services = [service("postgres"), service("catalog"), service("trino", pid=None)]
+    operations.down(run.session)
+    assert run.calls == [
+        *("begin to stop catalog", "destroy lab", "remove catalog", "remove trino"),
+        *("stop all", "shutdown"),
+    ]
+
+
+def test_up_with_nothing_to_do_asks_the_engine_for_no_outputs(
+    run: FakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = operations.up(run.session)
+    run.engine.shown = {"lab": "lab", "trino_url": result.urls["trino"], "ca_certificate": "[secret]"}
+    monkeypatch.setattr(run.engine, "outputs", lambda *_, **__: pytest.fail("the engine was asked"))
+    assert operations.up(run.session).urls == result.urls
+
+
+def test_outputs_that_differ_from_those_kept_are_asked_for(run: FakeRun) -> None:
+    operations.up(run.session)
+    run.engine.shown = {"lab": "lab", "trino_url": "https://127.0.0.1:1"}
+    run.session.outputs_file.write_text(run.session.outputs_file.read_text().replace("lab", "lob"))
+    assert operations.up(run.session).lab == "lab"
+    assert run.session.outputs().lab == "lab"
 
 
 def test_down_of_no_lab_says_what_to_do(run: FakeRun) -> None:

@@ -34,6 +34,7 @@ LAYOUT = Layout(
     scratch_dir=PurePosixPath("/labs/my lab/scratch"),
     python="/venv/bin/python",
     source_dir=PurePosixPath("/checkout"),
+    cache_dir=PurePosixPath("/cache/warm/x"),
     java_home=PurePosixPath("/java"),
     bind_address="127.0.0.1",
     ports={"http": 28012, "management": 28013},

@@ -28,6 +28,7 @@ LAYOUT = Layout(
     scratch_dir=PurePosixPath("/home/run/scratch/opa"),
     python="/venv/bin/python",
     source_dir=PurePosixPath("/source"),
+    cache_dir=PurePosixPath("/cache/warm/x"),
     java_home=None,
     bind_address="127.0.0.1",
     ports={"http": 28000},

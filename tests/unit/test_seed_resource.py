@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from seed.resource import ConvergingProvider, TablesProvider
 from seed.settling import settle_catalog
 from seed.tokens import ClientCredentials
 
+ROOT = Path(__file__).parents[2]
 CONNECTION = {
     "catalog_uri": "http://127.0.0.1:1/catalog",
     "warehouse": "w",
@@ -70,7 +73,7 @@ def test_create_adopts_and_delete_keeps(tmp_path: Path, monkeypatch: pytest.Monk
 
     settled: list[Connection] = []
     monkeypatch.setattr(tables, "open_catalog", open_local)
-    monkeypatch.setattr(resource, "settle_catalog", settled.append)
+    monkeypatch.setattr("seed.settling.settle_catalog", settled.append)
     provider = TablesProvider()
     props: dict[str, Any] = {
         "name": "tables",
@@ -216,3 +219,34 @@ def test_outputs_hold_ids_as_text() -> None:
     result = TableResult(status=Status.CREATED, rows=5, snapshot_id=2**62 + 1, digest="d")
     outs = resource.table_outputs(SeedReport(tables={"a.b": result}, seconds=1.0))
     assert outs == {"rows": {"a.b": 5}, "snapshot_ids": {"a.b": "4611686018427387905"}, "notices": []}
+
+
+def test_the_input_digest_follows_code_files_and_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "events.py").write_text("a = 1")
+    (tmp_path / "data" / "people.csv").write_text("x")
+    monkeypatch.setattr(resource, "_ROOM", tmp_path)
+
+    def digest(scale_factor: float = 0.1, what: str = "all") -> str:
+        resource._content_digest.cache_clear()
+        return resource.tables_digest(scale_factor, [what])
+
+    found = [digest(), digest(0.2), digest(what="hr")]
+    (tmp_path / "events.py").write_text("a = 2")
+    found.append(digest())
+    (tmp_path / "data" / "people.csv").write_text("y")
+    found.append(digest())
+    assert len(set(found)) == 5
+    assert digest() == digest()
+    resource._content_digest.cache_clear()
+
+
+def test_comparing_inputs_imports_no_client_library() -> None:
+    code = (
+        "import sys, stacks.lab, seed.resource, seed.access, placements.local.process;"
+        "print([m for m in ('pyiceberg', 'pyarrow', 'httpx', 'minio', 'psycopg', 'jgo') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"

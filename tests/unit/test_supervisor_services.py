@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import stat
 import threading
 import urllib.request
 from functools import partial
@@ -261,6 +262,63 @@ def test_remove_keeps_retained_data_and_touches_nothing_else(lab: Lab) -> None:
     assert lab.client.paths.log("two").exists()
     assert [status.name for status in lab.client.status()] == ["one"]
     assert lab.process("one") == other
+
+
+def test_a_head_start_runs_services_as_they_last_were(lab: Lab) -> None:
+    lab.client.apply(lab.spec("one"))
+    two = lab.spec("two", depends_on=("one",), shared_dirs=(str(lab.home.parent / "warm" / "x"),))
+    lab.client.apply(two)
+    lab.client.apply(lab.spec("three", depends_on=("two",)))
+    lab.client.remove("three")
+    lab.client.remove("two")
+    lab.client.stop(["one"])
+
+    assert lab.client.resume(["two", "never-declared"]) == ["two"]
+    started = eventually(lambda: lab.status("two").pid, "two")
+    lab.client.apply(two)
+
+    assert lab.status("two").pid == started, "what is the same is kept"
+    assert lab.status("one").state is ServiceState.READY
+    assert "three" not in [status.name for status in lab.client.status()]
+    assert (lab.home.parent / "warm" / "x").is_dir()
+    assert stat.S_IMODE(lab.client.paths.last_spec("three").stat().st_mode) == 0o600
+
+
+def test_a_head_start_with_an_old_plan_is_corrected(lab: Lab) -> None:
+    lab.client.apply(lab.spec("one"))
+    lab.client.remove("one")
+    lab.client.resume(["one"])
+    old = eventually(lambda: lab.status("one").pid, "one")
+
+    lab.client.apply(lab.spec("one", plan="2"))
+
+    assert lab.status("one").plan_hash == "2"
+    assert lab.status("one").pid != old
+
+
+def test_a_head_start_leaves_out_what_lost_its_dependency_or_can_not_be_read(lab: Lab) -> None:
+    lab.client.apply(lab.spec("one"))
+    lab.client.apply(lab.spec("two", depends_on=("one",)))
+    lab.client.apply(lab.spec("three"))
+    for name in ("three", "two", "one"):
+        lab.client.remove(name)
+    lab.client.paths.last_spec("one").unlink()
+    lab.client.paths.last_spec("three").write_text("{")
+
+    assert lab.client.resume(["one", "two", "three"]) == []
+    assert lab.client.status() == []
+
+
+def test_services_can_be_told_to_stop_without_waiting(lab: Lab) -> None:
+    lab.client.apply(lab.spec("one"))
+    lab.client.apply(lab.spec("two", depends_on=("one",)))
+    lab.forget_events()
+
+    lab.client.stop(["one", "two"], wait=False)
+    lab.client.remove("two")
+    lab.client.remove("one")
+
+    assert lab.events() == ["two end", "one end"]
 
 
 def test_two_applies_at_once_start_one_process(lab: Lab) -> None:

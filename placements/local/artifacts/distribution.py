@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-import httpx
-
 from contracts.errors import LabError
 from contracts.versions import UrlDistribution
 from placements.local.artifacts.command import Cancellation
@@ -39,6 +37,8 @@ def reachable(distribution: UrlDistribution, *, timeout_s: float = 3.0) -> bool:
 
 
 def _answers(url: str, *, timeout_s: float) -> bool:
+    import httpx  # a tenth of a second that most commands need not spend
+
     try:
         return httpx.head(url, timeout=timeout_s, follow_redirects=True).is_success
     except httpx.HTTPError:
@@ -83,6 +83,8 @@ def _fetch(
     distribution: UrlDistribution, partial: Path, progress: Progress, cancellation: Cancellation
 ) -> None:
     """Writes what the first host that has it serves, going on after what an earlier download left."""
+    import httpx
+
     errors: list[httpx.HTTPError] = []
     for url in distribution.urls:
         progress.start(distribution.name, distribution.size_bytes)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from contracts.versions import (
     GO,
@@ -22,7 +23,6 @@ from placements.local.artifacts.command import Cancellation, Cancelled
 from placements.local.artifacts.distribution import download_distribution, required_sha512
 from placements.local.artifacts.gomodules import build_tool, discard_build_caches, remove_discarded
 from placements.local.artifacts.host import host_platform
-from placements.local.artifacts.maven import MavenSource, download
 from placements.local.artifacts.progress import Progress
 from placements.local.artifacts.pypi import install_tool, wheel_of
 from placements.local.artifacts.recipes import file_of, fingerprint, home_of, prepare, unpack
@@ -36,6 +36,9 @@ from placements.local.artifacts.store import (
     require_free_space,
 )
 from placements.local.artifacts.unpack import unpack_tar
+
+if TYPE_CHECKING:
+    from placements.local.artifacts.maven import MavenSource
 
 WORKERS = 3
 """Downloads side by side: enough to fill a link without holding up the builds beside them."""
@@ -160,6 +163,8 @@ class _Installation:
     def _make(self, target: Path) -> None:
         stop = self.options.cancellation
         if isinstance(self.artifact, MavenArtifact):
+            from placements.local.artifacts.maven import download  # jgo takes a third of a second
+
             file = file_of(self.artifact, self.platform)
             folder = self.entry.downloads
             archive = download(self.artifact, file, folder, self.progress, stop, self.options.maven)

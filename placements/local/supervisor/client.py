@@ -70,10 +70,17 @@ class SupervisorClient:
         answer = self._call({"op": "start", "names": None if names is None else list(names)})
         return [ServiceStatus.from_dict(status) for status in answer]
 
-    def stop(self, names: Sequence[str]) -> None:
-        """Stops services, in order; they stay declared and down until started or applied."""
+    def resume(self, names: Sequence[str]) -> list[str]:
+        """Starts those of ``names`` that are declared, or were when they were removed, as they were then;
+        returns their names at once. A head start: whoever applies them next finds them on their way."""
         self.ensure_running()
-        self._call({"op": "stop", "names": list(names)})
+        return [str(name) for name in self._call({"op": "resume", "names": list(names)})]
+
+    def stop(self, names: Sequence[str], *, wait: bool = True) -> None:
+        """Stops services, in order; they stay declared and down until started or applied. Without
+        ``wait`` returns once they have been told."""
+        self.ensure_running()
+        self._call({"op": "stop", "names": list(names), "wait": wait})
 
     def stop_all(self) -> None:
         """Stops every service in reverse order of dependency; all stay declared."""

@@ -110,14 +110,47 @@ class Manager:
         if spec.name in self._services:
             self._services[spec.name].replace(spec)
         else:
-            write_private(self._paths.spec(spec.name), spec.to_json())
-            service = Service(spec, self._paths, self._options, self)
-            # It may run all the same, when its specification was damaged and so left out.
-            service.adopt()
-            service.want(True)
-            self._services[spec.name] = service
-            self._watch(spec.name)
+            self._declare(spec)
         return (await self.start([spec.name]))[0]
+
+    def _declare(self, spec: ServiceSpec) -> None:
+        write_private(self._paths.spec(spec.name), spec.to_json())
+        self._paths.last_spec(spec.name).unlink(missing_ok=True)
+        service = Service(spec, self._paths, self._options, self)
+        # It may run all the same, when its specification was damaged and so left out.
+        service.adopt()
+        service.want(True)
+        self._services[spec.name] = service
+        self._watch(spec.name)
+
+    def resume(self, names: Iterable[str]) -> list[str]:
+        """Starts those of ``names`` that are declared or were when they were removed, as they were then,
+        and returns at once with their names. Whoever applies their specification next keeps what is the
+        same and restarts what is not. Left out: what is unknown, can't be read, or depends on such."""
+        specs = {name: spec for name in names if (spec := self._known_spec(name)) is not None}
+        while missing := [
+            name
+            for name, spec in specs.items()
+            if any(other not in specs and other not in self._services for other in spec.depends_on)
+        ]:
+            for name in missing:
+                del specs[name]
+        order = start_order({**self._graph(), **{name: spec.depends_on for name, spec in specs.items()}})
+        resumed = [name for name in order if name in specs]
+        for name in with_dependencies(resumed, {**self._graph(), **{n: specs[n].depends_on for n in specs}}):
+            if name in self._services:
+                self._services[name].want(True)
+            else:
+                self._declare(specs[name])
+        return resumed
+
+    def _known_spec(self, name: str) -> ServiceSpec | None:
+        if name in self._services:
+            return self._services[name].spec
+        try:
+            return ServiceSpec.from_json(self._paths.last_spec(name).read_text(encoding="utf-8"))
+        except (LabError, OSError):
+            return None
 
     async def start(self, names: Iterable[str] | None = None) -> list[ServiceStatus]:
         """Starts services (None: all) and what they depend on, and waits until all of them are ready.
@@ -133,16 +166,20 @@ class Manager:
                 return [self._services[name].status() for name in asked]
             await asyncio.sleep(_POLL_S)
 
-    async def stop(self, names: Iterable[str] | None = None) -> None:
-        """Stops services (None: all), dependents before what they depend on, and waits."""
+    async def stop(self, names: Iterable[str] | None = None, *, wait: bool = True) -> None:
+        """Stops services (None: all), dependents before what they depend on, and waits until they have
+        unless told not to."""
         asked = self._known(names)
         for name in asked:
             self._services[name].want(False)
+        if not wait:
+            return
         while any(self._services[n].process is not None for n in asked if not self._wanted(n)):
             await asyncio.sleep(_POLL_S)
 
     async def remove(self, name: str) -> None:
-        """Stops a service and forgets it; data that is retained and logs stay. Unknown: nothing."""
+        """Stops a service and forgets it; data that is retained, logs and, for :meth:`resume`, its
+        specification stay. Unknown: nothing."""
         service = self._services.get(name)
         if service is None:
             return
@@ -154,6 +191,7 @@ class Manager:
         await asyncio.gather(task, return_exceptions=True)
         del self._services[name]
         spec = service.spec
+        write_private(self._paths.last_spec(name), spec.to_json())
         doomed = [*spec.discard, spec.files_dir, spec.scratch_dir, str(self._paths.service(name))]
         for folder in doomed:
             await asyncio.to_thread(remove_tree, Path(folder))

@@ -81,7 +81,8 @@ class ServiceSpec:
     TMPDIR.
     ``files`` maps names below ``files_dir`` to contents, which may be secret, as ``env`` may; ``argv``
     may not, since every user of the machine can read it. ``discard`` lists directories that are deleted
-    together with the service. ``copies`` maps directories to make, readable by everybody, to the
+    together with the service; ``shared_dirs`` are made where missing and never deleted: their content is
+    of use to others and no secret. ``copies`` maps directories to make, readable by everybody, to the
     directories whose content they get once. ``memory_mib`` is the expected resident size. ``pid_file``:
     the file with whose first line, its own pid, the service keeps a second one out; what a crash left of
     it is deleted before a start, since the pid may be another process's by then.
@@ -107,6 +108,7 @@ class ServiceSpec:
     discard: tuple[str, ...] = ()
     copies: Mapping[str, str] = field(default_factory=dict)
     pid_file: str | None = None
+    shared_dirs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not re.fullmatch(SERVICE_NAME_PATTERN, self.name):
@@ -142,7 +144,7 @@ class ServiceSpec:
             document: dict[str, Any] = json.loads(text)
             probe = document.pop("probe", None)
             steps = document.pop("steps", ())
-            for key in ("argv", "depends_on", "discard"):
+            for key in ("argv", "depends_on", "discard", "shared_dirs"):
                 document[key] = tuple(document.get(key) or ())
             return cls(
                 **document,

@@ -48,6 +48,10 @@ class HomePaths:
     def state(self, name: str) -> Path:
         return self.service(name) / "state.json"
 
+    def last_spec(self, name: str) -> Path:
+        """What a service that was removed last was, for a head start when it is declared again."""
+        return self.run / "last" / f"{name}.json"
+
     def log(self, name: str) -> Path:
         return self.logs / f"{name}.log"
 

@@ -28,6 +28,8 @@ def prepare(spec: ServiceSpec, env: dict[str, str], log: Path, done_dir: Path, i
     """
     for target, source in spec.copies.items():
         copy_for_everybody(Path(source), Path(target))
+    for shared in spec.shared_dirs:
+        Path(shared).mkdir(parents=True, exist_ok=True)
     folders = [
         Path(spec.files_dir),
         Path(spec.scratch_dir),

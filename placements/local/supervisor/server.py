@@ -95,8 +95,10 @@ class ControlServer:
                 return (await self._manager.apply(ServiceSpec.from_json(request["spec"]))).as_dict()
             case "start":
                 return [status.as_dict() for status in await self._manager.start(request.get("names"))]
+            case "resume":
+                return self._manager.resume(request["names"])
             case "stop":
-                return await self._manager.stop(request.get("names"))
+                return await self._manager.stop(request.get("names"), wait=request.get("wait", True))
             case "remove":
                 return await self._manager.remove(request["name"])
             case "shutdown":
