@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -57,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         # A terminal without Unicode shows escapes instead of ending the command.
         getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _terminate)
     sys.exit(run(given))
 
 
@@ -92,6 +95,9 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _print_error(_disk_full(error), options)
+            return 1
         if options.verbose:
             traceback.print_exc()
         _print_error(
@@ -106,6 +112,15 @@ def run(arguments: Sequence[str]) -> int:
         with contextlib.suppress(BrokenPipeError):
             options.close()
     return answer if isinstance(answer, int) else 0
+
+
+def _disk_full(error: OSError) -> dict[str, Any]:
+    return {
+        "error": "the disk is full" if error.errno == errno.ENOSPC else "the disk quota is used up",
+        "value": error.filename,
+        "permitted": "free space where the lab's home, its cache and temporary files are; nothing is lost",
+        "next_command": "the same command again, or lab doctor",
+    }
 
 
 def _help_of(error: click.UsageError) -> str:

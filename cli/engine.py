@@ -32,7 +32,7 @@ from pulumi.automation.errors import create_command_error
 from pulumi.automation.events import EngineEvent
 from semver import VersionInfo
 
-from cli.events import EventLog, silent
+from cli.events import PROVIDER_ENDED, EventLog, silent
 from cli.interrupts import Interrupts
 from cli.locks import has_pending_operations, remove_stale
 from cli.project import Lab, backend_url
@@ -281,7 +281,7 @@ class PulumiEngine:
         if self._interrupts.requested:
             return InterruptedRunError(
                 f"stopped at the {what}; nothing had begun",
-                next_command="lab up, which continues where this stopped",
+                next_command="the same command again",
             )
         return LabError(
             "\n".join([f"Pulumi failed on {what}", *_tail(str(error))]), next_command="lab doctor"
@@ -291,7 +291,7 @@ class PulumiEngine:
         self, operation: str, role: Role, call: Callable[..., Any], *, print_output: bool = False
     ) -> RunResult:
         if self._interrupts.requested:
-            raise InterruptedRunError("stopped before the next step", next_command="lab up")
+            raise InterruptedRunError("stopped before the next step", next_command=_again(operation))
         log_file = self._lab.logs_dir / f"pulumi-{role.value}-{operation}.log"
         log_file.parent.mkdir(parents=True, exist_ok=True)
         events = EventLog(say=self._say)
@@ -311,7 +311,7 @@ class PulumiEngine:
                 if self._interrupts.requested:
                     raise InterruptedRunError(
                         f"{operation} of stack {role} was stopped; what was in flight is finished",
-                        next_command="lab up, which continues where this stopped",
+                        next_command=_again(operation),
                     ) from error
                 raise _run_failure(error, operation, role, events, log_file) from error
         return RunResult(
@@ -325,6 +325,11 @@ class PulumiEngine:
         )
 
 
+def _again(operation: str) -> str:
+    command = {"destroy": "lab down", "refresh": "lab refresh"}.get(operation, "lab up")
+    return f"{command}, which continues where this stopped"
+
+
 def _run_failure(
     error: CommandError, operation: str, role: Role, events: EventLog, log_file: Path
 ) -> LabError:
@@ -333,10 +338,11 @@ def _run_failure(
             f"another run of Pulumi works on stack {role}", next_command="wait for it, then lab doctor --fix"
         )
     reasons: Sequence[str] = events.errors or _tail(str(error))
+    ended = any(PROVIDER_ENDED in line for line in reasons)
     return LabError(
         "\n".join([f"{operation} of stack {role} failed", *(f"  {line}" for line in reasons)]),
         permitted=f"the whole log is in {log_file}",
-        next_command="lab doctor",
+        next_command=_again(operation) if ended else "lab doctor",
     )
 
 

@@ -14,7 +14,12 @@ from typing import Any
 _SHOWN = {"create": "made", "update": "changed", "delete": "removed", "replace": "replaced"}
 _QUIET_TYPES = ("pulumi:providers:", "pulumi:pulumi:")
 _WORTH_A_LINE_S = 1.0
-_NOISE = re.compile(r"failed with an unhandled exception|^\s*at [\w.$/@<>]+\(|^\s*\.\.\. \d+ more")
+_NOISE = re.compile(
+    r"failed with an unhandled exception|^\s*at [\w.$/@<>]+\(|^\s*\.\.\. \d+ more|^\s*(Killed|Terminated)$"
+)
+_BROKEN_OFF = re.compile(r"error reading from server: EOF|transport is closing|code = Unavailable")
+PROVIDER_ENDED = "the process that makes it ended in the middle"
+"""What is said of a resource whose provider was killed, as the kernel does when memory runs out."""
 
 
 def silent(_: str) -> None:
@@ -110,7 +115,9 @@ def readable_error(message: str) -> list[str]:
         if in_traceback and (line.startswith((" ", "\t")) or not line.strip()):
             continue
         in_traceback = False
-        if line.strip() and not _NOISE.search(line):
+        if _BROKEN_OFF.search(line):
+            kept.append(PROVIDER_ENDED)
+        elif line.strip() and not _NOISE.search(line):
             kept.append(re.sub(r"^[a-z_.]+(?:\.[A-Z]\w*): ", "", line.rstrip()))
     return kept
 

@@ -32,7 +32,9 @@ class Interrupts:
         # Handlers can be set from the main thread only; elsewhere the caller has the say over signals.
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
-                self._before[number] = signal.signal(number, self._handle)
+                # What the caller ignores stays ignored: nohup, a script's background job.
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(

@@ -128,12 +128,23 @@ def ensure_project(lab: Lab, *, virtualenv: Path, port_base: int) -> bool:
     lab.secrets_dir.mkdir(mode=0o700, exist_ok=True)
     if not lab.passphrase_file.exists():
         write_private(lab.passphrase_file, secrets.token_urlsafe(32))
+    # Of two stack files one may be there already: an earlier run was ended in between.
+    begun = half_made_port_base(lab)
     for role in Role:
         if not lab.stack_file(role).exists():
-            _make_stack_file(lab, role, port_base)
+            _make_stack_file(lab, role, begun or port_base)
     _write_if_changed(lab.project_dir / "Pulumi.yaml", _project_yaml(lab, virtualenv))
     install_plugins(lab.launchers_dir, virtualenv / "bin" / "python")
     return new
+
+
+def half_made_port_base(lab: Lab) -> int | None:
+    """The block of ports in a stack file that is there already; None when none is."""
+    for role in Role:
+        if lab.stack_file(role).exists():
+            base = read_config(lab, role).get("portBase", "")
+            return int(base) if base.isdecimal() else None
+    return None
 
 
 def _project_yaml(lab: Lab, virtualenv: Path) -> str:
@@ -205,14 +216,21 @@ def with_config_value(text: str, key: str, value: str) -> str:
 
 
 def write_private(path: Path, content: str) -> None:
-    """Replaces ``path`` in one step with a file only its owner may read."""
+    """Replaces ``path`` in one step with a file only its owner may read, which is on the disk before."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(content)
-    temporary.replace(path)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(content)
+            file.flush()
+            # A power cut must not leave an empty passphrase under a state that needs it.
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _write_if_changed(path: Path, text: str) -> bool:

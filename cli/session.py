@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cli.events import silent
 from cli.interrupts import Interrupts
+from cli.locks import one_command
 from cli.project import Lab, program_environment, read_config, write_private
 from contracts.errors import LabError
 from contracts.outputs import LabOutputs, PersistentOutputs, Slot, from_exports
@@ -135,6 +136,17 @@ class Session:
     def uninterrupted(self) -> Iterator[None]:
         """Ctrl-C is passed to the engine once instead of ending this process at once."""
         with self.interrupts:
+            yield
+
+    @property
+    def command_file(self) -> Path:
+        """What the one command that changes the lab holds."""
+        return self.lab.home / "command.lock"
+
+    @contextmanager
+    def exclusive(self, command: str) -> Iterator[None]:
+        """Keeps other commands that change this lab out. Raises LabError when one is at it."""
+        with one_command(self.command_file, command):
             yield
 
     # What the stacks export

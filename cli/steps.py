@@ -9,10 +9,12 @@ from pathlib import Path
 from cli.catalog_choice import CatalogChoice, choose_catalog
 from cli.components import artifacts_of, check_placement, saved_set
 from cli.engine import RunResult
+from cli.locks import waiting_for
 from cli.ports import choose_block
 from cli.project import (
     Lab,
     ensure_project,
+    half_made_port_base,
     read_config,
     set_config,
     settings,
@@ -41,8 +43,10 @@ def prepare_project(session: Session) -> bool:
     lab = session.lab
     if lab.exists:
         return ensure_project(lab, virtualenv=session.virtualenv, port_base=0)
-    port_base = choose_block(labs_home(session.environ))
-    new = ensure_project(lab, virtualenv=session.virtualenv, port_base=port_base)
+    # Two labs that are made at the same moment must not choose the same block.
+    with waiting_for(labs_home(session.environ) / ".new-lab.lock"):
+        port_base = half_made_port_base(lab) or choose_block(labs_home(session.environ))
+        new = ensure_project(lab, virtualenv=session.virtualenv, port_base=port_base)
     last = port_base + PORTS_PER_LAB - 1
     session.say(f"new lab {lab.name!r} in {lab.home}, ports {port_base} to {last}")
     return new

@@ -102,23 +102,24 @@ def up(
     saved = merge(saved_set(lab), add, without)
     choice = catalog_for(session, catalog)
     chosen = chosen_components(() if core else saved, choice.kind)
-    check_machine(session, chosen, changes)
-    prepare_project(session)
-    save_settings(lab, changes or {})
-    save_components(lab, saved)
-    pin_catalog(session, choice)
-    began = timings.measure("checks", began)
-    fetch(session, chosen)
-    began = timings.measure("software", began)
-    with session.uninterrupted():
-        head_start(session, chosen)
-        converge_persistent(session)
-        began = timings.measure("persistent stack", began)
-        session.say(f"lab stack: {', '.join(info.name for info in chosen)}")
-        run = session.engine.up(Role.LAB, config_file=core_config(lab) if core else None)
-        forget_strays(session, chosen)
-        outputs = session.outputs_after(run.outputs)
-        timings.measure("lab stack", began)
+    with session.exclusive("up"):
+        check_machine(session, chosen, changes)
+        prepare_project(session)
+        save_settings(lab, changes or {})
+        save_components(lab, saved)
+        pin_catalog(session, choice)
+        began = timings.measure("checks", began)
+        fetch(session, chosen)
+        began = timings.measure("software", began)
+        with session.uninterrupted():
+            head_start(session, chosen)
+            converge_persistent(session)
+            began = timings.measure("persistent stack", began)
+            session.say(f"lab stack: {', '.join(info.name for info in chosen)}")
+            run = session.engine.up(Role.LAB, config_file=core_config(lab) if core else None)
+            forget_strays(session, chosen)
+            outputs = session.outputs_after(run.outputs)
+            timings.measure("lab stack", began)
     return _up_result(session, outputs, run, timings)
 
 
@@ -128,13 +129,14 @@ def bootstrap(
     """Makes or updates the persistent stack alone: databases, object store, secrets, identities."""
     check_settings(changes or {})
     choice = catalog_for(session, catalog)
-    check_machine(session, (), changes)
-    prepare_project(session)
-    save_settings(session.lab, changes or {})
-    pin_catalog(session, choice)
-    fetch(session, ())
-    with session.uninterrupted():
-        return run_persistent(session)
+    with session.exclusive("bootstrap"):
+        check_machine(session, (), changes)
+        prepare_project(session)
+        save_settings(session.lab, changes or {})
+        pin_catalog(session, choice)
+        fetch(session, ())
+        with session.uninterrupted():
+            return run_persistent(session)
 
 
 def preview(session: Session, *, diff: bool = False) -> PreviewResult:
@@ -152,7 +154,7 @@ def refresh(session: Session) -> dict[str, Mapping[str, int]]:
     """Reads what is really there into the state of both stacks; the next ``up`` mends the difference."""
     session.lab.require()
     found = {}
-    with session.uninterrupted():
+    with session.exclusive("refresh"), session.uninterrupted():
         for role in Role:
             if session.engine.exists(role):
                 found[role.value] = session.engine.refresh(role).changes
@@ -164,7 +166,7 @@ def down(session: Session) -> DownResult:
     lab, began = session.lab, time.monotonic()
     lab.require()
     removed = 0
-    with session.uninterrupted():
+    with session.exclusive("down"), session.uninterrupted():
         if session.is_local():
             begin_stop(session)
         if session.engine.exists(Role.LAB):

@@ -48,17 +48,18 @@ def destroy(session: Session, confirm: Callable[[DestroyPlan], None]) -> Destroy
     lab = session.lab
     plan = destroy_plan(session)
     confirm(plan)
-    remove_stale(lab.state_dir)
-    with session.uninterrupted():
-        if not session.is_local() or environment("LAB_BACKEND_URL", session.environ):
-            for role in (Role.LAB, Role.PERSISTENT):
-                if session.engine.exists(role):
-                    session.engine.destroy(role)
-                    session.engine.remove(role)
-        if session.is_local():
-            stop_services(session)
-            remove_unprivileged(lab.home)
-    remove_home(lab)
+    with session.exclusive("destroy"):
+        remove_stale(lab.state_dir)
+        with session.uninterrupted():
+            if not session.is_local() or environment("LAB_BACKEND_URL", session.environ):
+                for role in (Role.LAB, Role.PERSISTENT):
+                    if session.engine.exists(role):
+                        session.engine.destroy(role)
+                        session.engine.remove(role)
+            if session.is_local():
+                stop_services(session)
+                remove_unprivileged(lab.home)
+        remove_home(lab)
     return plan
 
 
