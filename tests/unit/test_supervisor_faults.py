@@ -231,6 +231,7 @@ def test_a_full_disk_is_named_and_once_there_is_room_everything_runs_again(small
     lab = Lab(small_disk)
     try:
         lab.client.apply(lab.spec("one", files={"server.conf": "x" * 5000}))
+        lab.client.apply(lab.spec("other"))
         process = lab.process("one")
         ballast = small_disk / "ballast"
         descriptor = os.open(ballast, os.O_WRONLY | os.O_CREAT)
@@ -244,6 +245,9 @@ def test_a_full_disk_is_named_and_once_there_is_room_everything_runs_again(small
             lambda: "no space is left on the disk" in str(lab.status("one").reason), "a reason that names it"
         )
         assert lab.status("one").state in (ServiceState.BACKOFF, ServiceState.STARTING)
+        # What is not needed any more can be removed, which may be what makes room.
+        lab.client.remove("other")
+        assert lab.client.status_of("other") is None
 
         ballast.unlink()
 

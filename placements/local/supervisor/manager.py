@@ -191,7 +191,11 @@ class Manager:
         await asyncio.gather(task, return_exceptions=True)
         del self._services[name]
         spec = service.spec
-        write_private(self._paths.last_spec(name), spec.to_json())
+        try:
+            write_private(self._paths.last_spec(name), spec.to_json())
+        except OSError as error:
+            # On a full disk a lab can be taken down all the same; it only misses its head start.
+            _log.warning("%s: its specification is not kept: %s", name, error)
         doomed = [*spec.discard, spec.files_dir, spec.scratch_dir, str(self._paths.service(name))]
         for folder in doomed:
             await asyncio.to_thread(remove_tree, Path(folder))
