@@ -126,7 +126,14 @@ def ensure_project(lab: Lab, *, virtualenv: Path, port_base: int) -> bool:
     for folder in (lab.home, lab.project_dir, lab.state_dir, lab.pulumi_home, lab.logs_dir):
         folder.mkdir(parents=True, exist_ok=True)
     lab.secrets_dir.mkdir(mode=0o700, exist_ok=True)
-    if not lab.passphrase_file.exists():
+    if passphrase_is_lost(lab):
+        raise LabError(
+            "the passphrase of this lab's state is gone",
+            value=str(lab.passphrase_file),
+            permitted="the file as it was when the lab was made",
+            next_command="put it back from a backup, else lab destroy",
+        )
+    if not _has_passphrase(lab):
         write_private(lab.passphrase_file, secrets.token_urlsafe(32))
     # Of two stack files one may be there already: an earlier run was ended in between.
     begun = half_made_port_base(lab)
@@ -136,6 +143,15 @@ def ensure_project(lab: Lab, *, virtualenv: Path, port_base: int) -> bool:
     _write_if_changed(lab.project_dir / "Pulumi.yaml", _project_yaml(lab, virtualenv))
     install_plugins(lab.launchers_dir, virtualenv / "bin" / "python")
     return new
+
+
+def _has_passphrase(lab: Lab) -> bool:
+    return lab.passphrase_file.exists() and lab.passphrase_file.stat().st_size > 0
+
+
+def passphrase_is_lost(lab: Lab) -> bool:
+    """Whether there is state that was encrypted with a passphrase which is not there any more."""
+    return not _has_passphrase(lab) and any((lab.state_dir / ".pulumi" / "stacks").glob("*/*.json"))
 
 
 def half_made_port_base(lab: Lab) -> int | None:

@@ -107,7 +107,8 @@ def _access_revision(session: Session, outputs: LabOutputs) -> tuple[int | None,
         found = client.status()
     age_s = None
     if found.publication is not None:
-        age_s = max(0.0, round(time.time() - found.publication.issued_at.timestamp(), 1))
+        # Below zero when the clock was moved back since.
+        age_s = round(time.time() - found.publication.issued_at.timestamp(), 1)
     return found.revision, age_s
 
 

@@ -94,9 +94,21 @@ class FakeSupervisor:
     calls: list[str] = field(default_factory=list)
     services: list[ServiceStatus] = field(default_factory=list)
     fail_start: bool = False
+    remains: list[str] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
 
     def running(self) -> bool:
-        return bool(self.services)
+        return bool(self.services) and not self.remains
+
+    def left_behind(self) -> list[str]:
+        return self.remains
+
+    def unreadable(self) -> list[str]:
+        return self.damaged
+
+    def recover(self) -> None:
+        self.calls.append("recover")
+        self.remains, self.damaged = [], []
 
     def status(self) -> list[ServiceStatus]:
         return self.services

@@ -18,7 +18,15 @@ import requests
 
 from contracts.errors import LabError, PreflightError
 from contracts.versions import POLARIS, MavenArtifact
-from placements.local.artifacts import Cancellation, Cancelled, FetchOptions, ensure, ensure_all, entry_of
+from placements.local.artifacts import (
+    Cancellation,
+    Cancelled,
+    FetchOptions,
+    ensure,
+    ensure_all,
+    entry_of,
+    require_room,
+)
 from placements.local.artifacts import missing as missing_artifacts
 from placements.local.artifacts.store import STAMP
 from tests.unit.artifact_fakes import FakeSource, RecordingProgress, archive, tar_artifact
@@ -181,6 +189,8 @@ def test_too_little_space_is_refused_before_anything_is_fetched(
     with pytest.raises(PreflightError, match="too little free space"):
         ensure_all([ARTIFACT], tmp_path, RecordingProgress(), options=FetchOptions(maven=source))
     assert source.calls == 0
+    with pytest.raises(PreflightError, match="too little free space"):
+        require_room([ARTIFACT], tmp_path / "not yet" / "there")
 
 
 def test_unwritable_cache_is_named(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import gc
 import hashlib
 import io
 import random
+import socket
 import sys
 import tarfile
 import threading
@@ -37,7 +38,7 @@ from placements.local.artifacts.command import CommandFailed, run
 from placements.local.artifacts.gomodules import CHECKOUT, environment
 from placements.local.artifacts.gomodules import _explained as explain_go
 from placements.local.artifacts.host import host_platform
-from placements.local.artifacts.maven import repositories
+from placements.local.artifacts.maven import repositories, silent_repositories
 from placements.local.artifacts.pypi import _explained as explain_pip
 from placements.local.artifacts.pypi import install_tool, requirement, wheel_of
 from placements.local.artifacts.recipes import file_of, fingerprint
@@ -132,6 +133,9 @@ def repository(
             self.end_headers()
             cut = (left.pop(0) if len(left) > 1 else left[0]) if left else None
             self.wfile.write(rest[:cut])
+
+        def do_HEAD(self) -> None:
+            self.send_error(404)
 
         def log_message(self, *_: object) -> None:
             """Silent."""
@@ -242,6 +246,16 @@ def test_repository_without_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
         use(monkeypatch, url)
         with pytest.raises(LabError, match="no configured Maven repository serves"):
             ensure(tar_artifact(CONTENT), tmp_path, RecordingProgress())
+
+
+def test_a_repository_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with repository({}) as url:
+        use(monkeypatch, url)
+        assert silent_repositories(5.0) == {}
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        use(monkeypatch, f"http://127.0.0.1:{unused.getsockname()[1]}")
+        assert "ConnectionError" in silent_repositories(5.0)["central"]
 
 
 def test_users_repositories_come_first_and_may_replace_the_default() -> None:

@@ -8,7 +8,15 @@ from placements.local.artifacts.gomodules import discard_build_caches, remove_di
 from placements.local.artifacts.host import host_platform
 from placements.local.artifacts.progress import Progress, SilentProgress
 from placements.local.artifacts.recipes import KEYCLOAK_JAVA_OPTIONS, home_of
-from placements.local.artifacts.resolver import FetchOptions, ensure, ensure_all, entry_of, missing
+from placements.local.artifacts.resolver import (
+    FetchOptions,
+    ensure,
+    ensure_all,
+    entry_of,
+    missing,
+    require_room,
+    silent_repositories,
+)
 from placements.local.artifacts.store import problems
 
 __all__ = [
@@ -28,4 +36,6 @@ __all__ = [
     "problems",
     "reachable",
     "remove_discarded",
+    "require_room",
+    "silent_repositories",
 ]

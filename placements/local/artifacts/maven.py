@@ -52,6 +52,19 @@ def repositories(configured: Mapping[str, str]) -> dict[str, str]:
     return dict(configured) if "central" in configured else {**configured, "central": MAVEN_CENTRAL_URL}
 
 
+def silent_repositories(timeout_s: float) -> dict[str, str]:
+    """Those of the configured repositories that do not answer, by name, with the reason; any answer will
+    do, since many show no index."""
+    silent = {}
+    for name, url in repositories(GlobalSettings.load().repositories).items():
+        try:
+            with closing(requests.head(url, timeout=timeout_s, allow_redirects=True)):
+                continue
+        except requests.RequestException as error:
+            silent[name] = f"{type(error).__name__}: {error}"
+    return silent
+
+
 class JgoSource:
     """The source used outside tests."""
 

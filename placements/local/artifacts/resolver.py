@@ -209,8 +209,7 @@ def ensure_all(
     prepare_cache(cache)
     wanted = _with_needs(artifacts, cache, platform)
     absent = [artifact for artifact in wanted if problems(entry_of(artifact, cache, platform), verify=False)]
-    peak = peak_bytes(absent, platform)
-    require_free_space(cache, peak, ", ".join(artifact.name for artifact in absent))
+    _require_room(absent, cache, platform)
     building = any(isinstance(artifact, GoTool) for artifact in absent)
     with ThreadPoolExecutor(workers) as downloads, ThreadPoolExecutor(1) as builds:
         futures: dict[str, Future[Path]] = {}
@@ -228,6 +227,30 @@ def ensure_all(
         discard_build_caches(cache, options.cancellation)
     remove_discarded(cache)
     return {artifact.name: futures[artifact.name].result() for artifact in artifacts}
+
+
+def require_room(artifacts: Sequence[Artifact], cache: Path) -> None:
+    """Raises PreflightError when installing all of these, and what building them needs, does not fit on
+    the cache's disk."""
+    platform = host_platform()
+    needed = [
+        artifact
+        for artifact in _with_needs(artifacts, cache, platform)
+        if artifact in artifacts or problems(entry_of(artifact, cache, platform), verify=False)
+    ]
+    disk = next(folder for folder in (cache.absolute(), *cache.absolute().parents) if folder.exists())
+    _require_room(needed, disk, platform)
+
+
+def _require_room(absent: Sequence[Artifact], cache: Path, platform: HostPlatform) -> None:
+    require_free_space(cache, peak_bytes(absent, platform), ", ".join(artifact.name for artifact in absent))
+
+
+def silent_repositories(timeout_s: float = 5.0) -> dict[str, str]:
+    """Configured Maven repositories that do not answer, by name, with the reason."""
+    from placements.local.artifacts.maven import silent_repositories as silent
+
+    return silent(timeout_s)
 
 
 def _finish(futures: list[Future[Path]]) -> None:
