@@ -28,6 +28,7 @@ from contracts.identity import Audience, lab_realm
 CLI_CLIENT = "cli"
 PERSONAS_CLIENT = "personas"
 _MARGIN_S = 20.0
+_MOVED_BACK_S = 5.0
 _SIGN_IN_TIMEOUT_S = 300.0
 
 
@@ -37,16 +38,19 @@ class SignInError(LabError):
 
 @dataclass(frozen=True, kw_only=True)
 class Tokens:
-    """What a token endpoint answered. ``expires_at_s`` is in seconds since the epoch."""
+    """What a token endpoint answered. ``issued_at_s`` and ``expires_at_s`` are in seconds since the
+    epoch."""
 
     access_token: str = field(repr=False)
     refresh_token: str | None = field(repr=False)
     expires_at_s: float
+    issued_at_s: float = 0.0
 
     @property
     def fresh(self) -> bool:
-        """Whether the access token will still be valid for a moment."""
-        return time.time() < self.expires_at_s - _MARGIN_S
+        """Whether the access token will still be valid for a moment. One from the future, the clock having
+        been moved back since, is not: services refuse it."""
+        return self.issued_at_s - _MOVED_BACK_S <= time.time() < self.expires_at_s - _MARGIN_S
 
     def username(self) -> str:
         """The user the token was issued to, for display only: nothing is verified here."""
@@ -93,6 +97,7 @@ def _tokens(document: Mapping[str, Any]) -> Tokens:
         access_token=str(document["access_token"]),
         refresh_token=document.get("refresh_token"),
         expires_at_s=time.time() + float(document.get("expires_in", 60)),
+        issued_at_s=time.time(),
     )
 
 

@@ -11,12 +11,14 @@ import httpx
 from contracts.errors import LabError
 
 EXPIRY_MARGIN_S = 30.0
+_MOVED_BACK_S = 5.0
 
 
 @dataclass(kw_only=True)
 class ClientCredentials:
     """A callable that gives a valid access token of one service account, cached until shortly before
-    it expires. Safe to share between threads.
+    it expires, and no longer than until the machine's clock was moved or the machine slept: a token's
+    times are by that clock. Safe to share between threads.
 
     Raises (when called):
         LabError: the token endpoint can't be reached, or refuses the client.
@@ -29,13 +31,18 @@ class ClientCredentials:
     timeout_s: float = 10.0
     _token: str = field(default="", repr=False, init=False)
     _expires_at_s: float = field(default=0.0, repr=False, init=False)
+    _by_clock_s: tuple[float, float] = field(default=(0.0, 0.0), repr=False, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, init=False)
 
     def __call__(self) -> str:
         with self._lock:
-            if time.monotonic() >= self._expires_at_s:
+            if not self._is_current():
                 self._fetch()
             return self._token
+
+    def _is_current(self) -> bool:
+        made_s, ends_s = self._by_clock_s
+        return time.monotonic() < self._expires_at_s and made_s - _MOVED_BACK_S <= time.time() < ends_s
 
     def _fetch(self) -> None:
         form = {"grant_type": "client_credentials"}
@@ -66,4 +73,6 @@ class ClientCredentials:
         document = answer.json()
         self._token = str(document["access_token"])
         lifespan_s = float(document.get("expires_in", 60))
-        self._expires_at_s = time.monotonic() + max(lifespan_s - EXPIRY_MARGIN_S, lifespan_s / 2)
+        kept_s = max(lifespan_s - EXPIRY_MARGIN_S, lifespan_s / 2)
+        self._expires_at_s = time.monotonic() + kept_s
+        self._by_clock_s = time.time(), time.time() + kept_s

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,6 +18,10 @@ log = logging.getLogger(__name__)
 _FIRST_RETRY_S = 0.5
 _LONGEST_RETRY_S = 30.0
 _PENDING_RETRY_S = 5.0
+CLOCK_CHECK_S = 5.0
+"""How soon it is noticed that the clock was moved."""
+_CLOCK_MOVED_S = 30.0
+"""More than a time service corrects in one step of ordinary life."""
 
 
 def retry_delay_s(failures: int) -> float:
@@ -40,7 +45,9 @@ class Loop:
         wake: threading.Event,
         every_s: float,
         errors: dict[str, str],
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        self._clock = clock
         self._name = name
         self._work = work
         self._wake = wake
@@ -89,7 +96,20 @@ class Loop:
             self._wake.clear()
             pause_s = self.step()
             if not self._stopping.is_set():
-                self._wake.wait(pause_s)
+                self._pause(pause_s)
+
+    def _pause(self, pause_s: float) -> None:
+        """Waits until woken, or for ``pause_s``, or until the machine's clock is moved or the machine has
+        slept: a signature's time is by that clock, and OPA denies all by one of another hour."""
+        ends = time.monotonic() + pause_s
+        apart = self._clock() - time.monotonic()
+        while (left_s := ends - time.monotonic()) > 0:
+            if self._wake.wait(min(left_s, CLOCK_CHECK_S)):
+                return
+            moved_s = self._clock() - time.monotonic() - apart
+            if abs(moved_s) > _CLOCK_MOVED_S:
+                log.warning("the clock moved by %.0f s: %s at once", moved_s, self._name)
+                return
 
 
 def publish_loop(governor: Governor, every_s: float) -> Loop:

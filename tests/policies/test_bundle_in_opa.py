@@ -122,6 +122,19 @@ def test_old_bundle_denies_everything(opa_program: Path, keys: tuple[str, str], 
         assert server.decide("allow", ASKED) is True
 
 
+@pytest.mark.parametrize("moved_s", [3600, -3600], ids=["forward", "back"])
+def test_a_clock_moved_by_an_hour_denies_everything_until_the_bundle_is_signed_anew(
+    opa_program: Path, keys: tuple[str, str], tmp_path: Path, moved_s: int
+) -> None:
+    """Moving the clock forward makes a bundle as old as that, moving it back one from the future."""
+    with Opa.start(opa_program, tmp_path, keys) as server:
+        server.publish(compiled(seed_access(), age_s=moved_s, max_age_s=3500))
+        assert server.decide("allow", ASKED) is False
+        assert server.decide("rowFilters", ASKED) == [{"expression": "false"}]
+        server.publish(compiled(seed_access(), revision=2))
+        assert server.decide("allow", ASKED) is True
+
+
 def test_opa_api_is_closed(opa: Opa) -> None:
     client, url = opa.client, opa.url
     token = {"Authorization": "Bearer the-token-of-a-test-long-enough"}

@@ -295,6 +295,19 @@ def test_signing_anew_makes_no_revision(seeded: Lab) -> None:
     assert publication.issued_at.timestamp() == pytest.approx(seeded.now_ns / 1e9, abs=1e-3)
 
 
+@pytest.mark.parametrize("moved_s", [3600, -3600])
+def test_a_clock_moved_by_an_hour_is_followed_by_a_signature_of_the_new_time(
+    seeded: Lab, moved_s: int
+) -> None:
+    with seeded.client() as admin:
+        seeded.now_ns += moved_s * 10**9
+        seeded.governor.publish()
+        assert seeded.bucket.bundle()["bundle"]["issued_at_ns"] == seeded.now_ns
+        publication = admin.status().publication
+    assert publication is not None
+    assert publication.issued_at.timestamp() == pytest.approx(seeded.now_ns / 1e9, abs=1e-3)
+
+
 def test_failed_publication_leaves_the_old_bundle_whole_and_shows(seeded: Lab) -> None:
     old = seeded.bucket.objects[BUNDLE_KEY]
     seeded.bucket.failing = True

@@ -38,6 +38,14 @@ def test_nothing_changes_while_the_certificate_is_valid() -> None:
     assert not diff.replaces
 
 
+@pytest.mark.parametrize("moved", [timedelta(hours=1), timedelta(hours=-1)])
+def test_a_clock_moved_by_an_hour_leaves_a_new_certificate_valid(moved: timedelta) -> None:
+    outs = LabPkiProvider().create(PROPS).outs or {}
+    for name in ("ca_certificate", "server_certificate"):
+        certificate = x509.load_pem_x509_certificate(outs[name].encode())
+        assert certificate.not_valid_before_utc < datetime.now(UTC) + moved < certificate.not_valid_after_utc
+
+
 def test_a_certificate_about_to_end_is_issued_anew_by_the_same_authority() -> None:
     provider = LabPkiProvider()
     outs = provider.create(PROPS).outs or {}
