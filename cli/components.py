@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cli.project import Lab, read_config
-from components.registry import ComponentInfo, resolve, selected
+from components.registry import COMPONENTS, ComponentInfo, resolve, selected
 from contracts.errors import UsageError
 from contracts.settings import SETTINGS, Role
 
@@ -31,7 +31,9 @@ def merge(saved: Sequence[str], add: Sequence[str], without: Sequence[str]) -> t
             removed, or something removed that another component of the set needs.
     """
     adding = [resolve(name) for name in add]
-    removing = [resolve(name) for name in without]
+    # What the saved set names and this checkout does not have can leave it all the same.
+    forgotten = [name for name in without if name in saved and name not in COMPONENTS]
+    removing = [resolve(name) for name in without if name not in forgotten]
     for info in removing:
         if info in adding:
             raise UsageError(f"{info.name} is both named and removed", value=info.name)
@@ -43,7 +45,8 @@ def merge(saved: Sequence[str], add: Sequence[str], without: Sequence[str]) -> t
                 next_command="lab components",
             )
     gone = {info.name for info in removing}
-    wanted = [resolve(name) for name in saved] + adding
+    kept = [name for name in saved if name not in forgotten]
+    wanted = [resolve(name, next_command=f"lab up --without {name}") for name in kept] + adding
     names = tuple(dict.fromkeys(info.name for info in wanted if not info.core and info.name not in gone))
     for name in names:
         for needed in resolve(name).needs:

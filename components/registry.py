@@ -1,6 +1,7 @@
 """Every component, one row each; a new one is a folder and a row at the end (the order fixes ports).
 
-Rows name modules and import nothing, so that listing components costs nothing.
+Rows import nothing, so that listing components costs nothing: what component ``some-name`` is made of is
+class ``SomeName`` in ``components/some_name``.
 """
 
 from __future__ import annotations
@@ -21,16 +22,15 @@ if TYPE_CHECKING:
 class ComponentInfo:
     """What one component is and needs.
 
-    ``service`` is the workload's name; ``module`` and ``class_name`` hold its ``Service``; ``artifacts``
-    name rows of ``contracts.versions``; ``needs`` names other components; ``memory_mib`` is its expected
-    resident size, beside the Java heap that ``heap_setting`` names a setting of, where it does.
+    ``name`` and ``title`` are all that a row must say. ``service`` is the workload's name, the component's
+    own where it is not given; ``artifacts`` name rows of ``contracts.versions``; ``needs`` names other
+    components; ``memory_mib`` is its expected resident size, beside the Java heap that ``heap_setting`` names
+    a setting of, where it does.
     """
 
     name: str
     title: str
-    service: str
-    module: str
-    class_name: str
+    service: str = ""
     core: bool = False
     memory_mib: int = 128
     heap_setting: str | None = None
@@ -38,6 +38,19 @@ class ComponentInfo:
     aliases: tuple[str, ...] = ()
     artifacts: tuple[str, ...] = ()
     placements: tuple[str, ...] = ("local", "kubernetes", "aws")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "service", self.service or self.name)
+
+    @property
+    def module(self) -> str:
+        """The component's folder, as Python imports it."""
+        return f"components.{self.name.replace('-', '_')}"
+
+    @property
+    def class_name(self) -> str:
+        """Its ``Service`` in that module."""
+        return "".join(part.capitalize() for part in self.name.split("-"))
 
     def memory_at(self, config: Mapping[str, str]) -> int:
         """The expected resident size in MiB with these settings, defaults filled in."""
@@ -56,9 +69,6 @@ _ROWS = (
     ComponentInfo(
         name="keycloak",
         title="Identity provider",
-        service="keycloak",
-        module="components.keycloak",
-        class_name="Keycloak",
         core=True,
         memory_mib=380,
         artifacts=("keycloak", "java25"),
@@ -67,8 +77,6 @@ _ROWS = (
         name="polaris",
         title="Iceberg REST catalog: Apache Polaris",
         service="catalog",
-        module="components.polaris",
-        class_name="Polaris",
         core=True,
         memory_mib=380,
         needs=("keycloak",),
@@ -78,8 +86,6 @@ _ROWS = (
         name="nessie",
         title="Iceberg REST catalog: Nessie",
         service="catalog",
-        module="components.nessie",
-        class_name="Nessie",
         core=True,
         memory_mib=320,
         needs=("keycloak",),
@@ -88,9 +94,6 @@ _ROWS = (
     ComponentInfo(
         name="opa",
         title="Policy decisions",
-        service="opa",
-        module="components.opa",
-        class_name="Opa",
         core=True,
         memory_mib=64,
         artifacts=("opa",),
@@ -98,9 +101,6 @@ _ROWS = (
     ComponentInfo(
         name="governor",
         title="Access data: history, publication, catalog grants",
-        service="governor",
-        module="components.governor",
-        class_name="Governor",
         core=True,
         memory_mib=140,
         needs=("keycloak", "opa"),
@@ -108,14 +108,12 @@ _ROWS = (
     ComponentInfo(
         name="trino",
         title="SQL engine: Trino",
-        service="trino",
-        module="components.trino",
-        class_name="Trino",
         memory_mib=300,
         heap_setting="trinoHeapMib",
         needs=("keycloak", "opa"),
         artifacts=("trino", "java25"),
     ),
+    # A new component's row goes here, the last one.
 )
 
 COMPONENTS: dict[str, ComponentInfo] = {row.name: row for row in _ROWS}
@@ -123,21 +121,24 @@ COMPONENTS: dict[str, ComponentInfo] = {row.name: row for row in _ROWS}
 CATALOGS = ("polaris", "nessie")
 """Exactly one of these runs, as the persistent stack pins it."""
 
-RESERVED_SERVICES = ("spark", "control-plane", "agent")
-"""Services that clients of the realm already name; their ports are kept for them."""
+_FIRST_SERVICES = (
+    *("keycloak", "catalog", "opa", "governor", "trino"),
+    *("spark", "control-plane", "agent"),
+)
+"""Services whose ports are fixed whether or not they are components already: clients of the realm name
+them."""
 
-_SERVICES = [row.service for row in _ROWS]
-SERVICE_ORDER: tuple[str, ...] = tuple(dict.fromkeys([*_SERVICES[:6], *RESERVED_SERVICES, *_SERVICES[6:]]))
+SERVICE_ORDER: tuple[str, ...] = tuple(dict.fromkeys([*_FIRST_SERVICES, *(row.service for row in _ROWS)]))
 """Workload names in the order that fixes their ports; it only grows at its end."""
 
 
-def resolve(name: str) -> ComponentInfo:
-    """The component of that name or alias. Raises UsageError with the nearest name."""
+def resolve(name: str, *, next_command: str = "lab components") -> ComponentInfo:
+    """The component of that name or alias. Raises UsageError with the nearest name and ``next_command``."""
     for row in _ROWS:
         if name == row.name or name in row.aliases:
             return row
     known = [n for row in _ROWS for n in (row.name, *row.aliases)]
-    raise unknown_name("component", name, known, next_command="lab components")
+    raise unknown_name("component", name, known, next_command=next_command)
 
 
 def selected(saved: Iterable[str], catalog_kind: str) -> tuple[ComponentInfo, ...]:
@@ -157,6 +158,7 @@ def selected(saved: Iterable[str], catalog_kind: str) -> tuple[ComponentInfo, ..
             add(row.name)
     add(catalog_kind)
     for name in saved:
-        if resolve(name).name not in CATALOGS:
+        # One that an older checkout had is still in the saved set, and must be let go.
+        if resolve(name, next_command=f"lab up --without {name}").name not in CATALOGS:
             add(name)
     return tuple(row for row in _ROWS if row.name in wanted)

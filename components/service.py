@@ -90,3 +90,8 @@ class Service(pulumi.ComponentResource):
         super().__init__(f"lab:component:{self.kind}", workload.name, None, opts)
         self.deployed = placement.deploy(workload, pulumi.ResourceOptions(parent=self))
         self.register_outputs({"urls": dict(self.deployed.operator_urls)})
+
+    @property
+    def address(self) -> str:
+        """The URL of its first port, as people reach it."""
+        return next(iter(self.deployed.operator_urls.values()))

@@ -112,7 +112,8 @@ class PersistentOutputs:
 
 @dataclass(frozen=True, kw_only=True)
 class LabOutputs:
-    """Exports of the lab stack: where things are; no secret."""
+    """Exports of the lab stack: where things are; no secret. ``component_urls`` has the first address of
+    every component by its name; None from a lab that was brought up before it was an output."""
 
     lab: str
     catalog_kind: str
@@ -123,6 +124,7 @@ class LabOutputs:
     opa_url: str
     trino_url: str | None
     components: tuple[str, ...]
+    component_urls: Mapping[str, str] | None = None
     ca_certificate: str
 
 

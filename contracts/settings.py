@@ -209,12 +209,14 @@ SETTINGS: tuple[Setting, ...] = (
         parse=_integer(640, 262144),
         doc="Trino's Java heap in MiB.",
     ),
+    # A new setting's row goes here.
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """One stack's settings, checked."""
+    """One stack's settings, checked. ``values`` holds every one by its key, as its row parsed it; what only
+    one component reads needs no field of its own."""
 
     role: Role
     name: str
@@ -230,6 +232,7 @@ class Settings:
     closed_namespaces: tuple[str, ...]
     bundle_max_age_s: int
     trino_heap_mib: int
+    values: Mapping[str, Any]
 
 
 def read_settings(config: Mapping[str, str], environ: Mapping[str, str] | None = None) -> Settings:
@@ -268,6 +271,7 @@ def read_settings(config: Mapping[str, str], environ: Mapping[str, str] | None =
         closed_namespaces=values["closedNamespaces"],
         bundle_max_age_s=values["bundleMaxAgeS"],
         trino_heap_mib=values["trinoHeapMib"],
+        values=values,
     )
 
 

@@ -110,6 +110,8 @@ class Workload:
     ``env`` and ``files`` values may be secret; ``files`` maps a name relative to the layout's
     ``files_dir`` to its content. A changed value changes the workload's hash, which restarts exactly
     this workload. ``memory_mib`` is the expected resident size; ``depends_on`` names other workloads.
+    ``source`` names the folders of the checkout whose code a workload of artifact ``python`` runs: a change
+    in them restarts it too.
     """
 
     name: str
@@ -119,6 +121,7 @@ class Workload:
     readiness: Probe
     env: Mapping[str, Input[str]] = field(default_factory=dict)
     files: Mapping[str, Input[str]] = field(default_factory=dict)
+    source: Sequence[str] = ()
     volumes: Sequence[Volume] = ()
     memory_mib: int = 128
     cpu_millicores: int = 100

@@ -64,6 +64,7 @@ def lab(settings: Settings) -> None:
         opa_url=context.placement.operator_url("opa", "http"),
         trino_url=context.trino_url if "trino" in services else None,
         components=tuple(services),
+        component_urls={name: service.address for name, service in services.items()},
         ca_certificate="",
     )
     for name, value in to_exports(outputs).items():

@@ -1,4 +1,4 @@
-"""``test``, ``lock`` and ``images``: for those who work on the lab itself."""
+"""``test``, ``lock``, ``templates`` and ``images``: for those who work on the lab itself."""
 
 from __future__ import annotations
 
@@ -28,6 +28,15 @@ def lock(options: Options, upgrade: bool) -> None:
     options.next_steps("./lab test")
 
 
+@command("templates")
+def templates(options: Options) -> None:
+    """Write the documented Pulumi.*.yaml anew from contracts/settings.py."""
+    from cli.operations import write_templates
+
+    result = write_templates()
+    options.show(result, lambda: f"written: {', '.join(result) or 'nothing, all were right'}")
+
+
 @click.group("images")
 @common_options
 def images() -> None:
@@ -46,4 +55,4 @@ def lock_images(options: Options) -> None:
 
 images.add_command(lock_images)
 
-COMMANDS = (test, lock, images)
+COMMANDS = (test, lock, templates, images)

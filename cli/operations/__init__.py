@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cli.operations.carrying import export_cache, import_cache
     from cli.operations.cleaning import cache_contents, clean_cache
     from cli.operations.data import load, login, logout, seed, sql
-    from cli.operations.development import lock_requirements, record_checksums, run_tests
+    from cli.operations.development import lock_requirements, record_checksums, run_tests, write_templates
     from cli.operations.diagnosis import doctor
     from cli.operations.fingerprinting import fingerprint
     from cli.operations.inspect import components, credentials, env, logs, status
@@ -26,7 +26,12 @@ _MODULES = {
     "cli.operations.carrying": ("export_cache", "import_cache"),
     "cli.operations.cleaning": ("cache_contents", "clean_cache"),
     "cli.operations.data": ("load", "login", "logout", "seed", "sql"),
-    "cli.operations.development": ("lock_requirements", "record_checksums", "run_tests"),
+    "cli.operations.development": (
+        "lock_requirements",
+        "record_checksums",
+        "run_tests",
+        "write_templates",
+    ),
     "cli.operations.diagnosis": ("doctor",),
     "cli.operations.fingerprinting": ("fingerprint",),
     "cli.operations.inspect": ("components", "credentials", "env", "logs", "status"),
@@ -62,6 +67,7 @@ __all__ = [
     "status",
     "up",
     "verify",
+    "write_templates",
 ]
 
 

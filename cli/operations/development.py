@@ -14,6 +14,8 @@ import httpx
 
 from cli.project import ROOT
 from contracts.errors import LabError
+from contracts.settings import Role
+from contracts.templates import stack_template
 from contracts.versions import POLARIS, UrlDistribution
 
 LINTERS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -169,3 +171,16 @@ def _write_checksum(path: Path, distribution: UrlDistribution, recorded: Recorde
     if count != 1:
         raise LabError(f"{path.name} has no single row for {distribution.name}", value=distribution.url)
     path.write_text(after, encoding="utf-8")
+
+
+def write_templates(root: Path = ROOT) -> tuple[str, ...]:
+    """Writes the tracked ``Pulumi.<stack>.yaml`` anew from the table of settings. Returns those that
+    changed."""
+    changed = []
+    for role in Role:
+        path = root / f"Pulumi.{role.value}.yaml"
+        text = stack_template(role)
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+            changed.append(path.name)
+    return tuple(changed)

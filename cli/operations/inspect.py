@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cli.components import saved_set
-from cli.project import Lab, existing_labs, read_config, settings
+from cli.project import Lab, existing_labs, read_config
 from cli.session import Session
 from components.registry import CATALOGS, COMPONENTS, selected
 from contracts.errors import LabError, unknown_name
@@ -287,9 +287,3 @@ def env(session: Session) -> Environment:
         lines=tuple(shell_lines(session.lab, values)),
         variables=values,
     )
-
-
-def lab_settings(session: Session) -> dict[str, str]:
-    """The lab stack's settings, defaults filled in."""
-    found = settings(session.lab, Role.LAB, session.environ)
-    return {name: str(getattr(found, name)) for name in found.__dataclass_fields__}

@@ -24,6 +24,7 @@ from cli.steps import (
     save_components,
     save_settings,
 )
+from components.registry import CATALOGS
 from contracts.identity import lab_realm
 from contracts.outputs import LabOutputs
 from contracts.settings import Role
@@ -221,4 +222,9 @@ def urls_of(outputs: LabOutputs) -> dict[str, str]:
         "governor": outputs.governor_url,
         "opa": outputs.opa_url,
     }
-    return {**({"trino": outputs.trino_url} if outputs.trino_url else {}), **urls}
+    if outputs.trino_url:
+        urls = {"trino": outputs.trino_url, **urls}
+    # The identity provider and the catalogs stand above by what people reach there.
+    shown = {*urls, "keycloak", *CATALOGS}
+    more = {name: url for name, url in (outputs.component_urls or {}).items() if name not in shown}
+    return {**urls, **more}

@@ -40,6 +40,7 @@ def workload(args: GovernorArgs, layout: Layout) -> Workload:
             "GOVERNOR_POLICIES_DIR": str(layout.source_dir / "policies"),
         },
         files={"signing-key.pem": args.signing_key},
+        source=("contracts", "governance", "policies"),
         memory_mib=140,
         cpu_millicores=100,
         depends_on=("postgres", "s3"),

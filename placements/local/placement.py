@@ -28,7 +28,6 @@ from placements.local.unprivileged import unprivileged_root
 
 BIND_ADDRESS = "127.0.0.1"
 SOURCE_DIR = Path(__file__).parents[2]
-_SOURCE_ROOMS = ("contracts", "governance", "policies")
 
 
 class LocalPlacement:
@@ -120,7 +119,7 @@ class LocalPlacement:
         if layout is None:
             raise LabError(f"{workload.name} was deployed before its layout was asked for")
         if workload.artifact == PYTHON_ARTIFACT:
-            program = source_digest(SOURCE_DIR, _SOURCE_ROOMS)
+            program = _source_digest(workload, str(layout.source_dir))
         else:
             program = given_digest(workload.artifact)
 
@@ -204,3 +203,17 @@ class LocalPlacement:
                 f"{workload} has no port named {port!r}", value=port, permitted=", ".join(sorted(known))
             )
         return known[port]
+
+
+def _source_digest(workload: Workload, source_dir: str) -> str:
+    """Of the code of the checkout that it runs. Raises LabError when it runs some and names none, since
+    changes of it would go unnoticed."""
+    absent = [folder for folder in workload.source if not (SOURCE_DIR / folder).is_dir()]
+    given = [value for value in (*workload.command, *workload.env.values()) if isinstance(value, str)]
+    if absent or (not workload.source and any(value.startswith(source_dir) for value in given)):
+        raise LabError(
+            f"{workload.name} runs code of the checkout and does not say which",
+            value=", ".join(absent) or None,
+            permitted=f"source=('components/{workload.name}',): folders of the checkout",
+        )
+    return source_digest(SOURCE_DIR, workload.source)

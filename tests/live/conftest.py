@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,17 +26,18 @@ SCALE_FACTOR = "0.01"
 
 @dataclass(frozen=True)
 class LiveLab:
-    """The running lab, and the ``lab`` command on it."""
+    """The running lab, and the ``lab`` command of the checkout ``root`` on it."""
 
     environment: Mapping[str, str]
     home: Path
+    root: Path = ROOT
 
     def run(
         self, *arguments: str, timeout_s: float = 600, stdin: str | None = None
     ) -> subprocess.CompletedProcess[str]:
         """The command's result, whatever its exit code."""
         return subprocess.run(
-            [str(ROOT / "lab"), *arguments],
+            [str(self.root / "lab"), *arguments],
             env=dict(self.environment),
             cwd=tempfile.gettempdir(),
             input=stdin,
@@ -76,7 +78,7 @@ class LiveLab:
         return subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script],
             env=dict(self.environment),
-            cwd=ROOT,
+            cwd=self.root,
             capture_output=True,
             text=True,
             timeout=timeout_s,
@@ -84,17 +86,61 @@ class LiveLab:
         )
 
 
+def clean_environment() -> dict[str, str]:
+    """This process's environment without what would choose a lab, a Python or an engine's state."""
+    return {
+        key: value
+        for key, value in os.environ.items()
+        if key not in {"LAB_HOME", "LAB_NAME", "PYTHONPATH", "VIRTUAL_ENV"} and not key.startswith("PULUMI_")
+    }
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder that other users may pass through (PostgreSQL is one of them when root runs the tests)."""
+    folder = Path(tempfile.mkdtemp(prefix="lab live "))
+    try:
+        folder.chmod(0o755)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def lab_of_its_own(folder: Path, *settings: str, name: str = "lab", root: Path = ROOT) -> Iterator[LiveLab]:
+    """A new lab below ``folder``, brought up with its core alone and small tables, and destroyed at the
+    end; ``settings`` are more arguments of ``up``."""
+    environment = {**clean_environment(), "LAB_HOME": str(folder), "LAB_NAME": name}
+    live = LiveLab(environment=environment, home=folder / name, root=root)
+    try:
+        arguments = ("--without", "trino", "--set", f"scaleFactor={SCALE_FACTOR}", *settings)
+        live.ok("up", *arguments, timeout_s=3000)
+        yield live
+    finally:
+        live.run("destroy", "--yes", timeout_s=300)
+
+
+def copy_checkout(target: Path) -> Path:
+    """The checkout's own files as they are now, without what Git ignores."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+    return target
+
+
 @pytest.fixture(scope="session")
 def lab() -> Iterator[LiveLab]:
     """A lab with the default components and small sample tables."""
     folder = Path(os.environ.get("LAB_LIVE_HOME") or tempfile.mkdtemp(prefix="lab live "))
     folder.chmod(0o755)
-    environment = {
-        key: value
-        for key, value in os.environ.items()
-        if key not in {"LAB_HOME", "LAB_NAME", "PYTHONPATH", "VIRTUAL_ENV"} and not key.startswith("PULUMI_")
-    }
-    environment["LAB_HOME"] = str(folder)
+    environment = {**clean_environment(), "LAB_HOME": str(folder)}
     live = LiveLab(environment=environment, home=folder / "lab")
     try:
         live.ok("up", "--set", f"scaleFactor={SCALE_FACTOR}", timeout_s=3000)

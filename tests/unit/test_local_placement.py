@@ -119,6 +119,18 @@ def test_deploy_refuses_before_it_registers(tmp_path: Path) -> None:
         lab.deploy(dataclasses.replace(OPA, replicas=2))
 
 
+@pytest.mark.parametrize("source", [(), ("components/nothing",)])
+def test_code_of_the_checkout_that_nobody_watches_is_refused(tmp_path: Path, source: tuple[str, ...]) -> None:
+    lab = placement(tmp_path)
+    layout = lab.layout("opa", "python", ("http",))
+    command = [layout.python, str(layout.source_dir / "components" / "opa" / "server.py")]
+    own = dataclasses.replace(OPA, artifact="python", command=command, source=source)
+
+    with pytest.raises(LabError, match="does not say which") as error:
+        lab.deploy(own)
+    assert "source=('components/opa',)" in str(error.value)
+
+
 def test_a_workload_becomes_a_service() -> None:
     workload = dataclasses.replace(
         OPA,

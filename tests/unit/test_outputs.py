@@ -6,8 +6,10 @@ import json
 
 import pytest
 
+from cli.operations.lifecycle import urls_of
 from contracts.errors import LabError
 from contracts.outputs import LabOutputs, Slot, from_exports, to_exports
+from tests.unit.cli_fakes import lab_outputs
 from tests.unit.slots import make_slot
 
 
@@ -63,6 +65,20 @@ def test_optional_and_tuple_fields() -> None:
         opa_url="http://127.0.0.1:4",
         trino_url=None,
         components=("keycloak", "opa"),
+        component_urls={"opa": "http://127.0.0.1:4"},
         ca_certificate="pem",
     )
     assert from_exports(LabOutputs, json.loads(json.dumps(to_exports(outputs)))) == outputs
+
+
+def test_outputs_of_a_lab_from_before_component_urls_are_read() -> None:
+    document = to_exports(lab_outputs())
+    del document["component_urls"]
+    assert from_exports(LabOutputs, document).component_urls is None
+
+
+def test_addresses_of_new_components_are_shown_and_none_twice() -> None:
+    urls = {"keycloak": "http://a", "nessie": "http://b", "opa": "http://c", "hello": "http://d"}
+    shown = urls_of(lab_outputs(component_urls=urls))
+    assert list(shown) == ["trino", "sign-in", "catalog", "governor", "opa", "hello"]
+    assert shown["hello"] == "http://d"

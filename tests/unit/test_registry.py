@@ -6,7 +6,8 @@ from importlib import import_module
 
 import pytest
 
-from components.registry import CATALOGS, COMPONENTS, SERVICE_ORDER, resolve, selected
+from cli.components import merge
+from components.registry import CATALOGS, COMPONENTS, SERVICE_ORDER, ComponentInfo, resolve, selected
 from contracts.errors import UsageError
 
 
@@ -33,7 +34,28 @@ def test_an_unknown_component_suggests_the_nearest() -> None:
 
 
 def test_services_of_one_lab_have_fixed_places() -> None:
+    """A lab that is there keeps its ports: what was first stays first."""
     assert SERVICE_ORDER[:5] == ("keycloak", "catalog", "opa", "governor", "trino")
+    assert SERVICE_ORDER[5:8] == ("spark", "control-plane", "agent")
+    assert {info.service for info in COMPONENTS.values()} <= set(SERVICE_ORDER)
+    assert len(set(SERVICE_ORDER)) == len(SERVICE_ORDER)
+
+
+def test_a_row_needs_a_name_and_a_title() -> None:
+    info = ComponentInfo(name="some-name", title="Something")
+    assert (info.service, info.module, info.class_name) == ("some-name", "components.some_name", "SomeName")
+    assert not info.core
+
+
+def test_a_saved_component_that_is_gone_is_named_with_the_way_out() -> None:
+    with pytest.raises(UsageError) as caught:
+        names(("hello", "trino"))
+    assert caught.value.next_command == "lab up --without hello"
+    assert merge(("hello", "trino"), (), ("hello",)) == ("trino",)
+    with pytest.raises(UsageError, match="no component named 'hello'"):
+        merge(("trino",), (), ("hello",))
+    with pytest.raises(UsageError, match="no component named 'hello'"):
+        merge(("hello", "trino"), ("trino",), ())
 
 
 @pytest.mark.parametrize("name", sorted(COMPONENTS))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.operations import write_templates
 from contracts.errors import UsageError
 from contracts.settings import (
     SETTINGS,
@@ -46,6 +47,20 @@ def test_defaults_of_a_lab_stack(tmp_path: Path) -> None:
     assert settings.components == ("trino",)
     assert settings.scale_factor == 0.1
     assert settings.sample_data is True
+
+
+def test_a_component_reads_a_setting_of_its_own_by_its_key() -> None:
+    settings = read_settings({"role": "lab", "trinoHeapMib": "2048"}, {})
+    assert settings.values["trinoHeapMib"] == settings.trino_heap_mib == 2048
+    assert set(settings.values) == {setting.key for setting in SETTINGS}
+
+
+def test_templates_are_written_where_they_differ(tmp_path: Path) -> None:
+    (tmp_path / "Pulumi.lab.yaml").write_text(stack_template(Role.LAB), encoding="utf-8")
+    (tmp_path / "Pulumi.persistent.yaml").write_text("old", encoding="utf-8")
+    assert write_templates(tmp_path) == ("Pulumi.persistent.yaml",)
+    assert (tmp_path / "Pulumi.persistent.yaml").read_text() == stack_template(Role.PERSISTENT)
+    assert write_templates(tmp_path) == ()
 
 
 @pytest.mark.parametrize(
