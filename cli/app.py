@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from cli.commands import caching, data, development, inspecting, lifecycle
-from cli.commands.common import Options, common_options
+from cli.commands.common import Options, common_options, for_lab
 from contracts.errors import LabError, nearest
 
 
@@ -128,6 +128,8 @@ def _help_of(error: click.UsageError) -> str:
 
 
 def _print_error(facts: dict[str, Any], options: Options) -> None:
+    if facts.get("next_command"):
+        facts["next_command"] = for_lab(options, str(facts["next_command"]))
     if options.json:
         print(json.dumps(facts, indent=2, ensure_ascii=False))
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import yaml
@@ -10,7 +10,7 @@ import yaml
 from cli.project import existing_labs, parse_config
 from contracts.errors import PreflightError
 from placements.local.ports import PORTS_PER_LAB
-from placements.local.supervisor.processes import port_is_free
+from placements.local.supervisor.processes import port_is_free, port_owner
 
 FIRST_PORT = 28000
 # Ports above are handed out by Linux to outgoing connections (net.ipv4.ip_local_port_range).
@@ -31,21 +31,58 @@ def blocks_in_use(labs_folder: Path) -> dict[int, str]:
     return used
 
 
-def choose_block(labs_folder: Path, free: Callable[[int], bool] = port_is_free) -> int:
+def choose_block(
+    labs_folder: Path,
+    free: Callable[[int], bool] = port_is_free,
+    owner: Callable[[int], str] = port_owner,
+) -> int:
     """The first block that no other lab holds and in which nothing listens.
 
     Raises:
-        PreflightError: there is none left.
+        PreflightError: there is none left; says of each who holds it.
     """
     used = blocks_in_use(labs_folder)
+    taken: dict[int, int] = {}
     for base in range(FIRST_PORT, END_PORT - PORTS_PER_LAB + 1, PORTS_PER_LAB):
-        if any(abs(base - other) < PORTS_PER_LAB for other in used):
+        if _holder(base, used) is not None:
             continue
-        if all(free(port) for port in range(base, base + PORTS_PER_LAB)):
+        port = next((port for port in range(base, base + PORTS_PER_LAB) if not free(port)), None)
+        if port is None:
             return base
+        taken[base] = port
+    reasons = [f"{base} by lab {name!r}" for base, name in sorted(used.items())]
+    reasons += [f"{base} since {port} is taken by {owner(port)}" for base, port in taken.items()]
     raise PreflightError(
-        "no block of 200 free loopback ports is left",
+        f"no block of {PORTS_PER_LAB} free loopback ports is left: {'; '.join(reasons)}",
         value=f"{FIRST_PORT} to {END_PORT}",
-        permitted=f"labs hold {', '.join(sorted(set(used.values()))) or 'none'}",
-        next_command="lab --name OTHER destroy",
+        permitted="a block that no lab holds and in which nothing listens",
+        next_command="lab --name OTHER destroy, or lab up --set portBase=N with a block elsewhere",
     )
+
+
+def check_block(labs_folder: Path, lab: str, port_base: int) -> None:
+    """Raises PreflightError when another lab's block overlaps the one from ``port_base``, also while that
+    lab is down."""
+    others = {base: name for base, name in blocks_in_use(labs_folder).items() if name != lab}
+    found = _holder(port_base, others)
+    if found is not None:
+        raise PreflightError(
+            f"the block of ports from {port_base} overlaps that of lab {others[found]!r}, "
+            f"{found} to {found + PORTS_PER_LAB - 1}",
+            value=port_base,
+            permitted=f"{PORTS_PER_LAB} ports that no other lab holds",
+            next_command=another_block(labs_folder),
+        )
+
+
+def another_block(labs_folder: Path) -> str:
+    """The command that gives a lab a block of ports that is free now."""
+    try:
+        return f"lab up --set portBase={choose_block(labs_folder)}"
+    except PreflightError:
+        return "lab up --set portBase=N, with 200 free ports from N"
+
+
+def _holder(port_base: int, used: Iterable[int]) -> int | None:
+    """The first port of the block among ``used`` that overlaps the one from ``port_base``."""
+    return next((other for other in used if abs(port_base - other) < PORTS_PER_LAB), None)

@@ -22,6 +22,7 @@ from contracts.errors import LabError, UsageError
 from contracts.settings import (
     ENVIRONMENT,
     LAB_NAME_PATTERN,
+    LAB_NAME_RULE,
     NAMESPACE,
     SETTINGS,
     Role,
@@ -106,7 +107,7 @@ def open_lab(name: str | None = None, environ: Mapping[str, str] | None = None, 
         raise UsageError(
             "a lab's name is not valid",
             value=chosen,
-            permitted="1 to 20 lower-case letters, digits and hyphens, a letter first",
+            permitted=LAB_NAME_RULE,
             next_command="lab --name team-a status",
         )
     return Lab(name=chosen, home=lab_home(chosen, environ), root=root, cache=cache_home(environ))

@@ -6,11 +6,13 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from filelock import FileLock
+
 from cli.catalog_choice import CatalogChoice, choose_catalog
 from cli.components import artifacts_of, check_placement, saved_set
 from cli.engine import RunResult
 from cli.locks import waiting_for
-from cli.ports import choose_block
+from cli.ports import another_block, check_block, choose_block
 from cli.project import (
     Lab,
     ensure_project,
@@ -38,17 +40,21 @@ SMALLEST_HEAP_MIB = 640
 _PROGRAM_ROOMS = ("contracts", "stacks", "components", "placements", "plugins")
 
 
-def prepare_project(session: Session) -> bool:
-    """Makes the lab's project directory where it is missing. Returns whether the lab is new."""
+def prepare_project(session: Session, *, port_base: int | None = None) -> bool:
+    """Makes the lab's project directory where it is missing. Returns whether the lab is new.
+
+    Args:
+        port_base: the first port of a new lab's block; None chooses one.
+    """
     lab = session.lab
     if lab.exists:
         return ensure_project(lab, virtualenv=session.virtualenv, port_base=0)
+    labs = labs_home(session.environ)
     # Two labs that are made at the same moment must not choose the same block.
-    with waiting_for(labs_home(session.environ) / ".new-lab.lock"):
-        port_base = half_made_port_base(lab) or choose_block(labs_home(session.environ))
-        new = ensure_project(lab, virtualenv=session.virtualenv, port_base=port_base)
-    last = port_base + PORTS_PER_LAB - 1
-    session.say(f"new lab {lab.name!r} in {lab.home}, ports {port_base} to {last}")
+    with waiting_for(labs / ".new-lab.lock"):
+        base = port_base or half_made_port_base(lab) or choose_block(labs)
+        new = ensure_project(lab, virtualenv=session.virtualenv, port_base=base)
+    session.say(f"new lab {lab.name!r} in {lab.home}, ports {base} to {base + PORTS_PER_LAB - 1}")
     return new
 
 
@@ -137,12 +143,25 @@ def check_machine(
         smaller=smaller_labs(chosen, config),
     )
     preflight.check_disk({lab.home: DATA_FREE_MIB})
-    asked = (changes or {}).get("portBase")
-    if asked is not None:
-        preflight.check_ports(lab.home, ports_of(int(asked), chosen))
+    base = asked_port_base(changes)
+    if base is not None:
+        check_block(labs_home(session.environ), lab.name, base)
     elif lab.exists:
         base = settings(lab, Role.LAB, session.environ).port_base
-        preflight.check_ports(lab.home, ports_of(base, chosen))
+    if base is not None:
+        check_ports(session, ports_of(base, chosen))
+
+
+def asked_port_base(changes: Mapping[str, str] | None) -> int | None:
+    """The block of ports that ``--set portBase`` asks for, None when it does not."""
+    asked = (changes or {}).get("portBase")
+    return None if asked is None else int(asked)
+
+
+def check_ports(session: Session, ports: Mapping[str, int]) -> None:
+    """Raises PreflightError, with a block that is free, when somebody else holds one of ``ports``."""
+    labs = labs_home(session.environ)
+    preflight.check_ports(session.lab.home, ports, another=lambda: another_block(labs))
 
 
 def memory_needed_mib(chosen: Sequence[ComponentInfo], config: Mapping[str, str]) -> int:

@@ -89,8 +89,10 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
-LAB_NAME_PATTERN = r"[a-z][a-z0-9-]{0,19}"
-_NAME = _matching(LAB_NAME_PATTERN, "1 to 20 lower-case letters, digits and hyphens, a letter first")
+# A lab's realm has its name, and Keycloak's own realm is named master.
+LAB_NAME_PATTERN = r"(?!master$)[a-z][a-z0-9-]{0,19}"
+LAB_NAME_RULE = "1 to 20 lower-case letters, digits and hyphens, a letter first; not master"
+_NAME = _matching(LAB_NAME_PATTERN, LAB_NAME_RULE)
 _BOTH = frozenset(Role)
 _PERSISTENT = frozenset({Role.PERSISTENT})
 _LAB = frozenset({Role.LAB})

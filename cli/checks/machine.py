@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from cli.checks.findings import Finding, of_error, ok, warning
 from cli.project import read_config, settings
 from cli.session import Session
-from cli.steps import DATA_FREE_MIB, memory_needed_mib, ports_of, smaller_labs
+from cli.steps import DATA_FREE_MIB, check_ports, memory_needed_mib, ports_of, smaller_labs
 from components.registry import ComponentInfo
 from contracts.errors import LabError
 from contracts.settings import Role
@@ -43,7 +43,7 @@ def machine(session: Session, chosen: Sequence[ComponentInfo]) -> Iterator[Findi
     if lab.exists:
         base = settings(lab, Role.LAB, session.environ).port_base
         ports = ports_of(base, chosen)
-        checks.append(("ports", f"block from {base}", lambda: preflight.check_ports(lab.home, ports)))
+        checks.append(("ports", f"block from {base}", lambda: check_ports(session, ports)))
     for subject, detail, check in checks:
         try:
             check()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -102,3 +103,14 @@ def split_names(values: tuple[str, ...]) -> tuple[str, ...]:
 def lab_command(options: Options, words: str) -> str:
     """How to type a command for this lab."""
     return f"./lab {f'--name {options.name} ' if options.name else ''}{words}"
+
+
+OF_NO_LAB = ("cache", "images", "lock", "templates", "test")
+"""Commands that act on no lab."""
+
+_COMMAND = re.compile(rf"\blab (?!(?:{'|'.join(OF_NO_LAB)})\b)(?=[a-z])")
+
+
+def for_lab(options: Options, advice: str) -> str:
+    """Advice on what to run next, with every ``lab COMMAND`` of it naming the lab that this run is about."""
+    return _COMMAND.sub(f"lab --name {options.name} ", advice) if options.name else advice

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.commands.common import Options, command, lab_command, split_names
+from cli.commands.common import Options, command, for_lab, lab_command, split_names
 
 if TYPE_CHECKING:
     from cli.conformance import Verification
@@ -171,7 +171,10 @@ def doctor(options: Options, fix: bool) -> int:
     result = run(options.session(), fix=fix)
 
     def text() -> str:
-        rows = [(one.verdict.value, one.subject, one.detail, one.remedy) for one in result.findings]
+        rows = [
+            (one.verdict.value, one.subject, one.detail, for_lab(options, one.remedy))
+            for one in result.findings
+        ]
         return table(("", "what", "finding", "remedy"), rows)
 
     options.show(result, text)

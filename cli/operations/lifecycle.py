@@ -10,6 +10,7 @@ from cli.components import chosen_components, merge, saved_set
 from cli.engine import RunResult
 from cli.session import Session
 from cli.steps import (
+    asked_port_base,
     catalog_for,
     check_machine,
     check_settings,
@@ -105,7 +106,7 @@ def up(
     chosen = chosen_components(() if core else saved, choice.kind)
     with session.exclusive("up"):
         check_machine(session, chosen, changes)
-        prepare_project(session)
+        prepare_project(session, port_base=asked_port_base(changes))
         save_settings(lab, changes or {})
         save_components(lab, saved)
         pin_catalog(session, choice)
@@ -132,7 +133,7 @@ def bootstrap(
     choice = catalog_for(session, catalog)
     with session.exclusive("bootstrap"):
         check_machine(session, (), changes)
-        prepare_project(session)
+        prepare_project(session, port_base=asked_port_base(changes))
         save_settings(session.lab, changes or {})
         pin_catalog(session, choice)
         fetch(session, ())

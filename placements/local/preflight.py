@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import psutil
@@ -17,8 +17,11 @@ RESERVED_MEMORY_MIB = 512
 """Left to everything else on the machine."""
 
 
-def check_ports(home: Path, ports: Mapping[str, int]) -> None:
-    """Every port is free or held by this lab itself. ``ports`` maps a label to a port.
+def check_ports(
+    home: Path, ports: Mapping[str, int], *, another: Callable[[], str] = lambda: "lab doctor"
+) -> None:
+    """Every port is free or held by this lab itself. ``ports`` maps a label to a port; ``another`` gives
+    the command that chooses another block.
 
     Raises:
         PreflightError: one is taken; names the owner of each.
@@ -36,7 +39,7 @@ def check_ports(home: Path, ports: Mapping[str, int]) -> None:
             f"ports of this lab are taken: {held}",
             value=sorted(taken.values()),
             permitted="free ports: end those processes, or give this lab another block",
-            next_command="lab up --set portBase=29000",
+            next_command=another(),
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cli import app, operations
-from cli.commands.common import Options
+from cli.commands.common import OF_NO_LAB, Options, for_lab
 from cli.operations.development import REQUIREMENTS, run_tests
 from contracts.errors import LabError, PreflightError
 from placements.local.supervisor import ServiceState
@@ -209,3 +209,27 @@ def test_every_command_explains_itself() -> None:
         assert {"--name", "--json", "--verbose"} <= {
             option for parameter in command.params for option in parameter.opts
         }, name
+
+
+@pytest.mark.parametrize(
+    ("advice", "said"),
+    [
+        ("lab up", "lab --name b up"),
+        ("wait for it, then lab doctor --fix", "wait for it, then lab --name b doctor --fix"),
+        ("lab up --without x, or lab up --core", "lab --name b up --without x, or lab --name b up --core"),
+        ("lab --name OTHER destroy", "lab --name OTHER destroy"),
+        ("lab cache import FILE", "lab cache import FILE"),
+        ("LAB_HOME=/elsewhere lab up", "LAB_HOME=/elsewhere lab --name b up"),
+        ("pulumi config rm x", "pulumi config rm x"),
+    ],
+)
+def test_advice_names_the_lab_that_it_is_about(advice: str, said: str) -> None:
+    options = Options()
+    assert for_lab(options, advice) == advice
+    options.name = "b"
+    assert for_lab(options, advice) == said
+
+
+def test_every_command_acts_on_a_lab_or_is_known_not_to() -> None:
+    assert set(OF_NO_LAB) <= set(app.lab.commands)
+    assert not {"up", "down", "seed", "status", "destroy", "sql"} & set(OF_NO_LAB)

@@ -43,7 +43,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRun:
     monkeypatch.setattr("cli.operations.lifecycle.fetch", lambda *_: made.calls.append("fetch"))
     monkeypatch.setattr("placements.local.artifacts.reachable", lambda _: False)
     monkeypatch.setattr(steps, "choose_block", lambda _: 28000)
-    monkeypatch.setattr("placements.local.preflight.check_ports", lambda *_: None)
+    monkeypatch.setattr("placements.local.preflight.check_ports", lambda *_, **__: None)
     return made
 
 

@@ -22,7 +22,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRun:
     monkeypatch.setattr("cli.operations.lifecycle.fetch", steps.fetch)
     monkeypatch.setattr("placements.local.artifacts.reachable", lambda _: False)
     monkeypatch.setattr(steps, "choose_block", lambda _: 28000)
-    monkeypatch.setattr("placements.local.preflight.check_ports", lambda *_: None)
+    monkeypatch.setattr("placements.local.preflight.check_ports", lambda *_, **__: None)
     return made
 
 
@@ -121,6 +121,21 @@ def test_wrong_words_start_nothing(run: FakeRun, arguments: dict[str, object], m
         operations.up(run.session, **arguments)  # type: ignore[arg-type]  # one case per row
     assert run.calls == []
     assert not run.lab.home.exists()
+
+
+def test_a_block_of_ports_that_is_asked_for_is_taken_from_the_start(run: FakeRun) -> None:
+    operations.up(run.session, changes={"portBase": "29000"})
+    assert read_config(run.lab, Role.PERSISTENT)["portBase"] == "29000"
+    assert any("ports 29000 to 29199" in line for line in run.said)
+
+
+def test_another_labs_block_of_ports_starts_nothing(run: FakeRun) -> None:
+    operations.up(run.session)
+    other = fake_run(run.lab.home.parent, "other")
+    with pytest.raises(PreflightError, match="that of lab 'lab', 28000 to 28199"):
+        operations.up(other.session, changes={"portBase": "28100"})
+    assert other.calls == []
+    assert not other.lab.home.exists()
 
 
 def test_too_little_memory_starts_nothing(run: FakeRun, monkeypatch: pytest.MonkeyPatch) -> None:

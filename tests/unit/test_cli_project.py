@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 import yaml
 
 from cli.components import merge
-from cli.ports import choose_block
+from cli.ports import blocks_in_use, check_block, choose_block
 from cli.project import (
     Lab,
     ensure_project,
@@ -159,9 +161,60 @@ def test_each_lab_has_a_block_of_its_own(tmp_path: Path) -> None:
     assert choose_block(tmp_path, free=lambda port: port != 28601) == 28800
 
 
-def test_no_free_block_is_said(tmp_path: Path) -> None:
-    with pytest.raises(PreflightError, match="no block"):
-        choose_block(tmp_path, free=lambda _: False)
+def test_no_free_block_is_said_with_who_holds_each(tmp_path: Path) -> None:
+    make(Lab(name="one", home=tmp_path / "one", root=ROOT, cache=tmp_path), port_base=28200)
+    with pytest.raises(PreflightError, match="no block") as error:
+        choose_block(tmp_path, free=lambda port: port % 200 != 7, owner=lambda port: f"process of {port}")
+    assert "28200 by lab 'one'" in str(error.value)
+    assert "28000 since 28007 is taken by process of 28007" in str(error.value)
+    assert "28200 since" not in str(error.value)
+
+
+@pytest.mark.parametrize("base", [28000, 28199, 27801])
+def test_a_block_that_overlaps_another_labs_is_refused(tmp_path: Path, base: int) -> None:
+    make(Lab(name="one", home=tmp_path / "one", root=ROOT, cache=tmp_path), port_base=28000)
+    with pytest.raises(PreflightError, match="that of lab 'one', 28000 to 28199") as error:
+        check_block(tmp_path, "two", base)
+    assert error.value.next_command is not None
+    assert error.value.next_command.startswith("lab up --set portBase=")
+    check_block(tmp_path, "one", base)
+    check_block(tmp_path, "two", 28200)
+    check_block(tmp_path, "two", 27800)
+
+
+def test_two_labs_made_at_once_get_blocks_of_their_own(tmp_path: Path) -> None:
+    """Each in a process of its own, as two commands would be."""
+    code = textwrap.dedent(
+        """
+        import sys
+        from pathlib import Path
+        from cli import steps
+        from tests.unit.cli_fakes import fake_run
+        made = fake_run(Path(sys.argv[1]), sys.argv[2])
+        sys.stdin.readline()
+        steps.prepare_project(made.session)
+        """
+    )
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path), name], cwd=ROOT, stdin=subprocess.PIPE, text=True
+        )
+        for name in ("a", "b", "c")
+    ]
+    for run in runs:
+        assert run.stdin is not None
+        run.stdin.write("go\n")
+        run.stdin.flush()
+    for run in runs:
+        run.communicate(timeout=60)
+        assert run.returncode == 0
+    assert sorted(blocks_in_use(tmp_path).values()) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("name", ["master", "Lab", "1a", "a_b", "", "x" * 21])
+def test_names_that_no_lab_can_have(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="not master"):
+        open_lab(name, {"LAB_HOME": str(tmp_path), "LAB_NAME": "Not"})
 
 
 def test_saved_set_keeps_its_order_and_has_no_doubles() -> None:

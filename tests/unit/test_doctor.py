@@ -94,7 +94,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr("cli.operations.lifecycle.fetch", lambda *_: None)
     monkeypatch.setattr("placements.local.artifacts.reachable", lambda _: False)
     monkeypatch.setattr("cli.steps.choose_block", lambda _: 28000)
-    monkeypatch.setattr("placements.local.preflight.check_ports", lambda *_: None)
+    monkeypatch.setattr("placements.local.preflight.check_ports", lambda *_, **__: None)
     monkeypatch.setattr("placements.local.preflight.check_memory", lambda *_, **__: None)
     operations.up(run.session)
     run.calls.clear()

@@ -1,0 +1,187 @@
+"""Two labs side by side on one machine: each has its own ports, home, people and keys, and neither notices
+what becomes of the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import httpx
+import psutil
+import pytest
+
+from tests.live.conftest import SCALE_FACTOR, LiveLab, clean_environment, temporary_folder
+from tests.live.test_lifecycle import fingerprint, pids
+
+pytestmark = pytest.mark.live
+
+UP = ("up", "--without", "trino", "--set", f"scaleFactor={SCALE_FACTOR}")
+PORTS_PER_LAB = 200
+
+
+class Labs(NamedTuple):
+    a: LiveLab
+    b: LiveLab
+
+
+@pytest.fixture(scope="module")
+def labs() -> Iterator[Labs]:
+    """Brought up at the same time, below one folder."""
+    with temporary_folder() as folder:
+        environment = {**clean_environment(), "LAB_HOME": str(folder)}
+        made = Labs(
+            *(LiveLab(environment={**environment, "LAB_NAME": n}, home=folder / n) for n in ("a", "b"))
+        )
+        try:
+            with ThreadPoolExecutor(2) as both:
+                list(both.map(lambda one: one.ok("--name", one.home.name, *UP, timeout_s=3000), made))
+            yield made
+        finally:
+            for one in made:
+                one.run("destroy", "--yes", timeout_s=300)
+
+
+@pytest.fixture(scope="module")
+def http() -> Iterator[httpx.Client]:
+    with httpx.Client(trust_env=False, timeout=30) as client:
+        yield client
+
+
+def ports(lab: LiveLab) -> set[int]:
+    return {port for one in lab.json("status")["services"] for port in one["ports"].values()}
+
+
+def first_port(lab: LiveLab) -> int:
+    return min(ports(lab))
+
+
+def ask_token(http: httpx.Client, at: LiveLab, of: LiveLab, audience: str) -> httpx.Response:
+    """What the realm of ``at`` answers to the engineer of ``of``."""
+    known = of.json("credentials", "--all")
+    password = next(p["password"] for p in known["personas"] if p["username"] == "engineer")
+    return http.post(
+        f"{at.json('credentials')['urls']['sign-in']}/protocol/openid-connect/token",
+        data={
+            "grant_type": "password",
+            "client_id": "personas",
+            "client_secret": known["keys"]["client personas"],
+            "username": "engineer",
+            "password": password,
+            "scope": f"openid {audience}",
+        },
+    )
+
+
+DOORS: dict[str, Callable[[dict[str, str]], str]] = {
+    "catalog": lambda urls: f"{urls['catalog']}/v1/config?warehouse=lake",
+    "governor": lambda urls: f"{urls['governor']}/v1/access/effective",
+}
+
+
+def knock(http: httpx.Client, at: LiveLab, audience: str, token: str) -> int:
+    url = DOORS[audience](at.json("credentials")["urls"])
+    return http.get(url, headers={"Authorization": f"Bearer {token}"}).status_code
+
+
+def test_each_has_ports_and_processes_of_its_own(labs: Labs) -> None:
+    for one in labs:
+        assert one.json("status")["ready"] is True
+        assert max(ports(one)) - first_port(one) < PORTS_PER_LAB
+    assert abs(first_port(labs.a) - first_port(labs.b)) >= PORTS_PER_LAB
+    assert not set(pids(labs.a).values()) & set(pids(labs.b).values())
+    assert labs.a.json("status")["labs"] == ["a", "b"]
+
+
+def test_no_process_of_one_has_to_do_with_the_home_of_the_other(labs: Labs) -> None:
+    for one, other in (labs, labs[::-1]):
+        strange = f"{other.home}/"
+        for name, pid in pids(one).items():
+            process = psutil.Process(pid)
+            family = [process, *process.children(recursive=True)]
+            known = [text for member in family for text in (*member.cmdline(), *member.environ().values())]
+            known += [file.path for member in family for file in member.open_files()]
+            assert any(str(one.home) in text for text in known), f"{name} is of no lab"
+            assert not [text for text in known if strange in text], name
+
+
+def test_both_hold_the_same_tables_and_no_common_secret(labs: Labs) -> None:
+    rows: list[dict[str, int]] = []
+    for one in labs:
+        found = fingerprint(one)["tables"]
+        rows.append({name: table["rows"] for name, table in found.items()})
+    assert rows[0] == rows[1]
+    assert rows[0]["retail.customer"] == 1500
+    keys = [one.json("credentials", "--all") for one in labs]
+    values = [
+        {v for k, v in known["keys"].items() if "access key" not in k}
+        | {p["password"] for p in known["personas"]}
+        for known in keys
+    ]
+    assert len(values[0]) > 15
+    assert not values[0] & values[1]
+
+
+@pytest.mark.parametrize("audience", sorted(DOORS))
+def test_the_token_of_one_is_refused_by_the_other(labs: Labs, http: httpx.Client, audience: str) -> None:
+    tokens = [str(ask_token(http, one, one, audience).json()["access_token"]) for one in labs]
+    assert [knock(http, one, audience, token) for one, token in zip(labs, tokens, strict=True)] == [200, 200]
+    assert [knock(http, one, audience, token) for one, token in zip(labs, tokens[::-1], strict=True)] == [
+        401,
+        401,
+    ]
+
+
+def test_the_people_of_one_are_strangers_to_the_other(labs: Labs, http: httpx.Client) -> None:
+    assert ask_token(http, labs.a, labs.b, "catalog").status_code == 401
+    assert ask_token(http, labs.b, labs.a, "catalog").status_code == 401
+
+
+def refused(lab: LiveLab, base: int) -> str:
+    """What is said to a third lab that asks for the block from ``base``."""
+    result = lab.run("--name", "c", "up", "--set", f"portBase={base}")
+    assert result.returncode == 3, result.stdout + result.stderr
+    assert not (lab.home.parent / "c").exists()
+    return result.stderr
+
+
+def test_one_goes_down_and_comes_back_and_the_other_stays_as_it_was(labs: Labs) -> None:
+    before, of_b = (fingerprint(labs.a), pids(labs.a)), (fingerprint(labs.b), ports(labs.b))
+    labs.b.ok("down")
+    assert (fingerprint(labs.a), pids(labs.a)) == before
+    assert not [p for p in ports(labs.a) if p in of_b[1]]
+    said = labs.a.run("--name", "b", "credentials", "--as-nobody").stderr
+    assert "credentials --help" in said
+    said = labs.a.run("--name", "b", "fingerprint").stderr
+    assert "lab 'b' is not up" in said
+    assert "lab --name b up" in said
+
+    base = min(of_b[1])
+    said = refused(labs.a, base + 100)
+    assert f"that of lab 'b', {base} to {base + PORTS_PER_LAB - 1}" in said
+    assert "lab --name c up --set portBase=" in said
+
+    labs.b.ok("up")
+    assert (fingerprint(labs.b), ports(labs.b)) == of_b
+    assert (fingerprint(labs.a), pids(labs.a)) == before
+
+
+def test_a_block_that_another_lab_runs_in_is_refused_by_name(labs: Labs) -> None:
+    said = refused(labs.b, first_port(labs.a))
+    assert "that of lab 'a'" in said
+
+
+def test_a_lab_moves_to_another_block_of_ports(labs: Labs) -> None:
+    before: dict[str, Any] = fingerprint(labs.b)
+    other = first_port(labs.b) + 3 * PORTS_PER_LAB
+    labs.b.ok("up", "--set", f"portBase={other}")
+    assert first_port(labs.b) == other
+    assert fingerprint(labs.b)["tables"] == before["tables"]
+
+
+def test_one_is_destroyed_and_the_other_stays_as_it_was(labs: Labs) -> None:
+    before = (fingerprint(labs.a), pids(labs.a))
+    labs.b.ok("destroy", "--yes")
+    assert (fingerprint(labs.a), pids(labs.a)) == before
+    assert not labs.b.home.exists()
+    assert labs.a.json("status")["labs"] == ["a"]
