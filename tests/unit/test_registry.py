@@ -49,13 +49,13 @@ def test_a_row_needs_a_name_and_a_title() -> None:
 
 def test_a_saved_component_that_is_gone_is_named_with_the_way_out() -> None:
     with pytest.raises(UsageError) as caught:
-        names(("hello", "trino"))
-    assert caught.value.next_command == "lab up --without hello"
-    assert merge(("hello", "trino"), (), ("hello",)) == ("trino",)
-    with pytest.raises(UsageError, match="no component named 'hello'"):
-        merge(("trino",), (), ("hello",))
-    with pytest.raises(UsageError, match="no component named 'hello'"):
-        merge(("hello", "trino"), ("trino",), ())
+        names(("formerly", "trino"))
+    assert caught.value.next_command == "lab up --without formerly"
+    assert merge(("formerly", "trino"), (), ("formerly",)) == ("trino",)
+    with pytest.raises(UsageError, match="no component named 'formerly'"):
+        merge(("trino",), (), ("formerly",))
+    with pytest.raises(UsageError, match="no component named 'formerly'"):
+        merge(("formerly", "trino"), ("trino",), ())
 
 
 @pytest.mark.parametrize("name", sorted(COMPONENTS))
