@@ -229,7 +229,7 @@ def _install(
     """Runs pip with ``options`` besides ours; its output goes to ``log``. Returns whether it succeeded."""
     # pip unpacks there; the system's folder for temporary files may be a small memory disk.
     temporary = prefix / "tmp"
-    temporary.mkdir()
+    temporary.mkdir(exist_ok=True)
     pip = [str(prefix / "bin" / "python"), "-m", "pip", "install", "--require-hashes", "--no-deps"]
     # Compiled on first import instead: most modules are never loaded.
     ours = ["--no-compile", "--no-user", "--no-input", "--disable-pip-version-check", "--progress-bar=off"]
