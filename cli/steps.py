@@ -6,8 +6,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from filelock import FileLock
-
 from cli.catalog_choice import CatalogChoice, choose_catalog
 from cli.components import artifacts_of, check_placement, saved_set
 from cli.engine import RunResult
