@@ -7,12 +7,13 @@ A pair is: the engines by hand on empty data and again on what that left, then a
 empty data, ``down``, ``up`` again, ``up`` with nothing to do. By hand means the same command lines and files
 from the components' own pure functions, without Pulumi, supervisor, realm or seeds, all engines at once as
 soon as what they need answers. Artifacts must be cached; as root, in an LAB_CACHE that others may enter,
-since PostgreSQL runs as nobody. Prints medians in seconds and the ratios' range.
+since PostgreSQL runs as nobody. Prints medians in seconds (memory in MiB) and the ratios' range.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import ssl
@@ -42,6 +43,7 @@ from placements.local.software import artifact_path, java_of, warm_dir
 
 ROOT = Path(__file__).resolve().parents[1]
 HOST, PORT_BASE = "127.0.0.1", 41000
+_IDLE_S = 20.0
 SECRET = "bench-secret-0123456789abcdef"  # of engines that live for a minute on the loopback
 REALM_URL = f"http://{HOST}:{PORT_BASE + 10}/realms/lab"
 
@@ -77,10 +79,18 @@ def by_lab() -> dict[str, float]:
             )
             return time.monotonic() - began
 
+        def resident_mib() -> float:
+            time.sleep(_IDLE_S)
+            shown = subprocess.run(
+                [str(ROOT / "lab"), "--json", "status"], env=environment, check=True, capture_output=True
+            )
+            return float(json.loads(shown.stdout)["memory_mib"])
+
         try:
             return {
                 "lab up, empty data": lab("up", "--set", "scaleFactor=0.01"),
                 "lab up, nothing to do": lab("up"),
+                "resident when idle, MiB": resident_mib(),
                 "lab down": lab("down"),
                 "lab up after down": lab("up"),
             }
