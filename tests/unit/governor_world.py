@@ -13,15 +13,9 @@ from governance.reconcile.oauth import ClientCredentials
 from governance.reconcile.polaris import PolarisAdmin
 from governance.reconcile.polaris_api import PolarisApi
 from governance.reconcile.tables import CatalogTables
-from tests.unit.governor_fakes import (
-    CATALOG,
-    CLIENT_SECRET,
-    REALM,
-    ROOT_SECRET,
-    FakeKeycloak,
-    FakePolaris,
-    client,
-)
+from tests.unit.governor_http import client
+from tests.unit.governor_keycloak import CLIENT_SECRET, REALM, FakeKeycloak
+from tests.unit.governor_polaris import CATALOG, ROOT_SECRET, FakePolaris
 
 ALL = tuple(Privilege)
 READ = (Privilege.SELECT,)

@@ -13,7 +13,8 @@ from contracts.identity import CATALOG_WRITER_ROLE
 from governance.reconcile.oauth import ClientCredentials
 from governance.reconcile.polaris import MANAGED
 from governance.reconcile.tables import CatalogTables
-from tests.unit.governor_fakes import CATALOG, ROOT_SECRET, Entity, client
+from tests.unit.governor_http import client
+from tests.unit.governor_polaris import CATALOG, ROOT_SECRET, Entity
 from tests.unit.governor_world import ACCESS, READ, World
 
 RETAIL = [f"retail.{name}" for name in ("customer", "nation", "orders", "part", "region")]
@@ -444,7 +445,7 @@ def test_missing_right_to_make_roles_is_named(world: World) -> None:
 def test_wrong_root_secret_is_an_error_that_keeps_the_secret(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.unit.governor_fakes.ROOT_SECRET", "changed")
+    monkeypatch.setattr("tests.unit.governor_polaris.ROOT_SECRET", "changed")
     report = world.run()
     assert any("client 'root' got no token: the answer was 401" in error for error in report.errors)
     assert ROOT_SECRET not in repr(report)
