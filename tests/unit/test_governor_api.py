@@ -1,22 +1,14 @@
-"""The governor as its callers see it: the real service and client, a real PostgreSQL, Polaris and
-Keycloak as observed, and an object store that fails on demand."""
+"""The governor as its callers see it: the real service and client, and a real PostgreSQL."""
 
 from __future__ import annotations
 
-import io
-import json
-import tarfile
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import httpx
-import jwt
 import psycopg
 import pytest
-import uvicorn
-from cryptography.hazmat.primitives import serialization
 
 from contracts.access import AccessData
 from contracts.errors import LabError
@@ -29,141 +21,17 @@ from governance.client import (
     StaleRevisionError,
     TableGrantedError,
 )
-from governance.governor.app import create_app
-from governance.governor.auth import TokenVerifier
-from governance.governor.loops import Loop, publish_loop, reconcile_loop, retry_delay_s
-from governance.governor.service import Governor
-from governance.publish import BundleSettings, Publisher, PublishError
-from governance.store import Store, make_engine
-from tests.unit import governor_postgres
-from tests.unit.governor_world import ACCESS, World
-from tests.unit.test_governor_auth import ISSUER, KEY, token
+from governance.governor.loops import Loop, retry_delay_s
+from governance.publish import PublishError
+from tests.unit import governor_lab, governor_postgres
+from tests.unit.governor_lab import SEED, Lab, wait_for, with_tag
+from tests.unit.test_governor_auth import token
 
 pytestmark = pytest.mark.engine
 postgres_server = governor_postgres.postgres_server
 database_url = governor_postgres.database_url
-
-SIGNING_PEM = KEY.private_bytes(
-    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-).decode()
-SEED = ACCESS.as_document()
-
-
-class Bucket:
-    """An object store that holds one object at a time and fails as told."""
-
-    def __init__(self) -> None:
-        self.objects: dict[str, bytes] = {}
-        self.puts = 0
-        self.failing = False
-
-    def put(self, key: str, content: bytes) -> str:
-        """Replaces the object, or fails without touching it."""
-        if self.failing:
-            raise PublishError("the object store did not take the access bundle", value=key)
-        self.objects[key] = content
-        self.puts += 1
-        return f"etag-{self.puts}"
-
-    def bundle(self) -> dict[str, Any]:
-        """The data of the published bundle, after checking its signature over every file."""
-        files: dict[str, bytes] = {}
-        with tarfile.open(fileobj=io.BytesIO(self.objects[BUNDLE_KEY])) as archive:
-            for member in archive.getmembers():
-                content = archive.extractfile(member)
-                assert content is not None
-                files[member.name.removeprefix("/")] = content.read()
-        signature = json.loads(files.pop(".signatures.json"))["signatures"][0]
-        signed = jwt.decode(signature, KEY.public_key(), algorithms=["RS256"])
-        assert {entry["name"] for entry in signed["files"]} == set(files)
-        data: dict[str, Any] = json.loads(files["data.json"])["lab"]
-        return data
-
-
-class Lab:
-    """The running governor and what is around it."""
-
-    def __init__(self, database_url: str) -> None:
-        self.world = World()
-        self.world.keycloak.members |= {
-            "lab_admins": {"admin"},
-            "data_stewards": {"steward"},
-            "hr_partners": {"hr"},
-        }
-        self.bucket = Bucket()
-        self.now_ns = time.time_ns()
-        self.store = Store(make_engine(database_url))
-        settings = BundleSettings(
-            catalog="lake",
-            max_age_s=3600,
-            hash_salt="0123456789abcdef",
-            rego={"lab/trino/x.rego": "package lab.trino\n"},
-            signing_key_pem=SIGNING_PEM,
-        )
-        publisher = Publisher(self.store, self.bucket, settings, clock_ns=lambda: self.now_ns)
-        self.governor = Governor(self.store, publisher, self.world.reconciler, publish_wait_s=3.0)
-        self.loops: tuple[Loop, ...] = (
-            publish_loop(self.governor, 3600),
-            reconcile_loop(self.governor, 3600),
-        )
-        verifier = TokenVerifier(ISSUER, lambda _: KEY.public_key())
-        app = create_app(self.governor, verifier, self.loops)
-        config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, ws="none")
-        self.server = uvicorn.Server(config)
-        self.thread = threading.Thread(target=self.server.run)
-
-    def start(self) -> None:
-        """Serves until :meth:`stop`."""
-        self.thread.start()
-        wait_for(lambda: self.server.started)
-        self.url = f"http://127.0.0.1:{self.server.servers[0].sockets[0].getsockname()[1]}"
-        wait_for(lambda: httpx.get(f"{self.url}/health/ready").status_code == 200)
-
-    def stop(self) -> None:
-        """Ends the service and its loops."""
-        self.server.should_exit = True
-        self.thread.join(15)
-        assert not self.thread.is_alive()
-        self.store.close()
-
-    def client(self, username: str = "admin", *groups: str, service: str | None = None) -> GovernorClient:
-        """The API as one caller sees it."""
-        name = f"service-account-{service}" if service else username
-        held = None if service else list(groups or ("lab_admins",))
-        bearer = token(preferred_username=name, azp=service or "cli", groups=held)
-        return GovernorClient(self.url, lambda: bearer)
-
-
-def wait_for(reached: Callable[[], bool], timeout_s: float = 10.0) -> None:
-    """Waits until something is so."""
-    deadline = time.monotonic() + timeout_s
-    while not reached():
-        assert time.monotonic() < deadline, "it did not come about in time"
-        time.sleep(0.02)
-
-
-@pytest.fixture
-def lab(database_url: str) -> Iterator[Lab]:
-    """A governor on an empty database."""
-    found = Lab(database_url)
-    found.start()
-    yield found
-    found.stop()
-
-
-@pytest.fixture
-def seeded(lab: Lab) -> Lab:
-    """The same, seeded, published and reconciled."""
-    with lab.client(service="seeder") as seeder:
-        seeder.seed_access(SEED, "digest-1")
-        assert seeder.reconcile().complete
-    return lab
-
-
-def _with_tag(
-    document: dict[str, Any], obj: str = "retail.orders.id", tag: str = "pii.email"
-) -> dict[str, Any]:
-    return {**document, "tags": [*document["tags"], {"object": obj, "tag": tag}]}
+lab = governor_lab.lab
+seeded = governor_lab.seeded
 
 
 def test_seed_publishes_reconciles_and_a_second_one_changes_nothing(lab: Lab) -> None:
@@ -190,23 +58,23 @@ def test_seed_keeps_what_people_changed_until_reset(seeded: Lab) -> None:
             {**living.document, "grants": grants}, base_revision=living.revision, reason="no analysts"
         )
         assert (edited.author, edited.based_on) == ("steward", living.revision)
-        kept = seeder.seed_access(_with_tag(SEED), "digest-2")
+        kept = seeder.seed_access(with_tag(SEED), "digest-2")
         assert (kept.changed, kept.added, kept.kept) == (True, 1, 2)
         assert not [g for g in steward.access().document["grants"] if g["group"] == "analysts"]
-        restored = seeder.seed_access(_with_tag(SEED), "digest-2", reset=True)
+        restored = seeder.seed_access(with_tag(SEED), "digest-2", reset=True)
         assert restored.changed
         document = steward.access().document
-    assert document == AccessData.from_document(_with_tag(SEED)).as_document()
+    assert document == AccessData.from_document(with_tag(SEED)).as_document()
 
 
 def test_stale_base_is_409_and_loses_nothing(seeded: Lab) -> None:
     with seeded.client() as admin:
         living = admin.access()
-        admin.put_access(_with_tag(living.document), base_revision=living.revision, reason="first")
+        admin.put_access(with_tag(living.document), base_revision=living.revision, reason="first")
         with pytest.raises(StaleRevisionError) as refusal:
             admin.put_access(living.document, base_revision=living.revision, reason="second")
         assert refusal.value.status == 409
-        assert admin.access().document == _with_tag(living.document)
+        assert admin.access().document == with_tag(living.document)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +115,7 @@ def test_old_problems_do_not_block_an_unrelated_change(seeded: Lab) -> None:
     with seeded.client() as admin:
         admin.reconcile()
         living = admin.access()
-        admin.put_access(_with_tag(living.document), base_revision=living.revision, reason="unrelated")
+        admin.put_access(with_tag(living.document), base_revision=living.revision, reason="unrelated")
 
 
 def test_seed_with_an_unknown_group_changes_nothing(lab: Lab) -> None:
@@ -266,7 +134,7 @@ def test_history_and_roll_back(seeded: Lab) -> None:
     with seeded.client() as admin:
         first = admin.access()
         before = admin.fingerprint()
-        admin.put_access(_with_tag(first.document), base_revision=first.revision, reason="tagged")
+        admin.put_access(with_tag(first.document), base_revision=first.revision, reason="tagged")
         assert admin.fingerprint().digest != before.digest
         back = admin.rollback(first.revision)
         assert back.document == first.document
@@ -314,7 +182,7 @@ def test_failed_publication_leaves_the_old_bundle_whole_and_shows(seeded: Lab) -
     with seeded.client() as admin:
         published_before = admin.status().publication
         living = admin.access()
-        changed = admin.put_access(_with_tag(living.document), base_revision=living.revision, reason="x")
+        changed = admin.put_access(with_tag(living.document), base_revision=living.revision, reason="x")
         wait_for(lambda: "publish" in admin.status().errors)
         assert "did not take the access bundle" in admin.status().errors["publish"]
         assert admin.status().publication == published_before
