@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import httpx
+import pytest
 
 from contracts.access import AccessData, Grant, Mask, Privilege, Rule, RuleKind, TagAssignment
 from governance.client import ReconcileReport
@@ -39,6 +40,17 @@ ACCESS = AccessData(
     ),
 )
 STORAGE = {"storageType": "S3", "allowedLocations": ["s3://b/w"], "kmsUnavailable": True}
+
+RETAIL = [f"retail.{name}" for name in ("customer", "nation", "orders", "part", "region")]
+UNRULED = [name for name in RETAIL if name != "retail.customer"]
+EXPECTED = {
+    "engineer": RETAIL,
+    "Ada.Lovelace@x": RETAIL,
+    "auditor": UNRULED,
+    "analyst": ["retail.orders"],
+    "stranger": [],
+}
+"""Who reads which table raw, once converged."""
 
 
 class World:
@@ -112,3 +124,18 @@ class World:
     def writes(self) -> list[str]:
         """All writes to both products."""
         return [*self.polaris.writes, *self.keycloak.writes]
+
+
+@pytest.fixture
+def world() -> World:
+    """A realm and an empty Polaris."""
+    return World()
+
+
+@pytest.fixture
+def settled(world: World) -> World:
+    """The same, converged."""
+    world.converge()
+    world.polaris.writes.clear()
+    world.keycloak.writes.clear()
+    return world

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from governance.reconcile.oauth import ClientCredentials
+from tests.unit.governor_http import client
 
 TOKEN_URL = "http://127.0.0.1:1/token"
 
@@ -64,3 +65,22 @@ def test_a_good_token_is_kept() -> None:
         for _ in range(3):
             assert http.get("http://127.0.0.1:1/namespaces").status_code == 200
     assert service.tokens == 1
+
+
+def test_token_is_kept_renewed_before_its_end_and_asked_for_again_when_refused() -> None:
+    tokens = iter(("t1", "t2", "t3"))
+    asked: list[str] = []
+    refused = {"t1"}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/token":
+            assert b"client_secret=s" in request.content
+            return httpx.Response(200, json={"access_token": next(tokens), "expires_in": 60})
+        token = request.headers["Authorization"].removeprefix("Bearer ")
+        asked.append(token)
+        return httpx.Response(401 if token in refused and len(asked) > 1 else 200)
+
+    with client(answer, "http://x") as http:
+        http.auth = ClientCredentials("http://x/token", "c", "s")
+        assert [http.get("/a").status_code for _ in range(3)] == [200, 200, 200]
+    assert asked == ["t1", "t1", "t2", "t2"]
