@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from components.java import properties
-from contracts.identity import CATALOG_ROLES_CLAIM, CATALOG_SERVICE_ROLE, CATALOG_WRITER_ROLE
+from components.quarkus import http_properties, oidc_properties
+from contracts.identity import CATALOG_SERVICE_ROLE, CATALOG_WRITER_ROLE
 from contracts.workload import Layout
 
 
@@ -24,7 +25,8 @@ def application_properties(
     """``application.properties``."""
     return properties(
         {
-            **_http(layout),
+            **http_properties(layout),
+            "quarkus.log.level": "INFO",
             **_store(),
             **_identity(realm_url=realm_url, issuer_url=issuer_url, jwks_url=jwks_url),
             **authorization_rules(closed_namespaces),
@@ -32,18 +34,6 @@ def application_properties(
             **_warehouse(warehouse),
         }
     )
-
-
-def _http(layout: Layout) -> dict[str, str]:
-    return {
-        "quarkus.http.host": layout.bind_address,
-        "quarkus.http.port": str(layout.ports["http"]),
-        "quarkus.management.host": layout.bind_address,
-        "quarkus.management.port": str(layout.ports["management"]),
-        "quarkus.http.access-log.enabled": "false",
-        "quarkus.otel.sdk.disabled": "true",
-        "quarkus.log.level": "INFO",
-    }
 
 
 def _store() -> dict[str, str]:
@@ -60,20 +50,10 @@ def _store() -> dict[str, str]:
 
 
 def _identity(*, realm_url: str, issuer_url: str, jwks_url: str) -> dict[str, str]:
-    """Keys are fetched at the first request, so that Nessie starts beside Keycloak."""
     return {
         "nessie.server.authentication.enabled": "true",
-        "quarkus.oidc.tenant-enabled": "true",
-        "quarkus.oidc.auth-server-url": realm_url,
-        "quarkus.oidc.discovery-enabled": "false",
-        "quarkus.oidc.jwks-path": jwks_url,
-        "quarkus.oidc.jwks.resolve-early": "false",
-        "quarkus.oidc.client-id": "catalog",
-        "quarkus.oidc.application-type": "service",
-        "quarkus.oidc.token.issuer": issuer_url,
-        "quarkus.oidc.token.audience": "catalog",
+        **oidc_properties(realm_url=realm_url, issuer_url=issuer_url, jwks_url=jwks_url),
         "quarkus.oidc.token.principal-claim": "preferred_username",
-        "quarkus.oidc.roles.role-claim-path": CATALOG_ROLES_CLAIM,
     }
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 
 from components.java import properties
-from contracts.identity import CATALOG_ROLE_PREFIX, CATALOG_ROLES_CLAIM
+from components.quarkus import http_properties, oidc_properties
+from contracts.identity import CATALOG_ROLE_PREFIX
 from contracts.outputs import Warehouse
 from contracts.workload import Layout
 
@@ -22,7 +23,8 @@ def application_properties(layout: Layout, *, realm_url: str, issuer_url: str, j
     """The server's ``application.properties``."""
     return properties(
         {
-            **_http(layout),
+            **http_properties(layout),
+            **_log(),
             **persistence(),
             **_identity(layout, realm_url=realm_url, issuer_url=issuer_url, jwks_url=jwks_url),
             'polaris.features."SUPPORTED_CATALOG_STORAGE_TYPES"': '["S3"]',
@@ -80,15 +82,9 @@ def persistence() -> dict[str, str]:
     }
 
 
-def _http(layout: Layout) -> dict[str, str]:
+def _log() -> dict[str, str]:
+    """The supervisor keeps the log. Every request would stand in it; why one is refused still does."""
     return {
-        "quarkus.http.host": layout.bind_address,
-        "quarkus.http.port": str(layout.ports["http"]),
-        "quarkus.management.host": layout.bind_address,
-        "quarkus.management.port": str(layout.ports["management"]),
-        "quarkus.otel.sdk.disabled": "true",
-        "quarkus.http.access-log.enabled": "false",
-        # The supervisor keeps the log. Every request would stand in it; why one is refused still does.
         "quarkus.log.file.enabled": "false",
         'quarkus.log.category."org.apache.polaris.service.admin".level': "WARN",
         'quarkus.log.category."org.apache.polaris.service.catalog".level': "WARN",
@@ -106,16 +102,7 @@ def _identity(layout: Layout, *, realm_url: str, issuer_url: str, jwks_url: str)
         "polaris.authentication.type": "mixed",
         "polaris.authentication.token-broker.rsa-key-pair.public-key-file": layout.file("token-public.pem"),
         "polaris.authentication.token-broker.rsa-key-pair.private-key-file": layout.file("token-private.pem"),
-        "quarkus.oidc.tenant-enabled": "true",
-        "quarkus.oidc.auth-server-url": realm_url,
-        "quarkus.oidc.discovery-enabled": "false",
-        "quarkus.oidc.jwks-path": jwks_url,
-        "quarkus.oidc.jwks.resolve-early": "false",
-        "quarkus.oidc.client-id": "catalog",
-        "quarkus.oidc.application-type": "service",
-        "quarkus.oidc.token.issuer": issuer_url,
-        "quarkus.oidc.token.audience": "catalog",
-        "quarkus.oidc.roles.role-claim-path": CATALOG_ROLES_CLAIM,
+        **oidc_properties(realm_url=realm_url, issuer_url=issuer_url, jwks_url=jwks_url),
         "polaris.oidc.principal-mapper.name-claim-path": "preferred_username",
         f"{mapper}.filter": f"^{CATALOG_ROLE_PREFIX}.*$",
         f"{mapper}.mappings[0].regex": f"^{CATALOG_ROLE_PREFIX}(.*)$",

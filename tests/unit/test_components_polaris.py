@@ -12,6 +12,7 @@ import pulumi
 import pytest
 
 from components.catalog import CatalogArgs
+from components.nessie.properties import application_properties as nessie_properties
 from components.polaris import workload
 from components.polaris.properties import (
     REALM,
@@ -97,6 +98,24 @@ def test_tokens_of_people_and_of_the_root_principal(server: dict[str, str]) -> N
     assert server[f"{mapper}.mappings[0].replacement"] == "PRINCIPAL_ROLE:$1"
     keys = "polaris.authentication.token-broker.rsa-key-pair"
     assert server[f"{keys}.private-key-file"] == "/labs/my lab/files/token-private.pem"
+
+
+def test_both_catalogs_listen_and_take_tokens_alike(server: dict[str, str]) -> None:
+    nessie = _properties(
+        nessie_properties(
+            LAYOUT,
+            warehouse=ARGS.warehouse,
+            realm_url=ARGS.realm_url,
+            issuer_url=ARGS.issuer_url,
+            jwks_url=ARGS.jwks_url,
+            closed_namespaces=["hr"],
+        )
+    )
+    alike = [
+        key for key in server if key.startswith(("quarkus.oidc.", "quarkus.http.", "quarkus.management."))
+    ]
+    assert len(alike) == 15
+    assert {key: nessie.get(key) for key in alike} == {key: server[key] for key in alike}
 
 
 async def test_no_secret_in_the_command_or_in_a_configuration_file() -> None:
