@@ -11,7 +11,7 @@ from contracts.errors import PreflightError
 from placements.local.foundation import postgres, store
 from placements.local.memory import memory
 from placements.local.supervisor import SupervisorClient
-from placements.local.supervisor.processes import port_is_free, port_owner
+from placements.local.supervisor.processes import refuse_taken_ports
 
 RESERVED_MEMORY_MIB = 512
 """Left to everything else on the machine."""
@@ -32,15 +32,8 @@ def check_ports(
         if status.pid is not None
         for port in status.ports.values()
     }
-    taken = {label: port for label, port in ports.items() if port not in own and not port_is_free(port)}
-    if taken:
-        held = "; ".join(f"{port} ({label}) by {port_owner(port)}" for label, port in taken.items())
-        raise PreflightError(
-            f"ports of this lab are taken: {held}",
-            value=sorted(taken.values()),
-            permitted="free ports: end those processes, or give this lab another block",
-            next_command=another(),
-        )
+    others = {label: port for label, port in ports.items() if port not in own}
+    refuse_taken_ports(others, another=another)
 
 
 def check_memory(needed_mib: int, *, running_mib: int = 0, smaller: Mapping[str, int] | None = None) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -324,6 +326,23 @@ def test_taken_ports_are_named_with_their_owner_before_anything_starts(tmp_path:
             preflight.check_ports(tmp_path, {"keycloak http": port})
 
     preflight.check_ports(tmp_path, {"keycloak http": port})
+
+
+def test_a_port_of_another_lab_is_named_with_its_service(tmp_path: Path) -> None:
+    listening = "import socket, time; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1])"
+    with subprocess.Popen(
+        [sys.executable, "-u", "-c", f"{listening}; time.sleep(60)"],
+        env={"LAB_SERVICE": "/labs/other lab:trino"},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        try:
+            assert other.stdout is not None
+            port = int(other.stdout.readline())
+            with pytest.raises(PreflightError, match=rf"{other.pid} \(service trino of the lab in /labs/oth"):
+                preflight.check_ports(tmp_path, {"trino http": port})
+        finally:
+            other.kill()
 
 
 def test_too_little_memory_or_disk_is_refused_with_figures(tmp_path: Path) -> None:

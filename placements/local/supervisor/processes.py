@@ -8,13 +8,13 @@ import pwd
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from contracts.errors import LabError
+from contracts.errors import LabError, PreflightError
 
 UNPRIVILEGED_USER = "nobody"
 SAFE_ENVIRONMENT = ("PATH", "LANG", "TZ")
@@ -206,8 +206,25 @@ def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
     return True
 
 
+def refuse_taken_ports(
+    ports: Mapping[str, int], *, another: Callable[[], str] = lambda: "lab doctor"
+) -> None:
+    """Raises PreflightError when somebody listens on one of ``ports`` (label to number); names who.
+    ``another`` gives the command that chooses other ports."""
+    taken = {label: port for label, port in ports.items() if not port_is_free(port)}
+    if taken:
+        held = "; ".join(f"{port} ({label}) by {port_owner(port)}" for label, port in taken.items())
+        raise PreflightError(
+            f"ports of this lab are taken: {held}",
+            value=sorted(taken.values()),
+            permitted="free ports: end those processes, or give this lab another block",
+            next_command=another(),
+        )
+
+
 def port_owner(port: int) -> str:
-    """Who listens on ``port``, for a message: pid and command where the system tells them."""
+    """Who listens on ``port``, for a message: pid, and the lab's service or else the command, where the
+    system tells them."""
     try:
         connections = psutil.net_connections(kind="tcp")
     except psutil.Error:
@@ -217,22 +234,20 @@ def port_owner(port: int) -> str:
             continue
         if connection.pid is None:
             break
-        try:
-            command = " ".join(psutil.Process(connection.pid).cmdline())
-        except psutil.Error:
-            command = "its command is hidden"
-        return f"process {connection.pid} ({command[:200] or 'its command is hidden'})"
+        return f"process {connection.pid} ({_told_of(connection.pid)})"
     return "another user's process (its pid is hidden)"
 
 
-def taken_port_error(service: str, name: str, port: int) -> LabError:
-    """The error for a port that somebody else holds."""
-    return LabError(
-        f"port {port} ({name} of {service}) is taken by {port_owner(port)}",
-        value=port,
-        permitted="a free port: end that process, or give this lab another block of ports",
-        next_command="lab doctor",
-    )
+def _told_of(pid: int) -> str:
+    with contextlib.suppress(psutil.Error):
+        home, _, service = psutil.Process(pid).environ().get("LAB_SERVICE", "").rpartition(":")
+        if home:
+            return f"service {service} of the lab in {home}"
+    with contextlib.suppress(psutil.Error):
+        command = " ".join(psutil.Process(pid).cmdline())
+        if command:
+            return command[:200]
+    return "its command is hidden"
 
 
 def end_signal(name: str) -> int:

@@ -167,9 +167,7 @@ class Service:
         self._enter(ServiceState.STARTING)
         spec = self.spec
         self._log_start = logs.size(self._log_file)
-        for name, port in spec.ports.items():
-            if not processes.port_is_free(port):
-                raise processes.taken_port_error(spec.name, name, port)
+        processes.refuse_taken_ports({f"{spec.name} {name}": port for name, port in spec.ports.items()})
         ids = processes.unprivileged_ids() if spec.unprivileged else None
         env = processes.service_environment(spec.env, Path(spec.scratch_dir), self.marker)
         folder = self._paths.service(spec.name)
