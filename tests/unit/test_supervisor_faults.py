@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from contracts.errors import LabError
-from placements.local.supervisor import ServiceState, Step, service
+from placements.local.supervisor import ServiceState, Step, leftovers
 from placements.local.supervisor.paths import write_private
 from placements.local.supervisor.processes import remove_stale_pid_file, service_environment
 from tests.unit.supervisor_lab import Lab, eventually, kill, lab
@@ -127,20 +127,26 @@ def test_a_step_that_outlived_its_supervisor_is_ended_before_the_next_begins(lab
     assert lab.status("one").state is ServiceState.READY
 
 
-def test_a_damaged_specification_hides_one_service_until_it_is_recovered(lab: Lab) -> None:
+def test_a_service_with_a_damaged_specification_is_ended_and_forgotten_by_recovery(lab: Lab) -> None:
     lab.client.apply(lab.spec("one"))
     lab.client.apply(lab.spec("two"))
+    one, two = lab.process("one"), lab.process("two")
     lab.kill_supervisor()
     lab.client.paths.spec("one").write_bytes(b"\0" * 100)
 
-    assert [status.name for status in lab.client.status()] == ["two"]
+    assert {status.name: status.state for status in lab.client.status()} == {
+        "one": ServiceState.UNSUPERVISED,
+        "two": ServiceState.UNSUPERVISED,
+    }
     assert lab.client.unreadable() == ["one"]
     lab.client.recover()
 
+    assert not one.alive
+    assert lab.process("two") == two
     assert lab.client.unreadable() == []
     assert lab.client.left_behind() == []
     lab.client.apply(lab.spec("one"))
-    assert {status.state for status in lab.client.status()} == {ServiceState.READY}
+    assert [status.name for status in lab.client.status()] == ["one", "two"]
 
 
 def test_what_a_crash_left_is_told_and_an_orderly_end_leaves_nothing(lab: Lab) -> None:
@@ -254,6 +260,6 @@ def test_a_full_disk_is_named_and_once_there_is_room_everything_runs_again(small
         eventually(lambda: lab.status("one").state is ServiceState.READY, "its return")
         saved = json.loads(lab.client.paths.state("one").read_text())
         assert saved["process"]["pid"] == lab.status("one").pid
-        assert service.read_state(lab.client.paths, "one")["wanted"] is True
+        assert leftovers.read_state(lab.client.paths, "one")["wanted"] is True
     finally:
         lab.close()

@@ -295,16 +295,63 @@ def test_a_long_log_is_rotated_while_the_service_goes_on_writing(lab: Lab) -> No
     assert lab.process("one") == before
 
 
-def test_a_damaged_specification_leaves_out_that_service_alone(lab: Lab) -> None:
-    lab.client.apply(lab.spec("one"))
+def as_of_other_code(lab: Lab, name: str) -> None:
+    """Gives the stored specification a form that this code does not know."""
+    path = lab.client.paths.spec(name)
+    write_private(path, json.dumps({**json.loads(path.read_text()), "sandbox": True}))
+
+
+@pytest.mark.parametrize("recorded", [True, False], ids=["recorded", "found by its marker"])
+def test_a_service_whose_specification_can_not_be_read_ends_and_is_reported(lab: Lab, recorded: bool) -> None:
+    spec = lab.spec("one", "child")
+    lab.client.apply(spec)
     lab.client.apply(lab.spec("two"))
-    lab.client.shutdown()
-    lab.client.paths.spec("one").write_text("{")
+    one, two = lab.process("one"), lab.process("two")
+    child = identify(int(next(e for e in lab.events() if "child=" in e).rpartition("=")[2]))
+    assert child is not None
+    lab.kill_supervisor()
+    as_of_other_code(lab, "one")
+    if not recorded:
+        write_private(lab.client.paths.state("one"), json.dumps({"process": {"number": one.pid}}))
+    before = lab.status("one")
+    assert before.state is (ServiceState.UNSUPERVISED if recorded else ServiceState.FAILED)
 
     lab.client.ensure_running()
 
-    assert [status.name for status in lab.client.status()] == ["two"]
+    assert not one.alive
+    eventually(lambda: not child.alive, "the end of what it started")
+    assert "one end" in lab.events()
+    status = lab.status("one")
+    assert (status.state, status.pid) == (ServiceState.FAILED, None)
+    assert "can't be read" in (status.reason or "")
+    assert "`lab up`" in (status.reason or "")
     assert "one: left out" in lab.client.paths.log("supervisor").read_text()
+    for names in (None, ["one"]):
+        with pytest.raises(LabError, match="one can't be started") as refusal:
+            lab.client.start(names)
+        assert refusal.value.next_command == "lab up"
+    eventually(lambda: lab.status("two").state is ServiceState.READY, "its adoption")
+    assert lab.process("two") == two
+
+    assert lab.client.apply(spec).state is ServiceState.READY
+    assert len(lab.marked()) == 2
+
+
+def test_a_service_that_can_not_be_read_can_be_removed(lab: Lab) -> None:
+    lab.client.apply(lab.spec("one"))
+    lab.client.apply(lab.spec("two", depends_on=("one",)))
+    lab.client.shutdown()
+    lab.client.paths.spec("one").write_text("{")
+    assert lab.status("one").state is ServiceState.FAILED
+
+    lab.client.stop_all()
+    with pytest.raises(LabError, match="one can't be started"):
+        lab.client.start(["two"])
+    lab.client.remove("one")
+
+    with pytest.raises(LabError, match="one, which others need, is not declared"):
+        lab.client.start(["two"])
+    assert lab.client.paths.declared() == ["two"]
 
 
 def test_a_zombie_is_not_alive() -> None:

@@ -69,7 +69,7 @@ async def supervise(paths: HomePaths, options: Options) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _ask_to_end, server)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
-    manager.load()
+    await manager.load()
     listener = await server.serve()
     logging.info("supervisor of %s is ready as process %d", paths.home, os.getpid())
     rotation = asyncio.create_task(manager.rotate_logs())

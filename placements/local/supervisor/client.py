@@ -17,11 +17,16 @@ from typing import Any
 from contracts.errors import LabError
 from placements.local.supervisor import logs, processes
 from placements.local.supervisor.code_version import code_version
+from placements.local.supervisor.leftovers import (
+    read_spec,
+    read_state,
+    recorded_process,
+    unreadable_status,
+)
 from placements.local.supervisor.model import ServiceSpec, ServiceState, ServiceStatus, start_order
 from placements.local.supervisor.options import Options
 from placements.local.supervisor.paths import HomePaths
 from placements.local.supervisor.processes import SAFE_ENVIRONMENT, ProcessIdentity
-from placements.local.supervisor.service import read_state, recorded_process
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 600.0
@@ -154,18 +159,19 @@ class SupervisorClient:
         return found
 
     def unreadable(self) -> list[str]:
-        """Services whose specification on disk is damaged; they are left out until applied again."""
-        return [name for name in self.paths.declared() if self._declared_spec(name) is None]
+        """Services whose specification on disk is damaged, or written by other code; they are down until
+        they are applied again."""
+        return [name for name in self.paths.declared() if not self._readable(name)]
 
     def recover(self) -> None:
-        """Makes way for a new supervisor and starts it: ends one that does not answer and deletes
-        specifications that can't be read. Services go on."""
+        """Makes way for a new supervisor and starts it: ends one that does not answer. Services go on, but
+        for those whose specification can't be read: they end and are forgotten."""
         control = self._control()
         if control is not None and self._ping(control) is None:
             processes.send(_identity(control), signal.SIGKILL)
-        for name in self.unreadable():
-            self.paths.spec(name).unlink(missing_ok=True)
         self.ensure_running()
+        for name in self.unreadable():
+            self.remove(name)
 
     # How it works
 
@@ -274,17 +280,22 @@ class SupervisorClient:
                     yield answer
 
     def _status_from_disk(self) -> list[ServiceStatus]:
-        specs = {name: spec for name in self.paths.declared() if (spec := self._declared_spec(name))}
-        return [
-            self._offline(specs[name]) for name in start_order({n: s.depends_on for n, s in specs.items()})
-        ]
+        specs: dict[str, ServiceSpec] = {}
+        unreadable: list[ServiceStatus] = []
+        for name in self.paths.declared():
+            try:
+                specs[name] = read_spec(self.paths, name)
+            except LabError as error:
+                unreadable.append(unreadable_status(self.paths, name, error))
+        order = start_order({name: spec.depends_on for name, spec in specs.items()})
+        return [*(self._offline(specs[name]) for name in order), *unreadable]
 
-    def _declared_spec(self, name: str) -> ServiceSpec | None:
-        """A service's specification on disk, None when it can't be read."""
+    def _readable(self, name: str) -> bool:
         try:
-            return ServiceSpec.from_json(self.paths.spec(name).read_text(encoding="utf-8"))
-        except (LabError, OSError, UnicodeDecodeError):
-            return None
+            read_spec(self.paths, name)
+        except LabError:
+            return False
+        return True
 
     def _offline(self, spec: ServiceSpec) -> ServiceStatus:
         process = recorded_process(read_state(self.paths, spec.name))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from contracts.errors import LabError, unknown_name
 from placements.local.supervisor import logs
+from placements.local.supervisor.leftovers import end_process, read_spec, unreadable_status
 from placements.local.supervisor.model import (
     ServiceSpec,
     ServiceState,
@@ -32,6 +33,7 @@ class Manager:
         self._options = options
         self._services: dict[str, Service] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._unreadable: dict[str, LabError] = {}
 
     # What services ask about each other
 
@@ -46,17 +48,20 @@ class Manager:
 
     # Life of the manager
 
-    def load(self) -> None:
-        """Reads what is declared, adopts what runs and starts what was wanted."""
+    async def load(self) -> None:
+        """Reads what is declared, adopts what runs and starts what was wanted. A service whose
+        specification can't be read, since other code wrote it, ends: nobody would look after it."""
         for name in self._paths.declared():
             try:
-                spec = ServiceSpec.from_json(self._paths.spec(name).read_text(encoding="utf-8"))
-            except (LabError, OSError) as error:
+                spec = read_spec(self._paths, name)
+            except LabError as error:
                 _log.error("%s: left out: %s", name, error)
+                self._unreadable[name] = error
                 continue
             service = Service(spec, self._paths, self._options, self)
             service.adopt()
             self._services[name] = service
+        await asyncio.gather(*(end_process(self._paths, name) for name in self._unreadable))
         for name in list(self._services):
             self._watch(name)
 
@@ -116,8 +121,9 @@ class Manager:
     def _declare(self, spec: ServiceSpec) -> None:
         write_private(self._paths.spec(spec.name), spec.to_json())
         self._paths.last_spec(spec.name).unlink(missing_ok=True)
+        self._unreadable.pop(spec.name, None)
         service = Service(spec, self._paths, self._options, self)
-        # It may run all the same, when its specification was damaged and so left out.
+        # It may run all the same, when its specification was lost.
         service.adopt()
         service.want(True)
         self._services[spec.name] = service
@@ -154,9 +160,15 @@ class Manager:
 
     async def start(self, names: Iterable[str] | None = None) -> list[ServiceStatus]:
         """Starts services (None: all) and what they depend on, and waits until all of them are ready.
-        Raises LabError when one does not become ready, or a name is unknown."""
-        asked = self._known(names)
+        Raises LabError when one does not become ready, its specification can't be read, or a name is
+        unknown."""
+        asked = [*self._services, *self._unreadable] if names is None else list(names)
         closure = with_dependencies(asked, self._graph())
+        for name in closure & self._unreadable.keys():
+            raise LabError(f"{name} can't be started: {self._unreadable[name].what}", next_command="lab up")
+        asked = self._known(asked)
+        for name in closure - self._services.keys():
+            raise LabError(f"{name}, which others need, is not declared", next_command="lab up")
         for name in closure:
             self._services[name].want(True)
         while True:
@@ -180,6 +192,8 @@ class Manager:
     async def remove(self, name: str) -> None:
         """Stops a service and forgets it; data that is retained, logs and, for :meth:`resume`, its
         specification stay. Unknown: nothing."""
+        if self._unreadable.pop(name, None) is not None:
+            await asyncio.to_thread(remove_tree, self._paths.service(name))
         service = self._services.get(name)
         if service is None:
             return
@@ -201,8 +215,11 @@ class Manager:
             await asyncio.to_thread(remove_tree, Path(folder))
 
     def status(self, *, memory: bool = True) -> list[ServiceStatus]:
-        """All services, each after what it depends on."""
-        return [self._services[name].status(memory=memory) for name in start_order(self._graph())]
+        """All services, each after what it depends on; last those that can't be read."""
+        return [
+            *(self._services[name].status(memory=memory) for name in start_order(self._graph())),
+            *(unreadable_status(self._paths, name, error) for name, error in self._unreadable.items()),
+        ]
 
     async def events(self) -> AsyncIterator[ServiceStatus]:
         """Every service now, then each change of state, pid or reason, until the reader goes."""

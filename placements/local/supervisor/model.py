@@ -27,7 +27,8 @@ class ServiceState(StrEnum):
     BACKOFF = "backoff"
     """It died or did not become ready; it is started again after a delay."""
     FAILED = "failed"
-    """It never became ready; it stays down until it is applied or started again."""
+    """It never became ready, and stays down until it is applied or started again; or its specification
+    can't be read, and it stays down until it is applied."""
     STOPPING = "stopping"
     STOPPED = "stopped"
     UNSUPERVISED = "unsupervised"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from contracts.errors import LabError
-from placements.local.supervisor import logs, probe, processes
+from placements.local.supervisor import leftovers, logs, probe, processes
 from placements.local.supervisor.model import ServiceSpec, ServiceState, ServiceStatus
 from placements.local.supervisor.options import Options
 from placements.local.supervisor.paths import HomePaths, write_private
@@ -169,7 +169,8 @@ class Service:
         self._log_start = logs.size(self._log_file)
         processes.refuse_taken_ports({f"{spec.name} {name}": port for name, port in spec.ports.items()})
         ids = processes.unprivileged_ids() if spec.unprivileged else None
-        env = processes.service_environment(spec.env, Path(spec.scratch_dir), self.marker)
+        marker = leftovers.marker_of(self._paths, spec.name)
+        env = processes.service_environment(spec.env, Path(spec.scratch_dir), marker)
         folder = self._paths.service(spec.name)
         await asyncio.to_thread(prepare, spec, env, self._log_file, folder, ids)
         if not self.wanted or spec is not self.spec:
@@ -312,11 +313,6 @@ class Service:
     # State on disk
 
     @property
-    def marker(self) -> str:
-        """What the environment of this service's process carries."""
-        return f"{self._paths.home}:{self.spec.name}"
-
-    @property
     def _log_file(self) -> Path:
         return self._paths.log(self.spec.name)
 
@@ -350,35 +346,13 @@ class Service:
     def adopt(self) -> None:
         """Takes over what an earlier supervisor left: what was wanted, and the process if it is still
         the same one."""
-        saved = read_state(self._paths, self.spec.name)
+        saved = leftovers.read_state(self._paths, self.spec.name)
         self.wanted = bool(saved.get("wanted", False))
         self._proven = bool(saved.get("proven", False))
-        recorded = recorded_process(saved)
-        if recorded is not None and recorded.alive:
-            self.process = recorded
-            self._running_hash = str(saved["process"]["plan_hash"])
-        else:
-            if recorded is not None:
-                processes.kill_group(recorded)
-            # Its hash is unknown, so it is replaced by a process that is known.
-            self.process = processes.find_marked(self.marker)
+        self.process = leftovers.running_process(self._paths, self.spec.name)
         if self.process is not None:
+            # One that is not recorded has no known hash, so it is replaced by a process that is known.
+            recorded = self.process == leftovers.recorded_process(saved)
+            self._running_hash = str(saved["process"].get("plan_hash", "")) if recorded else ""
             self._enter(ServiceState.STARTING)
             _log.info("%s: adopted process %d", self.spec.name, self.process.pid)
-
-
-def read_state(paths: HomePaths, name: str) -> dict[str, Any]:
-    """What was last saved of a service; empty when nothing readable was."""
-    try:
-        document = json.loads(paths.state(name).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return document if isinstance(document, dict) else {}
-
-
-def recorded_process(saved: dict[str, Any]) -> ProcessIdentity | None:
-    """The process that a saved state names, whether or not it still runs."""
-    process = saved.get("process")
-    if not isinstance(process, dict):
-        return None
-    return ProcessIdentity(pid=int(process["pid"]), birth=str(process["birth"]))
