@@ -224,7 +224,8 @@ def layout(folder: Path, name: str, software: str, **ports: int) -> Layout:
     base = folder / name
     for part in ("files", "data", "scratch"):
         (base / part).mkdir(parents=True, exist_ok=True)
-    warm_dir(software, cache_home(), ROOT).mkdir(parents=True, exist_ok=True)
+    warm = warm_dir(software, artifact(software), cache_home())
+    warm.mkdir(parents=True, exist_ok=True)
     java = java_of(software)
     return Layout(
         artifact_dir=PurePosixPath(artifact(software)),
@@ -233,7 +234,7 @@ def layout(folder: Path, name: str, software: str, **ports: int) -> Layout:
         scratch_dir=PurePosixPath(base / "scratch"),
         python=sys.executable,
         source_dir=PurePosixPath(ROOT),
-        cache_dir=PurePosixPath(warm_dir(software, cache_home(), ROOT)),
+        cache_dir=PurePosixPath(warm),
         java_home=PurePosixPath(artifact(java)) if java else None,
         bind_address=HOST,
         ports={port: PORT_BASE + offset for port, offset in ports.items()},

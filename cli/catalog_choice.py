@@ -2,55 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from contracts.errors import UsageError
 from contracts.versions import POLARIS, UrlDistribution
-from placements.local.software import given_folder
+from placements.local.software import check_given
 
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogChoice:
-    """``notice`` is what the user is told; empty when there is nothing to say."""
+    """``notice`` is what the user is told; empty when there is nothing to say. ``polaris_home`` is the
+    folder in which the user has the chosen catalog unpacked."""
 
     kind: str
     notice: str = ""
+    polaris_home: Path | None = None
 
 
 def choose_catalog(
     asked: str | None,
     *,
     pinned: str | None,
-    polaris_home: str | None,
+    polaris_home: Path | None,
     reachable: Callable[[UrlDistribution], bool],
     distribution: UrlDistribution = POLARIS,
+    environ: Mapping[str, str] | None = None,
 ) -> CatalogChoice:
     """The catalog of this lab.
 
     Args:
         asked: what the user named, or None.
         pinned: what the persistent stack holds, None before it is made.
-        polaris_home: a folder with Polaris' official distributions.
+        polaris_home: a folder with Polaris' official distributions, which the user names or named.
         reachable: whether an official distribution can be fetched and verified now.
+        environ: the process environment; another one in tests.
 
     Raises:
-        UsageError: another one than the pinned is asked for, or Polaris can't be had.
+        UsageError: another one than the pinned is asked for, the folder does not hold Polaris, or Polaris
+            can't be had.
     """
-    if pinned is not None:
-        if asked not in (None, pinned):
-            raise UsageError(
-                f"this lab's catalog is {pinned}; its tables are not in {asked}",
-                value=asked,
-                permitted=pinned,
-                next_command=f"lab --name OTHER up --catalog {asked}",
-            )
-        return CatalogChoice(kind=pinned)
-    if asked == "nessie":
+    if pinned is not None and asked not in (None, pinned):
+        raise UsageError(
+            f"this lab's catalog is {pinned}; its tables are not in {asked}",
+            value=asked,
+            permitted=pinned,
+            next_command=f"lab --name OTHER up --catalog {asked}",
+        )
+    if "nessie" in (pinned, asked):
         return CatalogChoice(kind="nessie")
     if polaris_home:
-        given_folder("polaris", {"LAB_POLARIS_HOME": polaris_home})
-        return CatalogChoice(kind="polaris")
+        check_given("polaris", polaris_home, environ)
+        return CatalogChoice(kind="polaris", polaris_home=polaris_home)
+    if pinned is not None:
+        return CatalogChoice(kind=pinned)
     if reachable(distribution):
         return CatalogChoice(kind="polaris")
     why = (

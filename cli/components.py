@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.project import Lab, read_config
@@ -74,7 +75,7 @@ def chosen_components(saved: Sequence[str], catalog: str) -> tuple[ComponentInfo
     return selected(saved, catalog)
 
 
-def artifacts_of(chosen: Sequence[ComponentInfo], *, polaris_home: str | None) -> list[Artifact]:
+def artifacts_of(chosen: Sequence[ComponentInfo], *, polaris_home: Path | None) -> list[Artifact]:
     """What has to be in the cache before the services can start, each once."""
     from contracts.versions import ARTIFACTS
     from placements.local.software import java_of

@@ -24,7 +24,7 @@ from cli.project import (
 from cli.session import Session
 from components.registry import SERVICE_ORDER, ComponentInfo
 from contracts.errors import LabError, UsageError, unknown_name
-from contracts.settings import SETTINGS, Role, environment, labs_home, read_settings
+from contracts.settings import SETTINGS, Role, labs_home, polaris_home, read_settings
 from placements.local import artifacts as artifact_cache
 from placements.local import preflight
 from placements.local.ports import FOUNDATION_ORDER, PORTS_PER_LAB, service_port
@@ -69,6 +69,7 @@ FIXED_SETTINGS = {
     "home": "LAB_HOME says where labs are",
     "components": "lab up NAME, lab up --without NAME",
     "catalog": "lab up --catalog, for a new lab",
+    "polarisHome": "LAB_POLARIS_HOME=FOLDER lab up",
 }
 """Settings that have a way of their own to be set, and which."""
 
@@ -96,9 +97,12 @@ def save_settings(lab: Lab, changes: Mapping[str, str]) -> None:
 
 
 def pin_catalog(session: Session, choice: CatalogChoice) -> None:
-    """Writes the catalog into the config of both stacks, and says it when there is something to say."""
+    """Writes the catalog into the config of both stacks, and says it when there is something to say. The
+    folder it is run from is remembered, so that the variable that named it is needed once."""
     for role in Role:
         set_config(session.lab, role, "catalog", choice.kind)
+    if choice.polaris_home:
+        set_config(session.lab, Role.LAB, "polarisHome", str(choice.polaris_home))
     if choice.notice:
         session.say(choice.notice)
 
@@ -118,9 +122,16 @@ def catalog_for(session: Session, asked: str | None) -> CatalogChoice:
     return choose_catalog(
         asked,
         pinned=pinned,
-        polaris_home=environment("LAB_POLARIS_HOME", session.environ),
+        polaris_home=polaris_home_of(session),
         reachable=lambda one: not artifact_cache.missing([one], lab.cache) or artifact_cache.reachable(one),
+        environ=session.environ,
     )
+
+
+def polaris_home_of(session: Session) -> Path | None:
+    """The folder that the user names by LAB_POLARIS_HOME, or that the lab remembers; not checked."""
+    config = read_config(session.lab, Role.LAB) if session.lab.exists else {}
+    return polaris_home(config.get("polarisHome", ""), session.environ)
 
 
 def check_machine(
@@ -192,8 +203,7 @@ def fetch(session: Session, chosen: Sequence[ComponentInfo]) -> None:
     cache = session.lab.cache
     wanted = engine_artifacts(cache, session.progress)
     if session.is_local():
-        polaris_home = environment("LAB_POLARIS_HOME", session.environ)
-        wanted += artifacts_of(chosen, polaris_home=polaris_home)
+        wanted += artifacts_of(chosen, polaris_home=polaris_home_of(session))
     absent = artifact_cache.missing(wanted, cache)
     if absent:
         session.say(f"fetching {', '.join(artifact.name for artifact in absent)} into {cache}")

@@ -89,6 +89,12 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
+def _folder(text: str) -> str:
+    if text and not text.startswith(("/", "~/")):
+        raise ValueError("an absolute path, or nothing")
+    return text
+
+
 # A lab's realm has its name, and Keycloak's own realm is named master.
 LAB_NAME_PATTERN = r"(?!master$)[a-z][a-z0-9-]{0,19}"
 LAB_NAME_RULE = "1 to 20 lower-case letters, digits and hyphens, a letter first; not master"
@@ -145,6 +151,15 @@ SETTINGS: tuple[Setting, ...] = (
         example="polaris",
         parse=_choice("polaris", "nessie"),
         doc="The Iceberg REST catalog. The persistent stack pins it; the lab stack must name the same one.",
+    ),
+    Setting(
+        key="polarisHome",
+        roles=_LAB,
+        default="",
+        example="~/polaris-1.7.0",
+        parse=_folder,
+        doc="local: folder with Polaris' unpacked official distribution, run where it lies. LAB_POLARIS_HOME "
+        "wins, and `lab up` keeps it here. Empty: the distribution is fetched.",
     ),
     Setting(
         key="warehousePrefix",
@@ -226,6 +241,7 @@ class Settings:
     home: Path
     port_base: int
     catalog: str
+    polaris_home: Path | None
     warehouse_prefix: str
     persistent_stack: str
     components: tuple[str, ...]
@@ -265,6 +281,7 @@ def read_settings(config: Mapping[str, str], environ: Mapping[str, str] | None =
         home=home,
         port_base=values["portBase"],
         catalog=values["catalog"],
+        polaris_home=polaris_home(values["polarisHome"], environ),
         warehouse_prefix=values["warehousePrefix"],
         persistent_stack=values["persistentStack"],
         components=values["components"],
@@ -325,11 +342,18 @@ def cache_home(environ: Mapping[str, str] | None = None) -> Path:
     return Path(cache).expanduser().absolute() / "lakehouse-lab"
 
 
+def polaris_home(remembered: str, environ: Mapping[str, str] | None = None) -> Path | None:
+    """The folder in which the user has Polaris unpacked: ``LAB_POLARIS_HOME``, else the value of the
+    setting ``polarisHome``; None when neither is given."""
+    value = environment("LAB_POLARIS_HOME", environ) or remembered
+    return Path(value).expanduser().absolute() if value else None
+
+
 ENVIRONMENT: Mapping[str, str] = {
     "LAB_HOME": "Folder of all labs (state, data, logs); default: lakehouse-lab in the user's data folder.",
     "LAB_CACHE": "Folder of artifacts shared by all labs; default: lakehouse-lab in the user's cache folder.",
     "LAB_NAME": "The lab that commands act on when --name is not given; default: lab.",
-    "LAB_POLARIS_HOME": "Folder with Polaris' official server and admin distributions.",
+    "LAB_POLARIS_HOME": "Folder with Polaris' official server and admin distributions; a lab remembers it.",
     "LAB_BACKEND_URL": "Pulumi state backend; default: a file backend in the lab's folder.",
     "LAB_DIRECT_LOGIN": "Set to 1 to print the sign-in address instead of opening a browser.",
 }

@@ -11,7 +11,8 @@ from placements.local.placement import LocalPlacement
 
 def local_placement(settings: Settings) -> LocalPlacement:
     """Supervised processes on this machine."""
-    return LocalPlacement(settings.home, settings.port_base, cache_home(), SERVICE_ORDER)
+    given = {"polaris": settings.polaris_home} if settings.polaris_home else {}
+    return LocalPlacement(settings.home, settings.port_base, cache_home(), SERVICE_ORDER, given)
 
 
 def placement_for(settings: Settings) -> Placement:

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Sequence
 from cli.checks.findings import FIX, Finding, fixed, of_error, ok, problem, warning
 from cli.components import artifacts_of
 from cli.session import Session
+from cli.steps import polaris_home_of
 from components.registry import ComponentInfo
 from contracts.errors import LabError
-from contracts.settings import environment
 from contracts.versions import Artifact, MavenArtifact
 from placements.local import artifacts as artifact_cache
+from placements.local.software import check_given
 
 
 def python() -> Iterator[Finding]:
@@ -38,7 +39,9 @@ def engine(session: Session, fix: bool) -> Iterator[Finding]:
 def artifacts(session: Session, chosen: Sequence[ComponentInfo], fix: bool) -> Iterator[Finding]:
     """Everything the services run, each file compared with its checksum; ``fix`` fetches what is missing
     or damaged. Where something has to be fetched, also the room for it and the way to it."""
-    polaris_home = environment("LAB_POLARIS_HOME", session.environ)
+    polaris_home = polaris_home_of(session)
+    if polaris_home and "polaris" in {info.name for info in chosen}:
+        check_given("polaris", polaris_home, session.environ)
     wanted = artifacts_of(chosen, polaris_home=polaris_home)
     cache = session.lab.cache
     absent = artifact_cache.missing(wanted, cache)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -22,7 +22,14 @@ from contracts.workload import (
 from placements.local.plan import Resolved, source_digest, workload_to_spec
 from placements.local.ports import FOUNDATION_ORDER, service_port
 from placements.local.process import Process
-from placements.local.software import PYTHON_ARTIFACT, artifact_path, given_digest, java_of, warm_dir
+from placements.local.software import (
+    PYTHON_ARTIFACT,
+    artifact_path,
+    check_given,
+    given_digest,
+    java_of,
+    warm_dir,
+)
 from placements.local.supervisor import ServiceSpec
 from placements.local.unprivileged import unprivileged_root
 
@@ -39,6 +46,7 @@ class LocalPlacement:
         cache: the per-user artifact cache.
         service_order: all services of the lab in the order that fixes their ports; it only grows at its
             end. The foundation's come before, whether named or not.
+        given: folders of artifacts that the user has unpacked, by the artifact's name.
     """
 
     name = "local"
@@ -51,11 +59,19 @@ class LocalPlacement:
         }
     )
 
-    def __init__(self, home: Path, port_base: int, cache: Path, service_order: Sequence[str]) -> None:
+    def __init__(
+        self,
+        home: Path,
+        port_base: int,
+        cache: Path,
+        service_order: Sequence[str],
+        given: Mapping[str, Path] | None = None,
+    ) -> None:
         self.home = Path(home).absolute()
         self.port_base = port_base
         self.cache = Path(cache).absolute()
         self.service_order = tuple(service_order)
+        self.given = dict(given or {})
         self._ports: dict[str, dict[str, int]] = {}
         self._promised: dict[str, str] = {}
         self._layouts: dict[str, Layout] = {}
@@ -67,7 +83,7 @@ class LocalPlacement:
         self, workload: str, artifact: str, ports: Sequence[str], *, unprivileged: bool = False
     ) -> Layout:
         """Paths and ports of a workload; fetches and makes nothing. Raises LabError for an unknown
-        workload or artifact, or too many ports."""
+        workload or artifact, too many ports, or a given folder that does not hold its artifact."""
         numbers = self._number_ports(workload, ports)
         base = self.home
         files, data = base / "run" / "services" / workload / "files", base / "data" / workload
@@ -75,15 +91,15 @@ class LocalPlacement:
         if unprivileged and os.geteuid() == 0:
             own = unprivileged_root(self.home) / workload
             files, data, scratch = own / "files", own / "data", own / "scratch"
-        java = java_of(artifact)
+        artifact_dir, java = self._artifact_dir(artifact), java_of(artifact)
         layout = Layout(
-            artifact_dir=PurePosixPath(artifact_path(artifact, self.cache, SOURCE_DIR)),
+            artifact_dir=PurePosixPath(artifact_dir),
             files_dir=PurePosixPath(files),
             data_dir=PurePosixPath(data),
             scratch_dir=PurePosixPath(scratch),
             python=sys.executable,
             source_dir=PurePosixPath(SOURCE_DIR),
-            cache_dir=PurePosixPath(warm_dir(artifact, self.cache, SOURCE_DIR)),
+            cache_dir=PurePosixPath(warm_dir(artifact, artifact_dir, self.cache)),
             java_home=PurePosixPath(artifact_path(java, self.cache, SOURCE_DIR)) if java else None,
             bind_address=BIND_ADDRESS,
             ports=numbers,
@@ -121,7 +137,8 @@ class LocalPlacement:
         if workload.artifact == PYTHON_ARTIFACT:
             program = _source_digest(workload, str(layout.source_dir))
         else:
-            program = given_digest(workload.artifact)
+            given = self.given.get(workload.artifact)
+            program = given_digest(workload.artifact, given) if given else ""
 
         def to_spec(values: dict[str, Any]) -> ServiceSpec:
             resolved = Resolved(command=values["command"], env=values["env"], files=values["files"])
@@ -168,9 +185,18 @@ class LocalPlacement:
             resource=process,
         )
 
+    def _artifact_dir(self, artifact: str) -> Path:
+        given = self.given.get(artifact)
+        if given is None:
+            return artifact_path(artifact, self.cache, SOURCE_DIR)
+        check_given(artifact, given)
+        return given
+
     def _artifacts(self, artifact: str) -> list[str]:
+        """What has to be in the cache."""
         java = java_of(artifact)
-        return [name for name in (artifact, java) if name is not None and name != PYTHON_ARTIFACT]
+        names = [artifact] if java is None else [artifact, java]
+        return [name for name in names if name != PYTHON_ARTIFACT and name not in self.given]
 
     def _number_ports(self, workload: str, ports: Sequence[str]) -> dict[str, int]:
         numbers = {

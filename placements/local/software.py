@@ -3,7 +3,7 @@
 Artifacts are fetched by the ``lab`` command before the engine runs, where progress can be shown. A
 ``pulumi up`` by hand works as well: ``lab:Process`` asks for them again before it starts a service, which
 costs nothing when they are there. One that the user has unpacked already is run where it lies: it is
-neither copied nor verified.
+neither copied nor verified (:func:`check_given`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ _JAVA_OF = {
     "spark": JAVA_21,
 }
 
-_GIVEN_BY = {"polaris": "LAB_POLARIS_HOME"}
+_GIVEN_BY = {"polaris": ("LAB_POLARIS_HOME", "polarisHome")}
+"""Variable and setting that name the folder of an artifact the user has unpacked."""
+
 _REQUIRED_FILES = {"polaris": ("server/quarkus-run.jar", "admin/quarkus-run.jar")}
 
 
@@ -38,35 +40,30 @@ def java_of(artifact: str) -> str | None:
     return None if java is None else java.name
 
 
-def given_folder(name: str, environ: Mapping[str, str] | None = None) -> Path | None:
-    """The folder in which the user has this artifact unpacked (``LAB_POLARIS_HOME``), None when there is
-    none.
+def check_given(name: str, folder: Path, environ: Mapping[str, str] | None = None) -> None:
+    """Checks that ``folder`` holds the artifact unpacked, which the user said it does by the variable or
+    once before, so that the lab remembers it.
 
     Raises:
-        UsageError: the folder does not hold the artifact.
+        UsageError: the folder is gone, or does not hold the artifact; says who named it.
     """
-    variable = _GIVEN_BY.get(name)
-    value = environment(variable, environ) if variable else None
-    if value is None:
-        return None
-    folder = Path(value).expanduser().absolute()
-    absent = [file for file in _REQUIRED_FILES[name] if not (folder / file).is_file()]
+    variable, setting = _GIVEN_BY[name]
+    named_by = variable if environment(variable, environ) else f"the lab's setting {setting!r}"
+    required = _REQUIRED_FILES[name]
+    absent = [file for file in required if not (folder / file).is_file()]
     if absent:
         raise UsageError(
-            f"{variable} does not hold {name}: {', '.join(absent)} is missing",
+            f"{named_by} does not hold {name}: {', '.join(absent)} is missing"
+            if folder.is_dir()
+            else f"{named_by} names a folder that is gone",
             value=str(folder),
-            permitted=f"the folder of its unpacked official distribution, with {' and '.join(absent)}",
+            permitted=f"the folder of its unpacked official distribution, with {' and '.join(required)}",
             next_command=f"{variable}=FOLDER lab up",
         )
-    return folder
 
 
-def given_digest(name: str) -> str:
-    """Changes when a file of an artifact that the user gave does (by size or time of change); empty for
-    one in the cache, whose path says what it is. Raises UsageError as :func:`given_folder`."""
-    folder = given_folder(name)
-    if folder is None:
-        return ""
+def given_digest(name: str, folder: Path) -> str:
+    """Changes when a file of an artifact that the user gave does (by size or time of change)."""
     digest = hashlib.sha256()
     rooms = sorted({file.partition("/")[0] for file in _REQUIRED_FILES[name]})
     for path in sorted(path for room in rooms for path in (folder / room).rglob("*") if path.is_file()):
@@ -77,30 +74,23 @@ def given_digest(name: str) -> str:
 
 def artifact_path(name: str, cache: Path, source_dir: Path) -> Path:
     """Where an artifact is or will be; a runtime's own home folder. Raises LabError for a name that is
-    not in ``contracts.versions``, and as :func:`given_folder`."""
+    not in ``contracts.versions``."""
     if name == PYTHON_ARTIFACT:
         return source_dir
-    given = given_folder(name)
-    if given is not None:
-        return given
     artifact = _artifact(name)
     path = entry_of(artifact, cache).path
     return home_of(artifact, path) if isinstance(artifact, PyPiTool) else path
 
 
-def warm_dir(name: str, cache: Path, source_dir: Path) -> Path:
-    """Where what makes an artifact start fast is kept for all labs that run it from the same place. Not
-    made here. Raises LabError as :func:`artifact_path`."""
-    path = str(artifact_path(name, cache, source_dir))
-    return cache / "warm" / f"{name}-{hashlib.sha256(path.encode()).hexdigest()[:12]}"
+def warm_dir(name: str, path: Path, cache: Path) -> Path:
+    """Where what makes an artifact start fast is kept for all labs that run it from ``path``. Not made
+    here."""
+    return cache / "warm" / f"{name}-{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
 
 
 def ensure_artifacts(names: Sequence[str], cache: Path) -> None:
-    """Fetches those that are missing or damaged and that the user did not give. Raises LabError as
-    ``placements.local.artifacts`` and :func:`given_folder`."""
+    """Fetches those that are missing or damaged. Raises LabError as ``placements.local.artifacts``."""
     for name in names:
-        if given_folder(name) is not None:
-            continue
         ensure(_artifact(name), cache, SilentProgress())
 
 
