@@ -33,6 +33,7 @@ from contracts.settings import (
     labs_home,
     read_settings,
 )
+from plugins.install import PLUGINS
 from plugins.install import install as install_plugins
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -170,6 +171,8 @@ def _project_yaml(lab: Lab, virtualenv: Path) -> str:
         "description": f"Lakehouse Lab {lab.name!r}; made by the lab command, which keeps it up to date",
         "main": str(lab.root),
         "runtime": {"name": "python", "options": {"virtualenv": str(virtualenv)}},
+        # Named here they are used without a warning; one that is only on PATH gets one at each run.
+        "plugins": {"providers": [{"name": name, "path": str(lab.launchers_dir)} for name in PLUGINS]},
     }
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=1000)
 

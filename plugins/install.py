@@ -1,7 +1,7 @@
 """Writes the launchers that the Pulumi engine starts the plugins by.
 
-The engine looks for ``pulumi-resource-NAME`` on PATH when no plugin of the wanted version lies under
-``PULUMI_HOME/plugins``, or takes the directory named in ``plugins: providers:`` of the project file.
+The engine takes the directory named in ``plugins: providers:`` of the project file; without one it looks
+for ``pulumi-resource-NAME`` on PATH, with a warning at each run, and below ``PULUMI_HOME/plugins``.
 """
 
 from __future__ import annotations

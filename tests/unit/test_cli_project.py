@@ -48,6 +48,8 @@ def test_project_is_made_once_and_kept(lab: Lab) -> None:
     document = yaml.safe_load((lab.project_dir / "Pulumi.yaml").read_text())
     assert document["main"] == str(ROOT)
     assert document["runtime"]["options"]["virtualenv"] == "/venv with space"
+    for entry in document["plugins"]["providers"]:
+        assert (Path(entry["path"]) / f"pulumi-resource-{entry['name']}").is_file()
 
 
 def test_a_moved_checkout_changes_the_project_file_alone(lab: Lab, tmp_path: Path) -> None:
