@@ -308,7 +308,7 @@ def wait(url: str, contains: str | None = None, timeout_s: float = 180) -> None:
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
     while time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(url, timeout=2, context=trusting) as answer:  # noqa: S310
+            with urllib.request.urlopen(url, timeout=2, context=trusting) as answer:  # noqa: S310 - http(s) as given here
                 if contains is None or contains.encode() in answer.read():
                     return
         except OSError:

@@ -203,7 +203,7 @@ def condition(table: TableExpectation, persona: str) -> str | None:
 
 
 def _value(connection: QueryPort, table: str, expression: str, predicate: str) -> Any:
-    result = connection.run(f"SELECT {expression} FROM {quoted(table)} WHERE {predicate}")  # noqa: S608
+    result = connection.run(f"SELECT {expression} FROM {quoted(table)} WHERE {predicate}")  # noqa: S608 - all of it is the checkout's own
     return next(iter(result.rows))[0]
 
 
@@ -234,7 +234,7 @@ def _look(
     connection: QueryPort, table: TableExpectation, column: str, expected: str, expectations: Expectations
 ) -> str:
     """How a column's values look: the expected word when all of a sample agree with it."""
-    statement = f'SELECT "{column}" FROM {quoted(table.table)} LIMIT {SAMPLE_ROWS}'  # noqa: S608
+    statement = f'SELECT "{column}" FROM {quoted(table.table)} LIMIT {SAMPLE_ROWS}'  # noqa: S608 - all of it is the checkout's own
     values = [row[0] for row in connection.run(statement).rows]
     if expected == DENIED:
         return "readable"
@@ -265,7 +265,7 @@ def _metadata_checks(
             continue
 
         def read(table: str = name) -> str:
-            next(iter(connection.run(f"SELECT count(*) FROM {quoted(table)}").rows))  # noqa: S608
+            next(iter(connection.run(f"SELECT count(*) FROM {quoted(table)}").rows))  # noqa: S608 - all of it is the checkout's own
             return "allowed"
 
         yield _check(base, persona, name, by_persona[persona], _attempt(read))

@@ -130,7 +130,7 @@ class ForwardingCommand(PulumiCommand):
             self._interrupts.watch(process.pid)
             try:
                 assert process.stdout is not None  # noqa: S101 - both were asked for above
-                assert process.stderr is not None  # noqa: S101
+                assert process.stderr is not None  # noqa: S101 - both were asked for above
                 out, err = _Reader(process.stdout, on_output), _Reader(process.stderr, on_error)
                 out.join()
                 err.join()

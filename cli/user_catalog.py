@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from pyiceberg.catalog.rest import RestCatalog
 from pyiceberg.catalog.rest.auth import AuthManager
@@ -31,7 +32,8 @@ def open_user_catalog(outputs: LabOutputs, token: Callable[[], str]) -> RestCata
     Raises:
         LabError: the catalog does not answer or refuses the user.
     """
-    properties = {
+    # The signature says text, the documentation a nested mapping for ``auth``.
+    properties: dict[str, Any] = {
         "uri": outputs.catalog_uri,
         "warehouse": outputs.catalog_warehouse,
         "header.X-Iceberg-Access-Delegation": "vended-credentials",
@@ -43,8 +45,7 @@ def open_user_catalog(outputs: LabOutputs, token: Callable[[], str]) -> RestCata
         },
     }
     try:
-        # Its signature says text, its documentation a nested mapping for ``auth``.
-        catalog = RestCatalog("lab", **properties)  # type: ignore[arg-type]
+        catalog = RestCatalog("lab", **properties)
     except (RequestException, RESTError, OAuthError) as error:
         raise LabError(
             f"the catalog can't be opened: {error}", value=outputs.catalog_uri, next_command="lab status"

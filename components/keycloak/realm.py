@@ -7,6 +7,7 @@ removes a user, and the provider adopts what exists.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pulumi
 import pulumi_keycloak as keycloak
@@ -89,8 +90,8 @@ class LabRealm(pulumi.ComponentResource):
         ).apply(lambda _ids: True)
         self.register_outputs({"realm": self.realm.realm})
 
-    def _with(self, **extra: object) -> pulumi.ResourceOptions:
-        return pulumi.ResourceOptions.merge(self._opts, pulumi.ResourceOptions(**extra))  # type: ignore[arg-type]
+    def _with(self, **extra: Any) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions.merge(self._opts, pulumi.ResourceOptions(**extra))
 
     def _register_profile(self) -> keycloak.RealmUserProfile:
         """Keycloak's own profile, but for names of two letters, such as ``hr``. The validators that keep

@@ -57,7 +57,7 @@ def main(role: str, *pairs: str) -> None:
         from stacks.persistent import persistent as program
     error = None
     try:
-        run: Callable[[], None] = pulumi.runtime.test(lambda: program(settings))  # type: ignore[no-untyped-call]
+        run: Callable[[], None] = pulumi.runtime.test(lambda: program(settings))  # type: ignore[no-untyped-call]  # it is untyped in the SDK
         run()
     except LabError as refused:
         error = str(refused)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -116,9 +117,9 @@ def test_core_alone_leaves_the_saved_set(run: FakeRun) -> None:
         ({"catalog": "polaris"}, "can't be had"),
     ],
 )
-def test_wrong_words_start_nothing(run: FakeRun, arguments: dict[str, object], message: str) -> None:
+def test_wrong_words_start_nothing(run: FakeRun, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        operations.up(run.session, **arguments)  # type: ignore[arg-type]  # one case per row
+        operations.up(run.session, **arguments)
     assert run.calls == []
     assert not run.lab.home.exists()
 

@@ -8,7 +8,7 @@ import tarfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from contracts.errors import LabError
 
@@ -43,10 +43,10 @@ def unpack_tar(source: Path | IO[bytes], target: Path, *, strip_top: bool, keep:
                 name = _below_top(member.name)
                 if name is None:
                     continue
-                changes = {"name": name}
+                changes: dict[str, Any] = {"name": name}
                 if member.islnk():
                     changes["linkname"] = _below_top(member.linkname) or member.linkname
-                member = member.replace(**changes, deep=False)  # type: ignore[arg-type] # only str fields
+                member = member.replace(**changes, deep=False)
             yield member
 
     try:
