@@ -1,19 +1,23 @@
-"""Access data: tags, grants and rules, as values (DESIGN §7).
+"""Access data: tags, grants, rules and exceptions, as values (DESIGN §7).
 
 Names of objects are ``namespace.table`` or ``namespace.table.column`` within the lab's one catalog;
-``namespace.*`` stands for every table of a namespace. The meaning in one place:
+``namespace.*`` stands for every table of a namespace and ``*`` for every table of the catalog, those
+that come later included. The meaning in one place:
 
 - A **grant** gives a group privileges on an object. Nothing is granted otherwise.
-- A **tag** labels a table or a column.
+- A **tag** labels the catalog, a namespace, a table or a column. What a tag on a catalog or namespace
+  means holds for each table in it.
 - A **rule** says what a tag or an object means. It holds for every reader but those in one of its
   ``exempt`` groups: who has any exempt group is exempt. Row filters with ``values`` give each group
   its share; a reader in several groups sees the union, a reader in none of them sees no row.
+- An **exception** gives one user privileges on an object, lifts rules there, or both, until it expires.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -67,7 +71,8 @@ class Grant:
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class TagAssignment:
-    """``object`` (``ns.table`` or ``ns.table.column``) carries ``tag``, for example ``pii.email``."""
+    """``object`` (``*``, ``ns.*``, ``ns.table`` or ``ns.table.column``) carries ``tag``, for example
+    ``pii.email``."""
 
     object: str
     tag: str
@@ -96,6 +101,24 @@ class Rule:
     description: str = ""
 
 
+EVERY_RULE = "*"
+"""Among an exception's ``lifts``: every rule there is."""
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class AccessException:
+    """Until ``expires_at`` (UTC), ``user`` holds ``privileges`` on ``object`` (``ns.*`` or ``ns.table``),
+    and the rules named in ``lifts`` do not hold for them there; ``*`` lifts every rule."""
+
+    id: str
+    user: str
+    object: str
+    expires_at: datetime
+    reason: str
+    privileges: tuple[Privilege, ...] = ()
+    lifts: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class AccessData:
     """The whole of what is declared; a revision is one of these."""
@@ -103,10 +126,12 @@ class AccessData:
     grants: tuple[Grant, ...] = ()
     tags: tuple[TagAssignment, ...] = ()
     rules: tuple[Rule, ...] = ()
+    exceptions: tuple[AccessException, ...] = ()
 
     def as_document(self) -> dict[str, Any]:
-        """The JSON form, deterministically ordered: what the database, the bundle and diffs hold."""
-        return {
+        """The JSON form, deterministically ordered: what the database, the bundle and diffs hold.
+        ``exceptions`` is there only when there are any."""
+        document: dict[str, Any] = {
             "grants": [
                 {"group": g.group, "object": g.object, "privileges": sorted(p.value for p in g.privileges)}
                 for g in sorted(self.grants)
@@ -114,16 +139,20 @@ class AccessData:
             "tags": [{"object": t.object, "tag": t.tag} for t in sorted(self.tags)],
             "rules": [_rule_document(r) for r in sorted(self.rules, key=lambda r: r.id)],
         }
+        if self.exceptions:
+            document["exceptions"] = [_exception_document(e) for e in sorted(self.exceptions)]
+        return document
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> AccessData:
         """The reverse of :meth:`as_document`. Raises UsageError on an unknown key, privilege, kind or
         mask, naming it and the nearest known one."""
-        _only(document, {"grants", "tags", "rules"}, "access data")
+        _only(document, {"grants", "tags", "rules", "exceptions"}, "access data")
         return cls(
             grants=tuple(_grant(g) for g in document.get("grants") or ()),
             tags=tuple(_tag(t) for t in document.get("tags") or ()),
             rules=tuple(_rule(r) for r in document.get("rules") or ()),
+            exceptions=tuple(_exception(e) for e in document.get("exceptions") or ()),
         )
 
 
@@ -152,6 +181,21 @@ def _rule_document(rule: Rule) -> dict[str, Any]:
         document["as_filter_user"] = True
     if rule.description:
         document["description"] = rule.description
+    return document
+
+
+def _exception_document(exception: AccessException) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "id": exception.id,
+        "user": exception.user,
+        "object": exception.object,
+        "expires_at": exception.expires_at.astimezone(UTC).isoformat(timespec="seconds"),
+        "reason": exception.reason,
+    }
+    if exception.privileges:
+        document["privileges"] = sorted(p.value for p in exception.privileges)
+    if exception.lifts:
+        document["lifts"] = sorted(exception.lifts)
     return document
 
 
@@ -222,4 +266,31 @@ def _rule(document: Mapping[str, Any]) -> Rule:
         values={group: tuple(values) for group, values in (document.get("values") or {}).items()},
         as_filter_user=bool(document.get("as_filter_user", False)),
         description=document.get("description", ""),
+    )
+
+
+def _exception(document: Mapping[str, Any]) -> AccessException:
+    known = {"id", "user", "object", "expires_at", "reason", "privileges", "lifts"}
+    _only(document, known, "an exception")
+    text = _required(document, "expires_at", "an exception")
+    try:
+        expires_at = datetime.fromisoformat(text)
+    except ValueError:
+        expires_at = datetime.min
+    if expires_at.tzinfo is None:
+        raise UsageError(
+            "'expires_at' of an exception must be a time with its zone",
+            value=text,
+            permitted="2026-01-31T17:00:00+00:00",
+        )
+    return AccessException(
+        id=_required(document, "id", "an exception"),
+        user=_required(document, "user", "an exception"),
+        object=_required(document, "object", "an exception"),
+        expires_at=expires_at.astimezone(UTC),
+        reason=_required(document, "reason", "an exception"),
+        privileges=tuple(
+            sorted({_enum(Privilege, p, "privilege") for p in document.get("privileges") or ()})
+        ),
+        lifts=tuple(sorted(set(document.get("lifts") or ()))),
     )

@@ -17,7 +17,7 @@ from typing import Any
 
 import jwt
 
-from contracts.access import AccessData, Mask, Privilege, Rule, RuleKind
+from contracts.access import EVERY_RULE, AccessData, AccessException, Mask, Privilege, Rule, RuleKind
 from contracts.errors import UsageError
 from governance.predicates import literals, parts, placeholders, tables_read
 from governance.reach import Holdings, Target, rule_targets
@@ -32,7 +32,9 @@ SIGNING_KEY_ID = "lab"
 """Id of the verification key in OPA's configuration and in the signature."""
 
 BUNDLE_ROOT = "lab"
-_MASK_ORDER = {Mask.NULL: 0, Mask.HASH: 1, Mask.LAST_4: 2, Mask.EMAIL_DOMAIN: 3}
+MASK_RANK = {Mask.NULL: 0, Mask.HASH: 1, Mask.LAST_4: 2, Mask.EMAIL_DOMAIN: 3}
+"""Of several masks the one with the lowest rank, which hides most, is taken."""
+
 _HASH_KEY_PURPOSE = b"lakehouse-lab column mask"
 Tree = dict[str, Any]
 
@@ -82,6 +84,7 @@ def _access(access: AccessData, catalog: str, owners: Mapping[str, str]) -> Tree
         "denies": {},
         "protected": {},
         "filter_reads": {},
+        "exceptions": {},
     }
     for rule in rules:
         for target in targets[rule.id]:
@@ -89,15 +92,29 @@ def _access(access: AccessData, catalog: str, owners: Mapping[str, str]) -> Tree
             if rule.kind is RuleKind.ROW_FILTER:
                 _add_filter(tree, rule, target, catalog)
             elif rule.kind is RuleKind.COLUMN_MASK:
-                mask = {"id": rule.id, "mask": _mask(rule).value, "exempt": _exempt(rule)}
-                _column(tree["masks"], target).append(mask)
+                mask = _mask(rule)
+                entry = {"id": rule.id, "mask": mask.value, "rank": MASK_RANK[mask]}
+                _column(tree["masks"], target).append({**entry, "exempt": _exempt(rule)})
             else:
-                _column(tree["denies"], target).append(_exempt(rule))
-    for tables in tree["masks"].values():
-        for columns in tables.values():
-            for masks in columns.values():
-                masks.sort(key=lambda m: (_MASK_ORDER[Mask(m["mask"])], m["id"]))
+                _column(tree["denies"], target).append({"id": rule.id, "exempt": _exempt(rule)})
+    for exception in sorted(access.exceptions):
+        _add_exception(tree["exceptions"], exception, [rule.id for rule in rules])
     return tree
+
+
+def _add_exception(tree: Tree, exception: AccessException, every_rule: Iterable[str]) -> None:
+    """Files it by user, namespace and table (``*`` for all); Rego compares its end with the clock."""
+    namespace, _, table = exception.object.lower().rpartition(".")
+    lifts = every_rule if EVERY_RULE in exception.lifts else exception.lifts
+    filed = tree.setdefault(exception.user, {}).setdefault(namespace, {}).setdefault(table, [])
+    filed.append(
+        {
+            "id": exception.id,
+            "expires_ns": int(exception.expires_at.timestamp()) * 10**9,
+            "privileges": _flags(exception.privileges),
+            "lifts": dict.fromkeys(sorted(lifts), True),
+        }
+    )
 
 
 def _grants(holdings: Holdings, group: str) -> Tree:
@@ -131,9 +148,10 @@ def _column(tree: Tree, target: Target) -> list[Any]:
 
 
 def _protect(tree: Tree, rule: Rule, target: Target) -> None:
-    exemptions = tree.setdefault(target.namespace, {}).setdefault(target.table, [])
-    if _exempt(rule) not in exemptions:
-        exemptions.append(_exempt(rule))
+    filed = tree.setdefault(target.namespace, {}).setdefault(target.table, [])
+    entry = {"id": rule.id, "exempt": _exempt(rule)}
+    if entry not in filed:
+        filed.append(entry)
 
 
 def _add_filter(tree: Tree, rule: Rule, target: Target, catalog: str) -> None:

@@ -6,7 +6,7 @@ answers from the same dataclasses, so the two sides can't drift apart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -16,6 +16,7 @@ import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from contracts.errors import LabError, UsageError
+from governance.reports import ChangeResult, DriftReport, Explanation, ImpactReport, RevisionDetail
 
 T = TypeVar("T")
 
@@ -203,19 +204,76 @@ class GovernorClient:
         path = "/v1/access" if revision is None else f"/v1/access/revisions/{revision}"
         return self._call(AccessRevision, "GET", path)
 
-    def put_access(self, document: Mapping[str, Any], *, base_revision: int, reason: str) -> AccessRevision:
+    def put_access(
+        self, document: Mapping[str, Any], *, base_revision: int, reason: str, widen: bool = False
+    ) -> AccessRevision:
         """Replaces the living access data. Raises StaleRevisionError when ``base_revision`` is not the
-        living one any more."""
-        body = {"document": dict(document), "base_revision": base_revision, "reason": reason}
+        living one any more, RefusedInputError when rules would show more and ``widen`` is not set."""
+        body = {"document": dict(document), "base_revision": base_revision, "reason": reason, "widen": widen}
         return self._call(AccessRevision, "PUT", "/v1/access", body)
+
+    def change_access(
+        self,
+        *,
+        add: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+        remove: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+        reason: str,
+        widen: bool = False,
+        only_try: bool = False,
+    ) -> ChangeResult:
+        """Adds, replaces and removes items of the living access data, all or none, and waits a while for
+        the publication; ``only_try`` says what it would come to. Raises as :meth:`put_access`."""
+        body = {"add": dict(add or {}), "remove": dict(remove or {}), "reason": reason}
+        body |= {"widen": widen, "only_try": only_try}
+        return self._call(ChangeResult, "POST", "/v1/access/changes", body)
 
     def revisions(self, limit: int = 100) -> tuple[RevisionSummary, ...]:
         """The history, newest first."""
         return self._call(tuple[RevisionSummary, ...], "GET", f"/v1/access/revisions?limit={limit}")
 
-    def rollback(self, revision: int) -> AccessRevision:
-        """Makes a new revision with the document of an earlier one."""
-        return self._call(AccessRevision, "POST", "/v1/access/rollback", {"revision": revision})
+    def revision_changes(self, revision: int) -> RevisionDetail:
+        """One entry of the history with the items that it changed."""
+        return self._call(RevisionDetail, "GET", f"/v1/access/revisions/{revision}/changes")
+
+    def rollback(self, revision: int, *, reason: str = "", widen: bool = False) -> AccessRevision:
+        """Makes a new revision with the document of an earlier one; exceptions that are not living stay
+        away. Raises RefusedInputError when rules would show more and ``widen`` is not set."""
+        body = {"revision": revision, "reason": reason, "widen": widen}
+        return self._call(AccessRevision, "POST", "/v1/access/rollback", body)
+
+    def explain(self, table: str, user: str | None = None) -> Explanation:
+        """Why ``user`` (the caller when None) has ``ns.table`` as they do."""
+        query = {"table": table} if user is None else {"table": table, "user": user}
+        return self._call(Explanation, "GET", f"/v1/access/explanation?{httpx.QueryParams(query)}")
+
+    def impact(
+        self,
+        *,
+        before: int | None = None,
+        after: int | None = None,
+        seed: Mapping[str, Any] | None = None,
+        users: Sequence[str] = (),
+        tables: Sequence[str] = (),
+        count: bool = True,
+    ) -> ImpactReport:
+        """What a change means for readers. None is the living revision; ``seed`` takes the place of
+        ``after``: what seeding that document would make of the state before."""
+        body: dict[str, Any] = {
+            "before": before,
+            "after": after,
+            "users": list(users),
+            "tables": list(tables),
+        }
+        body |= {"seed": None if seed is None else dict(seed), "count": count}
+        return self._call(ImpactReport, "POST", "/v1/access/impact", body)
+
+    def drift(self) -> DriftReport:
+        """The living access data against what was published."""
+        return self._call(DriftReport, "GET", "/v1/drift")
+
+    def publish(self) -> DriftReport:
+        """Publishes the living access data now, and says what still differs."""
+        return self._call(DriftReport, "POST", "/v1/publication")
 
     def effective_access(self) -> EffectiveAccess:
         """What the caller is granted."""

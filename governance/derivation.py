@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from contracts.access import AccessData, Privilege, Rule
-from governance.reach import Holdings, rules_by_table
+from governance.reach import Holdings, RulesByTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +38,10 @@ def derive_raw_grants(
         UsageError: a malformed object in a tag or rule.
     """
     holdings = Holdings(access.grants, owners)
-    rules = rules_by_table(access)
+    rules = RulesByTable(access)
     derived: dict[str, dict[str, frozenset[Privilege]]] = {}
     for group in holdings.groups():
-        raw = {table: _raw(holdings.on_table(group, table), group, _on(rules, table)) for table in tables}
+        raw = {table: _raw(holdings.on_table(group, table), group, rules.on(table)) for table in tables}
         derived[group] = {table: privileges for table, privileges in sorted(raw.items()) if privileges}
     return {group: granted for group, granted in derived.items() if granted}
 
@@ -53,13 +53,13 @@ def writer_groups(
     any table they can read. What else the catalog holds is for the catalog's own rules to keep from them:
     see :func:`unreadable_namespaces`."""
     holdings = Holdings(access.grants, owners)
-    rules = rules_by_table(access)
+    rules = RulesByTable(access)
     return frozenset(
         group
         for group in holdings.groups()
         if any(_writes(holdings.on_table(group, table)) for table in tables)
         and not any(
-            Privilege.SELECT in holdings.on_table(group, table) and _reached(group, _on(rules, table))
+            Privilege.SELECT in holdings.on_table(group, table) and _reached(group, rules.on(table))
             for table in tables
         )
     )
@@ -86,20 +86,17 @@ def unreadable_namespaces(
 def namespace_rights(access: AccessData, owners: Mapping[str, str]) -> dict[str, NamespaceRights]:
     """For each group: namespaces it may list (it holds anything there), create tables in (it holds
     ``create`` on ``ns.*``) and write as a whole (``select`` and ``insert`` on ``ns.*``, and no rule on any
-    table of it reaches the group). Rules name tables, so that a new table has none.
+    table of it, or on all of them, reaches the group).
 
     Raises:
         UsageError: a malformed object in a tag or rule.
     """
     holdings = Holdings(access.grants, owners)
-    rules = rules_by_table(access)
+    rules = RulesByTable(access)
 
     def holding(group: str, *privileges: Privilege) -> list[str]:
         held = holdings.namespaces.get(group, {})
         return sorted(namespace for namespace, found in held.items() if found >= set(privileges))
-
-    def reached(group: str) -> set[str]:
-        return {table.rpartition(".")[0] for table, found in rules.items() if _reached(group, found)}
 
     return {
         group: NamespaceRights(
@@ -108,7 +105,7 @@ def namespace_rights(access: AccessData, owners: Mapping[str, str]) -> dict[str,
             writable=tuple(
                 namespace
                 for namespace in holding(group, Privilege.SELECT, Privilege.INSERT)
-                if namespace not in reached(group)
+                if not _reached(group, rules.in_namespace(namespace))
             ),
         )
         for group in holdings.groups()
@@ -127,7 +124,3 @@ def _writes(held: frozenset[Privilege]) -> bool:
 
 def _reached(group: str, rules: Sequence[Rule]) -> bool:
     return any(group not in rule.exempt for rule in rules)
-
-
-def _on(rules: Mapping[str, Sequence[Rule]], table: str) -> Sequence[Rule]:
-    return rules.get(table.lower(), ())

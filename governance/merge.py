@@ -1,7 +1,7 @@
 """Three-way merge of a seed document into the living access data; pure.
 
-An item is one grant (group and object), one tag (object and tag) or one rule (id). What nobody touched
-since the last seed follows the new seed; what people edited, removed or added stays theirs.
+An item is one grant (group and object), one tag (object and tag), one rule or one exception (id). What
+nobody touched since the last seed follows the new seed; what people edited, removed or added stays theirs.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from contracts.access import AccessData
 ItemKey = tuple[str, ...]
 Item = dict[str, Any]
 
-_KEYS: Mapping[str, tuple[str, ...]] = {
+KEYS: Mapping[str, tuple[str, ...]] = {
     "grants": ("group", "object"),
     "tags": ("object", "tag"),
     "rules": ("id",),
+    "exceptions": ("id",),
 }
+"""What tells items of each section apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +59,7 @@ def merge_seed(
     Raises:
         UsageError: a document holds an unknown key or value.
     """
-    ours, base, theirs = (_items(document) for document in (living, old_seed, new_seed))
+    ours, base, theirs = (items_of(document) for document in (living, old_seed, new_seed))
     merged: dict[ItemKey, Item] = dict(ours)
     added = updated = removed = kept = 0
     for key in base.keys() | theirs.keys():
@@ -73,18 +75,18 @@ def merge_seed(
         else:
             merged[key] = seeded
             added, updated = (added + 1, updated) if mine is None else (added, updated + 1)
-    return Merge(document=_document(merged), added=added, updated=updated, removed=removed, kept=kept)
+    return Merge(document=document_of(merged), added=added, updated=updated, removed=removed, kept=kept)
 
 
-def _items(document: Mapping[str, Any]) -> dict[ItemKey, Item]:
+def items_of(document: Mapping[str, Any]) -> dict[ItemKey, Item]:
     """Items by key, in canonical form, so that order and repetition make no difference.
 
     Grants of one group on one object that stand in several items count as one item.
     """
     canonical = AccessData.from_document(document).as_document()
     items: dict[ItemKey, Item] = {}
-    for section, fields in _KEYS.items():
-        for item in canonical[section]:
+    for section, fields in KEYS.items():
+        for item in canonical.get(section, ()):
             key = (section, *(item[name] for name in fields))
             if section == "grants" and key in items:
                 both = set(items[key]["privileges"]) | set(item["privileges"])
@@ -93,8 +95,9 @@ def _items(document: Mapping[str, Any]) -> dict[ItemKey, Item]:
     return items
 
 
-def _document(items: Mapping[ItemKey, Item]) -> dict[str, Any]:
-    sections: dict[str, list[Item]] = {section: [] for section in _KEYS}
+def document_of(items: Mapping[ItemKey, Item]) -> dict[str, Any]:
+    """The canonical document of these items."""
+    sections: dict[str, list[Item]] = {section: [] for section in KEYS}
     for key, item in items.items():
         sections[key[0]].append(item)
     return AccessData.from_document(sections).as_document()

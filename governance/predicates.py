@@ -16,7 +16,10 @@ from sqlglot.errors import SqlglotError
 
 PLACEHOLDERS = ("catalog", "column", "user", "values")
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_STAND_IN = {"user": "'stand in for a user'", "values": "'stand in for values'"}
+VALUES_STAND_IN = "stand in for values"
+"""The literal that stands for ``{values}`` in a parsed predicate."""
+
+_STAND_IN = {"user": "'stand in for a user'", "values": f"'{VALUES_STAND_IN}'"}
 
 
 def quote_identifier(name: str) -> str:
@@ -110,6 +113,33 @@ def tables_read(expression: str, *, catalog: str, namespace: str) -> set[str]:
             raise ValueError(f"it reads catalog {table.catalog!r}, which is not the lab's")
         found.add(f"{table.db or namespace}.{table.name}".lower())
     return found
+
+
+def subqueries(predicate: str) -> bool:
+    """Whether a predicate reads other tables; one that does not parse counts as if it did."""
+    try:
+        return parse(predicate).copy().find(exp.Query) is not None
+    except ValueError:
+        return True
+
+
+def columns_read(expression: str, *, table: str) -> set[str]:
+    """Columns of ``table`` (``ns.name``) that the predicate names outside of subqueries and lambdas, the
+    tagged one left out.
+
+    Raises:
+        ValueError: the predicate does not parse.
+    """
+    tree = parse(expression, column="{column}").copy()
+    name = table.rpartition(".")[2]
+    bound = {parameter.name for function in tree.find_all(exp.Lambda) for parameter in function.expressions}
+    return {
+        column.name.lower()
+        for column in tree.find_all(exp.Column)
+        if column.find_ancestor(exp.Query) is None
+        and column.table.lower() in ("", name)
+        and column.name not in {"{column}", *bound}
+    }
 
 
 def literals(values: Mapping[str, Sequence[int | str]]) -> dict[str, list[str]]:

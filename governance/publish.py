@@ -9,11 +9,11 @@ from __future__ import annotations
 import io
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import urllib3
@@ -24,12 +24,13 @@ from minio.error import MinioException, S3Error
 from contracts.access import AccessData
 from contracts.errors import LabError
 from governance.bundle import BUNDLE_KEY, build_bundle, compile_data, read_rego
-from governance.client import Publication
+from governance.client import AccessRevision, Publication, TableOwner
 from governance.store import Store
 
 _CONNECT_TIMEOUT_S = 3.0
 _READ_TIMEOUT_S = 15.0
 _SYSTEM_POLICIES = "system"
+_STORE_ERRORS = (MinioException, urllib3.exceptions.HTTPError, OSError, ValueError)
 
 
 class PublishError(LabError):
@@ -41,6 +42,10 @@ class BundleStore(Protocol):
 
     def put(self, key: str, content: bytes) -> str:
         """Replaces the object in one step and returns its ETag. Raises PublishError."""
+        ...
+
+    def etag(self, key: str) -> str | None:
+        """The ETag of the object that is there, None when there is none. Raises PublishError."""
         ...
 
 
@@ -87,15 +92,27 @@ class S3BundleStore:
             result = self._client.put_object(
                 self._bucket, key, io.BytesIO(content), len(content), content_type="application/gzip"
             )
-        except (MinioException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            # An S3 error's own text carries an id of the request: no two would be alike in the status.
-            reason = f"{error.code}: {error.message}" if isinstance(error, S3Error) else repr(error)
-            raise PublishError(
-                f"the object store did not take the access bundle: {reason}",
-                value=f"s3://{self._bucket}/{key}",
-                next_command="lab status",
-            ) from error
+        except _STORE_ERRORS as error:
+            raise self._refused("did not take the access bundle", key, error) from error
         return str(result.etag)
+
+    def etag(self, key: str) -> str | None:
+        """One HEAD."""
+        try:
+            return str(self._client.stat_object(self._bucket, key).etag)
+        except _STORE_ERRORS as error:
+            if isinstance(error, S3Error) and error.code in ("NoSuchKey", "NoSuchObject"):
+                return None
+            raise self._refused("can't be asked for the access bundle", key, error) from error
+
+    def _refused(self, what: str, key: str, error: Exception) -> PublishError:
+        # An S3 error's own text carries an id of the request: no two would be alike in the status.
+        reason = f"{error.code}: {error.message}" if isinstance(error, S3Error) else repr(error)
+        return PublishError(
+            f"the object store {what}: {reason}",
+            value=f"s3://{self._bucket}/{key}",
+            next_command="lab status",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,18 +175,32 @@ class Publisher:
             if revision is None:
                 return None
             issued_at_ns = self._clock_ns()
-            data = compile_data(
-                AccessData.from_document(revision.document),
-                catalog=settings.catalog,
-                revision=revision.revision,
-                issued_at_ns=issued_at_ns,
-                max_age_s=settings.max_age_s,
-                hash_salt=settings.hash_salt,
-                owners={owner.table: owner.group for owner in publishing.owners()},
-            )
+            data = self._compiled(revision, publishing.owners(), issued_at_ns)
             bundle = build_bundle(data, settings.rego, settings.signing_key_pem)
             etag = self._objects.put(BUNDLE_KEY, bundle)
             issued_at = datetime.fromtimestamp(issued_at_ns / 1e9, tz=UTC)
             publication = Publication(revision=revision.revision, issued_at=issued_at, etag=etag)
             publishing.record(publication)
             return publication
+
+    def compiled(self, revision: AccessRevision, issued_at_ns: int) -> dict[str, Any]:
+        """The data of a bundle with ``revision`` and the owners of now."""
+        return self._compiled(revision, self._store.owners(), issued_at_ns)
+
+    def published_etag(self) -> str | None:
+        """The ETag of the bundle that lies in the object store. Raises PublishError."""
+        return self._objects.etag(BUNDLE_KEY)
+
+    def _compiled(
+        self, revision: AccessRevision, owners: Iterable[TableOwner], issued_at_ns: int
+    ) -> dict[str, Any]:
+        settings = self._settings
+        return compile_data(
+            AccessData.from_document(revision.document),
+            catalog=settings.catalog,
+            revision=revision.revision,
+            issued_at_ns=issued_at_ns,
+            max_age_s=settings.max_age_s,
+            hash_salt=settings.hash_salt,
+            owners={owner.table: owner.group for owner in owners},
+        )

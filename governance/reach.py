@@ -9,11 +9,14 @@ from contracts.access import AccessData, Grant, Privilege, Rule, RuleKind
 from contracts.errors import UsageError
 
 EVERY_COLUMN = "*"
+EVERY_TABLE = "*"
+EVERY_NAMESPACE = "*"
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class Target:
-    """One table, or one of its columns, that a rule is about. Names are lower-case, as in Trino."""
+    """What a rule is about: one table or one of its columns, every table of a namespace (``table`` is
+    ``*``), or every table (``namespace`` is ``*``, too). Names are lower-case, as in Trino."""
 
     namespace: str
     table: str
@@ -26,17 +29,20 @@ class Target:
 
 
 def split_object(name: str) -> Target:
-    """``ns.table`` or ``ns.table.column`` as a target.
+    """``*``, ``ns.*``, ``ns.table`` or ``ns.table.column`` as a target.
 
     Raises:
-        UsageError: it has fewer or more parts, or an empty one.
+        UsageError: it has more parts, or an empty one.
     """
+    if name == EVERY_TABLE:
+        return Target(namespace=EVERY_NAMESPACE, table=EVERY_TABLE)
     pieces = name.lower().split(".")
-    if len(pieces) not in (2, 3) or not all(pieces) or "*" in pieces:
+    wild = [index for index, piece in enumerate(pieces) if piece == EVERY_TABLE]
+    if len(pieces) not in (2, 3) or not all(pieces) or (wild and (wild, len(pieces)) != ([1], 2)):
         raise UsageError(
             "an object of a tag or rule must name one table or one column",
             value=name,
-            permitted="namespace.table or namespace.table.column",
+            permitted="namespace.table or namespace.table.column, namespace.* or * for every table",
         )
     return Target(namespace=pieces[0], table=pieces[1], column=pieces[2] if len(pieces) == 3 else None)
 
@@ -59,14 +65,36 @@ def rule_targets(access: AccessData) -> dict[str, tuple[Target, ...]]:
     return found
 
 
-def rules_by_table(access: AccessData) -> dict[str, list[Rule]]:
-    """For each table that any rule is about: those rules, in order of id."""
-    targets = rule_targets(access)
-    found: dict[str, list[Rule]] = {}
-    for rule in sorted(access.rules, key=lambda r: r.id):
-        for table in sorted({target.name for target in targets[rule.id]}):
-            found.setdefault(table, []).append(rule)
-    return found
+class RulesByTable:
+    """The rules about each table, those of its namespace and of the whole catalog included."""
+
+    def __init__(self, access: AccessData) -> None:
+        targets = rule_targets(access)
+        self._filed: dict[str, dict[str, Rule]] = {}
+        for rule in sorted(access.rules, key=lambda r: r.id):
+            for target in targets[rule.id]:
+                self._filed.setdefault(target.name, {})[rule.id] = rule
+
+    def on(self, table: str) -> list[Rule]:
+        """Rules about ``ns.table``, in order of id."""
+        found: dict[str, Rule] = {}
+        for place in places(table):
+            found |= self._filed.get(place, {})
+        return [found[rule_id] for rule_id in sorted(found)]
+
+    def in_namespace(self, namespace: str) -> list[Rule]:
+        """Rules about any table that is or may be in ``namespace``."""
+        found: dict[str, Rule] = {}
+        for place, rules in self._filed.items():
+            if place.rpartition(".")[0] in (namespace.lower(), EVERY_NAMESPACE):
+                found |= rules
+        return list(found.values())
+
+
+def places(table: str) -> tuple[str, str, str]:
+    """Where what concerns ``ns.table`` may be filed: itself, its namespace, the catalog."""
+    name = table.lower()
+    return name, f"{name.rpartition('.')[0]}.{EVERY_TABLE}", f"{EVERY_NAMESPACE}.{EVERY_TABLE}"
 
 
 class Holdings:

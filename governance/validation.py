@@ -7,23 +7,27 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from contracts.access import AccessData, Rule, RuleKind
+from contracts.access import EVERY_RULE, AccessData, AccessException, Rule, RuleKind
 from contracts.errors import UsageError, nearest
 from contracts.identity import GROUPS
-from governance.predicates import PLACEHOLDERS, placeholders, tables_read
+from governance.predicates import PLACEHOLDERS, columns_read, placeholders, tables_read
 
 _NAME = r"[a-z0-9_][a-z0-9_-]*"
 _GRANT_OBJECT = re.compile(rf"{_NAME}\.(\*|{_NAME})")
-_OBJECT = re.compile(rf"{_NAME}\.{_NAME}(\.{_NAME})?")
+_OBJECT = re.compile(rf"\*|{_NAME}\.(\*|{_NAME}(\.{_NAME})?)")
+_USER = re.compile(r"[^\s$*][^\s*]*")
+_SERVICE_ACCOUNT_PREFIX = "service-account-"
 _ID = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
 class KnownObjects:
-    """What exists. ``tables`` maps ``ns.table`` → column names; None: the catalog was not asked."""
+    """What exists. ``tables`` maps ``ns.table`` → column names; ``namespaces`` are the catalog's, those
+    without a table included. None: nobody was asked."""
 
     groups: frozenset[str] = frozenset(group.name for group in GROUPS)
     tables: Mapping[str, Sequence[str]] | None = None
+    namespaces: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +76,9 @@ def validate(access: AccessData, known: KnownObjects | None = None) -> list[Prob
         tagged.setdefault(tag.tag, []).append(tag.object)
     for rule in sorted(access.rules, key=lambda r: r.id):
         check.rule(rule, tagged)
+    rule_ids = frozenset(rule.id for rule in access.rules)
+    for exception in sorted(access.exceptions):
+        check.exception(exception, rule_ids)
     return check.problems
 
 
@@ -105,15 +112,27 @@ class _Check:
             self.add(
                 where, f"{name!r} is not an object of a grant", "namespace.* or namespace.table, lower-case"
             )
-        elif not name.endswith(".*"):
+        elif name.endswith(".*"):
+            self.namespace(where, name.removesuffix(".*"))
+        else:
             self.table(where, name)
+
+    def namespace(self, where: str, name: str) -> None:
+        known = self.known.namespaces
+        if known is not None and name not in known:
+            self.add(where, f"there is no namespace {name!r}{_hint(name, known)}", ", ".join(sorted(known)))
 
     def object(self, where: str, name: str) -> bool:
         if not _OBJECT.fullmatch(name):
-            permitted = "namespace.table or namespace.table.column, lower-case"
+            permitted = "namespace.table or namespace.table.column, namespace.* or *, lower-case"
             self.add(where, f"{name!r} is not a table or column", permitted)
             return False
+        if name == "*":
+            return True
         namespace, table, *column = name.split(".")
+        if table == "*":
+            self.namespace(where, namespace)
+            return True
         if self.table(where, f"{namespace}.{table}") and column:
             self.column(where, f"{namespace}.{table}", column[0])
         return True
@@ -175,8 +194,8 @@ class _Check:
             self.add(where, "it has 'values' that its expression does not use", "{values} in the expression")
         self._values(where, rule)
         if "column" in used:
-            for name in (name for name in objects if name.count(".") == 1):
-                self.add(where, f"it uses {{column}}, and {name} is a table", "a tag on a column")
+            for name in (name for name in objects if name.count(".") < 2):
+                self.add(where, f"it uses {{column}}, and {name} is not a column", "a tag on a column")
         self._expression(where, rule.expression, objects)
 
     def _values(self, where: str, rule: Rule) -> None:
@@ -198,6 +217,30 @@ class _Check:
                 return
             for table in sorted(read):
                 self.table(where, table)
+            self._columns_read(where, expression, name)
+
+    def _columns_read(self, where: str, expression: str, name: str) -> None:
+        """Columns of the filtered table itself; those in subqueries are Trino's to resolve."""
+        table = ".".join(name.split(".")[:2])
+        if self.tables is not None and table in self.tables:
+            for column in columns_read(expression, table=table):
+                self.column(where, table, column)
+
+    def exception(self, exception: AccessException, rule_ids: frozenset[str]) -> None:
+        where = f"exception {exception.id}"
+        if not _ID.fullmatch(exception.id):
+            self.add(where, f"{exception.id!r} is not an id", "lower-case letters, digits, '.', '_', '-'")
+        if not _USER.fullmatch(exception.user) or exception.user.startswith(_SERVICE_ACCOUNT_PREFIX):
+            self.add(where, f"{exception.user!r} is not a person's user name", "a user who signs in")
+        self.grant_object(where, exception.object)
+        if not exception.privileges and not exception.lifts:
+            self.add(where, "it gives no privilege and lifts no rule", "one of them, or both")
+        for rule_id in exception.lifts:
+            if rule_id not in {EVERY_RULE, *rule_ids}:
+                hint = _hint(rule_id, rule_ids)
+                self.add(where, f"there is no rule {rule_id!r}{hint}", ", ".join(sorted(rule_ids)) or None)
+        if not exception.reason.strip():
+            self.add(where, "it has no reason", "one line that says why")
 
 
 def _hint(name: str, known: Iterable[str]) -> str:

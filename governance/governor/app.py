@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 from anyio import to_thread
-from fastapi import Depends, FastAPI, Header, Query, Request, Response
+from fastapi import Depends, FastAPI, Header, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
@@ -26,7 +26,6 @@ from governance.client import (
     Fingerprint,
     GovernorStatus,
     ReconcileReport,
-    RevisionSummary,
     SeedResult,
     StaleRevisionError,
     TableOwner,
@@ -39,13 +38,13 @@ from governance.governor.auth import (
     TokenVerifier,
     UnauthenticatedError,
 )
+from governance.governor.editing import UnknownRevisionError
+from governance.governor.insight import Insight
+from governance.governor.knowledge import UnavailableError
 from governance.governor.loops import Loop
-from governance.governor.service import (
-    AlreadyGrantedError,
-    Governor,
-    UnavailableError,
-    UnknownRevisionError,
-)
+from governance.governor.routes import add_access_routes
+from governance.governor.service import AlreadyGrantedError, Governor
+from governance.impact import Counter
 from governance.store import OwnedByAnotherError
 
 log = logging.getLogger(__name__)
@@ -73,26 +72,12 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class PutAccess(_Body):
-    """A change of the access data."""
-
-    document: dict[str, Any]
-    base_revision: int
-    reason: str = Field(min_length=1, max_length=1000)
-
-
 class SeedAccess(_Body):
     """A seed of the access data."""
 
     document: dict[str, Any]
     digest: str = Field(min_length=1, max_length=200)
     reset: bool = False
-
-
-class RollBack(_Body):
-    """The revision to go back to."""
-
-    revision: int
 
 
 class RegisterOwner(_Body):
@@ -110,8 +95,16 @@ def _caller(request: Request, authorization: Annotated[str | None, Header()] = N
 Authenticated = Annotated[Caller, Depends(_caller)]
 
 
-def create_app(governor: Governor, verifier: TokenVerifier, loops: Sequence[Loop] = ()) -> FastAPI:
-    """The application. ``loops`` run as long as it does; the first of them to run prepares the database."""
+def create_app(
+    governor: Governor,
+    verifier: TokenVerifier,
+    loops: Sequence[Loop] = (),
+    *,
+    counter: Counter | None = None,
+    catalog: str = "lake",
+) -> FastAPI:
+    """The application. ``loops`` run as long as it does; the first of them to run prepares the database.
+    ``counter`` counts rows for comparisons; None where nothing can."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -153,28 +146,9 @@ def create_app(governor: Governor, verifier: TokenVerifier, loops: Sequence[Loop
     def effective(caller: Authenticated) -> EffectiveAccess:
         return governor.effective(caller)
 
-    @app.put("/v1/access")
-    def put_access(body: PutAccess, caller: Authenticated) -> AccessRevision:
-        return governor.put(caller, body.document, body.base_revision, body.reason)
-
-    @app.get("/v1/access/revisions")
-    def revisions(
-        caller: Authenticated, limit: Annotated[int, Query(ge=1, le=1000)] = 100
-    ) -> tuple[RevisionSummary, ...]:
-        caller.require(Permission.READ_ACCESS)
-        return governor.store.revisions(limit=limit)
-
-    @app.get("/v1/access/revisions/{revision}")
-    def revision(revision: int, caller: Authenticated) -> AccessRevision:
-        return governor.revision(caller, revision)
-
     @app.post("/v1/access/seed")
     def seed(body: SeedAccess, caller: Authenticated) -> SeedResult:
         return governor.seed(caller, body.document, body.digest, body.reset)
-
-    @app.post("/v1/access/rollback")
-    def rollback(body: RollBack, caller: Authenticated) -> AccessRevision:
-        return governor.rollback(caller, body.revision)
 
     @app.post("/v1/reconcile")
     def reconcile(caller: Authenticated) -> ReconcileReport:
@@ -190,6 +164,7 @@ def create_app(governor: Governor, verifier: TokenVerifier, loops: Sequence[Loop
     def owners(_: Authenticated) -> tuple[TableOwner, ...]:
         return governor.store.owners()
 
+    add_access_routes(app, governor, Insight(governor, counter, catalog=catalog), _caller)
     return app
 
 

@@ -39,7 +39,9 @@ class Permission(StrEnum):
     """What a caller may be allowed."""
 
     READ_ACCESS = "read access data"
-    EDIT_ACCESS = "edit access data"
+    EDIT_RULES = "edit tags and rules"
+    EDIT_GRANTS = "edit grants"
+    BREAK_GLASS = "make exceptions"
     SEED = "seed access data"
     RECONCILE = "reconcile"
     OWN_FOR_ANY_GROUP = "register tables for any group"
@@ -47,7 +49,9 @@ class Permission(StrEnum):
 
 _GROUP_PERMISSIONS: dict[str, frozenset[Permission]] = {
     "lab_admins": frozenset(Permission),
-    "data_stewards": frozenset({Permission.READ_ACCESS, Permission.EDIT_ACCESS, Permission.RECONCILE}),
+    "data_stewards": frozenset(
+        {Permission.READ_ACCESS, Permission.EDIT_RULES, Permission.BREAK_GLASS, Permission.RECONCILE}
+    ),
     "auditors": frozenset({Permission.READ_ACCESS}),
 }
 _SERVICE_PERMISSIONS: dict[str, frozenset[Permission]] = {

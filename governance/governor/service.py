@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any
 
-import httpx
 from sqlalchemy.exc import SQLAlchemyError
 
 from contracts.access import AccessData, Privilege, object_matches
-from contracts.errors import LabError, UsageError, unknown_name
+from contracts.errors import LabError, unknown_name
 from governance.client import (
     AccessRevision,
     EffectiveAccess,
@@ -21,21 +21,15 @@ from governance.client import (
     TableOwner,
 )
 from governance.governor.auth import Caller, ForbiddenError, Permission
+from governance.governor.editing import EXCEPTION_LIMIT, Editor, UnknownRevisionError
+from governance.governor.knowledge import Knowledge
 from governance.publish import Publisher
 from governance.reconcile.cycle import Reconciler
 from governance.seeding import seed_access
-from governance.store import AccessChange, Store, document_digest
-from governance.validation import KnownObjects, Problem, require_valid, validate
+from governance.store import Store, document_digest
+from governance.validation import KnownObjects, require_valid
 
 _PUBLISH_WAIT_S = 10.0
-
-
-class UnavailableError(LabError):
-    """Something the governor needs for this does not answer (503)."""
-
-
-class UnknownRevisionError(LabError):
-    """There is no such revision (404)."""
 
 
 class AlreadyGrantedError(LabError):
@@ -78,11 +72,20 @@ class Governor:
         reconciler: Reconciler,
         *,
         publish_wait_s: float = _PUBLISH_WAIT_S,
+        exception_limit: timedelta = EXCEPTION_LIMIT,
     ) -> None:
         self.store = store
         self.signals = Signals()
         self.errors: dict[str, str] = {}
-        self._publisher = publisher
+        self.knowledge = Knowledge(reconciler)
+        self.editor = Editor(
+            store,
+            self.knowledge,
+            changed=self.signals.changed,
+            await_publication=self._await_publication,
+            exception_limit=exception_limit,
+        )
+        self.publisher = publisher
         self._reconciler = reconciler
         self._publish_wait_s = publish_wait_s
         self._last_report: ReconcileReport | None = None
@@ -110,12 +113,12 @@ class Governor:
     def access(self, caller: Caller) -> AccessRevision:
         """The living access data."""
         caller.require(Permission.READ_ACCESS)
-        return self._living()
+        return self.living()
 
     def revision(self, caller: Caller, number: int) -> AccessRevision:
         """One revision."""
         caller.require(Permission.READ_ACCESS)
-        return self._revision(number)
+        return self.editor.revision(number)
 
     def effective(self, caller: Caller) -> EffectiveAccess:
         """What the caller's own groups are granted."""
@@ -150,41 +153,13 @@ class Governor:
             errors=dict(self.errors),
         )
 
-    # --- changing access data ------------------------------------------------------------------------
-
-    def put(
-        self, caller: Caller, document: Mapping[str, Any], base_revision: int, reason: str
-    ) -> AccessRevision:
-        """Replaces the living access data."""
-        caller.require(Permission.EDIT_ACCESS)
-        if not reason.strip():
-            raise UsageError("a change needs a reason", permitted="one line that says why")
-        access = AccessData.from_document(document)
-        groups = self._group_names()
-        with self.store.changing(caller.username) as change:
-            change.require_base(base_revision)
-            self._require_no_new_problem(access, change, groups)
-            revision = change.write(access.as_document(), reason=reason, what="access.put")
-        self.signals.changed()
-        return revision
-
-    def rollback(self, caller: Caller, number: int) -> AccessRevision:
-        """Makes a revision of an earlier one's document."""
-        caller.require(Permission.EDIT_ACCESS)
-        earlier = self._revision(number)
-        known = KnownObjects(groups=self._group_names())
-        require_valid(AccessData.from_document(earlier.document), known)
-        with self.store.changing(caller.username) as change:
-            reason = f"roll back to revision {number}"
-            revision = change.write(earlier.document, reason=reason, what="access.rollback")
-        self.signals.changed()
-        return revision
+    # --- seeding access data ------------------------------------------------------------------------
 
     def seed(self, caller: Caller, document: Mapping[str, Any], digest: str, reset: bool) -> SeedResult:
         """Merges a seed, and waits a while for its publication."""
         caller.require(Permission.SEED)
         # A seed may come before its tables; its groups are in the realm model.
-        known = KnownObjects(groups=self._group_names())
+        known = KnownObjects(groups=self.knowledge.groups())
         seeding = seed_access(
             self.store,
             document,
@@ -209,7 +184,7 @@ class Governor:
 
     def register_owner(self, caller: Caller, table: str, group: str) -> TableOwner:
         """Notes that a table belongs to a group; see ``GovernorClient.register_owner``."""
-        groups = self._group_names()
+        groups = self.knowledge.groups()
         if group not in groups:
             raise unknown_name("group", group, groups)
         any_group = Permission.OWN_FOR_ANY_GROUP in caller.permissions
@@ -219,7 +194,7 @@ class Governor:
                 value=group,
                 permitted=", ".join(sorted(caller.groups)) or None,
             )
-        self._require_table(table)
+        self.knowledge.require_table(table)
         with self.store.changing(caller.username) as change:
             access = AccessData() if change.living is None else _access(change.living)
             if not any_group:
@@ -241,7 +216,7 @@ class Governor:
 
     def publish(self) -> None:
         """Publishes or signs anew. Raises as ``Publisher.publish`` does."""
-        self._publisher.publish()
+        self.publisher.publish()
         self.signals.published()
 
     def reconcile(self, *, everything: bool) -> ReconcileReport:
@@ -269,67 +244,12 @@ class Governor:
 
     # --- helpers ---------------------------------------------------------------------------------------
 
-    def _living(self) -> AccessRevision:
+    def living(self) -> AccessRevision:
+        """The living access data, whoever asks. Raises UnknownRevisionError before the first seed."""
         current = self.store.current()
         if current is None:
             raise UnknownRevisionError("there is no access data yet", next_command="lab seed access")
         return current
-
-    def _revision(self, number: int) -> AccessRevision:
-        found = self.store.revision(number)
-        if found is None:
-            newest = self.store.current()
-            upto = "there is none yet" if newest is None else f"1 to {newest.revision}, as the history lists"
-            raise UnknownRevisionError(f"there is no revision {number}", value=number, permitted=upto)
-        return found
-
-    def _group_names(self) -> frozenset[str]:
-        try:
-            return self._reconciler.group_names()
-        except (LabError, httpx.HTTPError) as error:
-            raise UnavailableError(
-                "Keycloak can't be asked for its groups",
-                value=str(error).splitlines()[0],
-                next_command="lab logs keycloak",
-            ) from error
-
-    def _require_no_new_problem(
-        self, access: AccessData, change: AccessChange, groups: frozenset[str]
-    ) -> None:
-        """Refuses what is wrong with ``access`` and was not already wrong with the living one, whose
-        tables and groups may have gone since."""
-        living = AccessData() if change.living is None else _access(change.living)
-        if not self._new_problems(access, living, groups):
-            return
-        self._refresh_tables()
-        problems = self._new_problems(access, living, groups)
-        if problems:
-            raise UsageError(
-                "the access data is not valid:\n" + "\n".join(f"  - {problem}" for problem in problems),
-                next_command="lab policy test",
-            )
-
-    def _new_problems(self, access: AccessData, living: AccessData, groups: frozenset[str]) -> list[Problem]:
-        tables = self._reconciler.tables
-        known = KnownObjects(groups=groups, tables=tables.columns() if tables.listed else None)
-        before = set(validate(living, known))
-        return [problem for problem in validate(access, known) if problem not in before]
-
-    def _require_table(self, table: str) -> None:
-        tables = self._reconciler.tables
-        if table not in tables.names() and not self._refresh_tables():
-            raise UnavailableError(
-                "the catalog can't be asked for its tables", next_command="lab logs catalog"
-            )
-        if table not in tables.names():
-            raise unknown_name("table", table, tables.names())
-
-    def _refresh_tables(self) -> bool:
-        try:
-            self._reconciler.tables.refresh()
-        except (LabError, httpx.HTTPError):
-            return False
-        return True
 
     def _await_publication(self, revision: int) -> bool:
         def reached() -> bool:

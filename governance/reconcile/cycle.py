@@ -59,6 +59,14 @@ class Reconciler:
         """Names of the realm's groups, asked now. Raises ReconcileError or httpx.HTTPError."""
         return frozenset(group.name for group in self._keycloak.groups())
 
+    def user_groups(self, username: str) -> frozenset[str] | None:
+        """Groups of a user, None when there is no such user. Raises as :meth:`group_names`."""
+        return self._keycloak.user_groups(username)
+
+    def usernames(self) -> list[str]:
+        """Users to suggest. Raises as :meth:`group_names`."""
+        return self._keycloak.usernames()
+
     def run(
         self,
         access: AccessData | None,

@@ -47,6 +47,19 @@ class KeycloakAdmin:
         """Every group of the realm, subgroups included."""
         return tuple(self._walk("/groups", frozenset()))
 
+    def user_groups(self, username: str) -> frozenset[str] | None:
+        """Names of the groups of an enabled user, as their token names them; None when there is none."""
+        found = self._get("/users", {"username": username, "exact": "true"})
+        user = next((u for u in found if u["username"] == username and u.get("enabled")), None)
+        if user is None or _is_service_account(user):
+            return None
+        return frozenset(group["name"] for group in self._pages(f"/users/{user['id']}/groups"))
+
+    def usernames(self) -> list[str]:
+        """Enabled users, service accounts left out; the first page of them, to suggest names from."""
+        page = self._get("/users", {"first": "0", "max": str(_PAGE), "briefRepresentation": "true"})
+        return [u["username"] for u in page if u.get("enabled") and not _is_service_account(u)]
+
     def identities(self, touching: frozenset[str], groups: tuple[GroupNode, ...]) -> Identities:
         """Enabled members of the ``touching`` groups, and the service accounts of the catalog."""
         members: dict[str, set[str]] = {name: set() for name in touching}

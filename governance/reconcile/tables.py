@@ -49,6 +49,7 @@ class CatalogTables:
         self._lock = threading.Lock()
         self._prefix: str | None = None
         self._listed = False
+        self._namespace_names: frozenset[str] = frozenset()
         # In order of loading: the first one is the oldest knowledge.
         self._known: dict[str, TableInfo] = {}
 
@@ -63,6 +64,11 @@ class CatalogTables:
         with self._lock:
             return frozenset(self._known)
 
+    def namespaces(self) -> frozenset[str]:
+        """Namespaces as of the last refresh, those without a table included."""
+        with self._lock:
+            return self._namespace_names
+
     def columns(self) -> dict[str, tuple[str, ...]]:
         """``ns.table`` → columns of the current schema, as of the last refresh."""
         with self._lock:
@@ -75,9 +81,10 @@ class CatalogTables:
 
     def refresh(self, *, everything: bool = False, named: frozenset[str] = frozenset()) -> None:
         """Lists all tables; loads new ones, ``named`` ones, and all or the oldest of the others."""
+        namespaces = list(self._namespaces(()))
         listed = {
             ".".join((*namespace, name)): (namespace, name)
-            for namespace in self._namespaces(())
+            for namespace in namespaces
             for name in self._listing(namespace)
         }
         with self._lock:
@@ -88,6 +95,7 @@ class CatalogTables:
         )
         with self._lock:
             self._known = {name: info for name, info in self._known.items() if name in listed}
+            self._namespace_names = frozenset(".".join(namespace) for namespace in namespaces)
             self._listed = True
 
     def confirm(self, named: frozenset[str]) -> None:

@@ -6,6 +6,9 @@ import rego.v1
 
 row_filter_user := "$row-filter"
 
+# The governor's service account, which counts rows for `lab policy diff`: it selects and does nothing else.
+counting_user := "service-account-governor"
+
 administrators := "lab_admins"
 
 max_future_ns := ((5 * 60) * 1000) * 1000000
@@ -38,13 +41,16 @@ legal_identity if {
 	}
 }
 
-# Nobody who signs in has the filter identity; one that comes with groups is forged.
+# Nobody who signs in has one of the lab's own identities; one that comes with groups is forged.
 disguised if {
-	user == row_filter_user
+	user in {row_filter_user, counting_user}
 	count(token_groups) > 0
 }
 
 filter_user if user == row_filter_user
+
+# unruled: no filter and no mask is meant for these two; what they may do is listed below.
+unruled if user in {row_filter_user, counting_user}
 
 # Groups that the access data does not name can't matter; leaving them out bounds every lookup.
 groups contains group if {
@@ -53,15 +59,22 @@ groups contains group if {
 }
 
 administrator if {
-	not filter_user
+	not unruled
 	administrators in token_groups
 }
 
 # person: somebody who was granted something; who was not can't even run a query.
 person if {
-	not filter_user
+	not unruled
 	some group in groups
 	data.lab.access.grants[group]
+}
+
+person if {
+	not unruled
+	some namespace, tables in data.lab.access.exceptions[user]
+	some name, _ in tables
+	count(exceptions_at(namespace, name)) > 0
 }
 
 person if administrator
@@ -107,7 +120,7 @@ held(need) if {
 # No rule is about the table, whoever asks.
 held(need) if {
 	need.kind == "unruled"
-	not data.lab.access.protected[need.namespace][need.table]
+	not protected(need.namespace, need.table)
 }
 
 held(need) if {
@@ -134,6 +147,11 @@ table_privilege(namespace, table, privilege) if {
 
 table_privilege(namespace, _, privilege) if namespace_privilege(namespace, privilege)
 
+table_privilege(namespace, table, privilege) if {
+	some exception in exceptions_on(namespace, table)
+	exception.privileges[privilege]
+}
+
 namespace_privilege(namespace, privilege) if {
 	some group in groups
 	data.lab.access.grants[group].namespaces[namespace][privilege]
@@ -142,6 +160,12 @@ namespace_privilege(namespace, privilege) if {
 namespace_visible(namespace) if {
 	some group in groups
 	data.lab.access.grants[group].visible[namespace]
+}
+
+namespace_visible(namespace) if {
+	some name, _ in data.lab.access.exceptions[user][namespace]
+	some exception in exceptions_at(namespace, name)
+	count(exception.privileges) > 0
 }
 
 table_visible_by_grant(namespace, table) if {
@@ -154,26 +178,59 @@ table_visible_by_grant(namespace, _) if {
 	data.lab.access.grants[group].namespaces[namespace]
 }
 
-exempted(exempt) if {
+table_visible_by_grant(namespace, table) if {
+	some exception in exceptions_on(namespace, table)
+	count(exception.privileges) > 0
+}
+
+# A rule is filed under its table, under "*" in its namespace, or under "*" in "*" for the whole catalog.
+places(namespace, table) := [[namespace, table], [namespace, "*"], ["*", "*"]]
+
+# Exceptions end by themselves, to the nanosecond: nothing has to be published for it.
+exceptions_at(namespace, name) := [exception |
+	some exception in data.lab.access.exceptions[user][namespace][name]
+	exception.expires_ns > time.now_ns()
+]
+
+exceptions_on(namespace, table) := [exception |
+	not unruled
+	some name in [table, "*"]
+	some exception in exceptions_at(namespace, name)
+]
+
+exempted(rule, _, _) if {
 	some group in groups
-	exempt[group]
+	rule.exempt[group]
+}
+
+exempted(rule, namespace, table) if {
+	some exception in exceptions_on(namespace, table)
+	exception.lifts[rule.id]
 }
 
 restricted(namespace, table) if {
-	some exempt in data.lab.access.protected[namespace][table]
-	not exempted(exempt)
+	some [schema, name] in places(namespace, table)
+	some rule in data.lab.access.protected[schema][name]
+	not exempted(rule, namespace, table)
+}
+
+protected(namespace, table) if {
+	some [schema, name] in places(namespace, table)
+	count(data.lab.access.protected[schema][name]) > 0
 }
 
 column_denied(namespace, table, column) if {
-	some name in [column, "*"]
-	some exempt in data.lab.access.denies[namespace][table][name]
-	not exempted(exempt)
+	some [schema, name] in places(namespace, table)
+	some key in [column, "*"]
+	some rule in data.lab.access.denies[schema][name][key]
+	not exempted(rule, namespace, table)
 }
 
 any_denied(namespace, table) if {
-	some exempts in data.lab.access.denies[namespace][table]
-	some exempt in exempts
-	not exempted(exempt)
+	some [schema, name] in places(namespace, table)
+	some rules in data.lab.access.denies[schema][name]
+	some rule in rules
+	not exempted(rule, namespace, table)
 }
 
 # The row filter identity reads what the filters read, whole, and does nothing else.
@@ -181,5 +238,18 @@ filter_user_permitted("AccessCatalog", resource) if resource.catalog.name == dat
 
 filter_user_permitted("SelectFromColumns", resource) if {
 	resource.table.catalogName == data.lab.catalog
-	data.lab.access.filter_reads[resource.table.schemaName][resource.table.tableName]
+	some [schema, name] in places(resource.table.schemaName, resource.table.tableName)
+	data.lab.access.filter_reads[schema][name]
+}
+
+# The counting identity reads every table of the lake with built-in functions, and does nothing else.
+counting_permitted("ExecuteQuery", _)
+
+counting_permitted("AccessCatalog", resource) if resource.catalog.name == data.lab.catalog
+
+counting_permitted("SelectFromColumns", resource) if plain_table(resource.table)
+
+counting_permitted("ExecuteFunction", resource) if {
+	resource.function.catalogName == "system"
+	resource.function.schemaName == "builtin"
 }

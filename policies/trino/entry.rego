@@ -49,6 +49,12 @@ allow if {
 	filter_user_permitted(input.action.operation, input.action.resource)
 }
 
+allow if {
+	ready
+	user == counting_user
+	counting_permitted(input.action.operation, object.get(input.action, "resource", {}))
+}
+
 # METADATA
 # description: Every candidate is an argument; `with input` for each would make the whole quadratic.
 # entrypoint: true

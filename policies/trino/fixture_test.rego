@@ -63,23 +63,30 @@ access := {
 		],
 	}},
 	"masks": {"shop": {"customer": {
-		"key": [{"id": "key", "mask": "hash", "exempt": {"writers": true}}],
-		"name": [{"id": "key", "mask": "hash", "exempt": {"writers": true}}],
-		"short": [{"id": "key", "mask": "hash", "exempt": {"writers": true}}],
-		"email": [{"id": "email", "mask": "email_domain", "exempt": {"writers": true}}],
+		"key": [{"id": "key", "mask": "hash", "rank": 1, "exempt": {"writers": true}}],
+		"name": [{"id": "key", "mask": "hash", "rank": 1, "exempt": {"writers": true}}],
+		"short": [{"id": "key", "mask": "hash", "rank": 1, "exempt": {"writers": true}}],
+		"email": [{"id": "email", "mask": "email_domain", "rank": 3, "exempt": {"writers": true}}],
 		"phone": [
-			{"id": "phone", "mask": "null", "exempt": {"writers": true, "readers": true}},
-			{"id": "phone-digits", "mask": "last_4", "exempt": {"writers": true}},
+			{"id": "phone", "mask": "null", "rank": 0, "exempt": {"writers": true, "readers": true}},
+			{"id": "phone-digits", "mask": "last_4", "rank": 2, "exempt": {"writers": true}},
 		],
-		"salary": [{"id": "salary", "mask": "null", "exempt": {"writers": true, "partners": true}}],
+		"salary": [{"id": "salary", "mask": "null", "rank": 0, "exempt": {"writers": true, "partners": true}}],
 	}}},
-	"denies": {"shop": {"customer": {"comment": [{"writers": true}]}, "secret": {"*": [{}]}}},
+	"denies": {"shop": {
+		"customer": {"comment": [{"id": "comment", "exempt": {"writers": true}}]},
+		"secret": {"*": [{"id": "secret", "exempt": {}}]},
+	}},
 	"protected": {"shop": {
-		"customer": [{"writers": true}, {"writers": true, "partners": true}],
-		"orders": [{"writers": true}],
-		"secret": [{}],
+		"customer": [
+			{"id": "key", "exempt": {"writers": true}},
+			{"id": "salary", "exempt": {"writers": true, "partners": true}},
+		],
+		"orders": [{"id": "own", "exempt": {"writers": true}}],
+		"secret": [{"id": "secret", "exempt": {}}],
 	}},
 	"filter_reads": {"shop": {"orders": true, "customer": true}},
+	"exceptions": {},
 }
 
 people := {

@@ -9,34 +9,35 @@ filters_on(table) := [] if table.catalogName != data.lab.catalog
 
 filters_on(table) := [] if {
 	table.catalogName == data.lab.catalog
-	filter_user
+	unruled
 }
 
 filters_on(table) := filters if {
 	plain_table(table)
-	not filter_user
+	not unruled
 	filters := [view_expression(rule) |
-		some rule in data.lab.access.filters[table.schemaName][table.tableName]
-		not exempted(rule.exempt)
+		some [schema, name] in places(table.schemaName, table.tableName)
+		some rule in data.lab.access.filters[schema][name]
+		not exempted(rule, table.schemaName, table.tableName)
 	]
 }
 
 filters_on(table) := nothing if {
 	metadata_table(table)
-	not filter_user
+	not unruled
 	restricted(table.schemaName, base_name(table.tableName))
 }
 
 filters_on(table) := [] if {
 	metadata_table(table)
-	not filter_user
+	not unruled
 	not restricted(table.schemaName, base_name(table.tableName))
 }
 
 filters_on(table) := [] if {
 	table.catalogName == data.lab.catalog
 	table.schemaName == "information_schema"
-	not filter_user
+	not unruled
 }
 
 view_expression(rule) := {"expression": predicate(rule), "identity": row_filter_user} if rule.as_filter_user
@@ -68,25 +69,25 @@ quoted(value) := concat("", ["'", replace(value, "'", "''"), "'"])
 
 identifier(name) := concat("", ["\"", replace(name, "\"", "\"\""), "\""])
 
-# The first mask that reaches the reader: governance/bundle.py puts the one that hides most first.
+# Of the masks that reach the reader the one that hides most: governance/bundle.py ranks them.
 mask_on(column) := expression if {
 	in_lake(column)
-	not filter_user
-	kinds := masks_reaching(column)
-	count(kinds) > 0
-	expression := masked(kinds[0], identifier(column.columnName), column.columnType)
+	not unruled
+	[_, kind] := min(masks_reaching(column))
+	expression := masked(kind, identifier(column.columnName), column.columnType)
 }
 
 # A denied column can't be read at all; its mask only guards against an answer that lets it through.
-masks_reaching(column) := ["null"] if hidden(column)
+masks_reaching(column) := {[0, "null"]} if hidden(column)
 
-masks_reaching(column) := kinds if {
+masks_reaching(column) := ranked if {
 	not hidden(column)
-	kinds := [mask.mask |
-		some name in ["*", column.columnName]
-		some mask in data.lab.access.masks[column.schemaName][column.tableName][name]
-		not exempted(mask.exempt)
-	]
+	ranked := {[mask.rank, mask.mask] |
+		some [schema, name] in places(column.schemaName, column.tableName)
+		some key in ["*", column.columnName]
+		some mask in data.lab.access.masks[schema][name][key]
+		not exempted(mask, column.schemaName, column.tableName)
+	}
 }
 
 hidden(column) if column_denied(column.schemaName, column.tableName, column.columnName)

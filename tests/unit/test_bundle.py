@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import tarfile
+from datetime import UTC, datetime
 from typing import Any
 
 import jwt
@@ -13,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from contracts.access import AccessData, Grant, Mask, Privilege, Rule, RuleKind, TagAssignment
+from contracts.access import AccessData, AccessException, Grant, Mask, Privilege, Rule, RuleKind, TagAssignment
 from contracts.errors import UsageError
 from governance.bundle import SIGNING_KEY_ID, build_bundle, compile_data
 from governance.predicates import parts, quote_identifier, quote_literal, tables_read
@@ -70,7 +71,7 @@ def test_names_are_matched_as_trino_writes_them() -> None:
     )
     data = compiled(access)["access"]
     assert data["grants"]["readers"]["tables"] == {"shop": {"orders": {"select": True}}}
-    assert data["denies"] == {"shop": {"orders": {"note": [{}]}}}
+    assert data["denies"] == {"shop": {"orders": {"note": [{"id": "d", "exempt": {}}]}}}
 
 
 def test_tags_spread_a_rule_over_columns_and_tables() -> None:
@@ -83,19 +84,60 @@ def test_tags_spread_a_rule_over_columns_and_tables() -> None:
         rules=(Rule(id="m", kind=RuleKind.COLUMN_MASK, tag="t", mask=Mask.NULL, exempt=("z", "y")),),
     )
     data = compiled(access)["access"]
-    entry = {"id": "m", "mask": "null", "exempt": {"y": True, "z": True}}
+    exempt = {"y": True, "z": True}
+    entry = {"id": "m", "mask": "null", "rank": 0, "exempt": exempt}
     assert data["masks"] == {"shop": {"a": {"x": [entry]}, "b": {"*": [entry]}}}
-    assert data["protected"] == {"shop": {"a": [{"y": True, "z": True}], "b": [{"y": True, "z": True}]}}
+    filed = [{"id": "m", "exempt": exempt}]
+    assert data["protected"] == {"shop": {"a": filed, "b": filed}}
     assert {"y", "z"} <= set(data["groups"])
 
 
-def test_the_mask_that_hides_most_comes_first() -> None:
+def test_tags_on_a_namespace_and_on_the_catalog_are_filed_under_a_star() -> None:
+    access = AccessData(
+        tags=(TagAssignment(object="shop.*", tag="t"), TagAssignment(object="*", tag="all")),
+        rules=(
+            Rule(id="m", kind=RuleKind.COLUMN_MASK, tag="t", mask=Mask.NULL),
+            Rule(id="d", kind=RuleKind.COLUMN_DENY, tag="all", exempt=("z",)),
+            row_filter(object="shop.*", expression="a IN (SELECT a FROM ids)", as_filter_user=True),
+        ),
+    )
+    data = compiled(access)["access"]
+    assert data["masks"] == {"shop": {"*": {"*": [{"id": "m", "mask": "null", "rank": 0, "exempt": {}}]}}}
+    assert data["denies"] == {"*": {"*": {"*": [{"id": "d", "exempt": {"z": True}}]}}}
+    assert [entry["id"] for entry in data["filters"]["shop"]["*"]] == ["own"]
+    assert data["filter_reads"] == {"shop": {"*": True, "ids": True}}
+    assert set(data["protected"]) == {"shop", "*"}
+
+
+def test_exceptions_are_filed_by_user_and_table() -> None:
+    until = datetime(2030, 1, 1, tzinfo=UTC)
+    given: dict[str, Any] = {"user": "ada", "expires_at": until, "reason": "r"}
+    access = AccessData(
+        rules=(Rule(id="d", kind=RuleKind.COLUMN_DENY, object="s.t.c"),),
+        exceptions=(
+            AccessException(id="a", object="s.t", privileges=READ, **given),
+            AccessException(id="b", object="s.*", lifts=("*",), **given),
+        ),
+    )
+    expires_ns = int(until.timestamp()) * 10**9
+    assert compiled(access)["access"]["exceptions"] == {
+        "ada": {
+            "s": {
+                "t": [{"id": "a", "expires_ns": expires_ns, "privileges": {"select": True}, "lifts": {}}],
+                "*": [{"id": "b", "expires_ns": expires_ns, "privileges": {}, "lifts": {"d": True}}],
+            }
+        }
+    }
+
+
+def test_the_mask_that_hides_most_ranks_lowest() -> None:
     rules = tuple(
         Rule(id=mask.value, kind=RuleKind.COLUMN_MASK, object="s.t.c", mask=mask)
         for mask in (Mask.EMAIL_DOMAIN, Mask.LAST_4, Mask.NULL, Mask.HASH)
     )
     found = compiled(AccessData(rules=rules))["access"]["masks"]["s"]["t"]["c"]
-    assert [entry["mask"] for entry in found] == ["null", "hash", "last_4", "email_domain"]
+    ranked = sorted(found, key=lambda entry: entry["rank"])
+    assert [entry["mask"] for entry in ranked] == ["null", "hash", "last_4", "email_domain"]
 
 
 def test_filter_is_cut_at_its_placeholders() -> None:
@@ -136,7 +178,8 @@ def test_filter_identity_may_read_what_its_filters_read() -> None:
         (row_filter(expression=None), "can't be used"),
         (row_filter(expression="a = '{user}'"), "can't be used"),
         (row_filter(object="shop"), "one table or one column"),
-        (row_filter(object="shop.*"), "one table or one column"),
+        (row_filter(object="shop.*.x"), "one table or one column"),
+        (row_filter(object="*.x"), "one table or one column"),
         (Rule(id="m", kind=RuleKind.COLUMN_MASK, object="s.t.c"), "names no mask"),
     ],
 )

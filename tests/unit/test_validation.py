@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from contracts.access import AccessData, Grant, Mask, Privilege, Rule, RuleKind, TagAssignment
+from contracts.access import (
+    AccessData,
+    AccessException,
+    Grant,
+    Mask,
+    Privilege,
+    Rule,
+    RuleKind,
+    TagAssignment,
+)
 from governance.validation import InvalidAccessData, KnownObjects, require_valid, validate
 
 KNOWN = KnownObjects(
     groups=frozenset({"readers", "writers"}),
     tables={"shop.orders": ["id", "owner", "country"], "crm.customer": ["id"]},
+    namespaces=frozenset({"shop", "crm", "empty"}),
 )
 READ = (Privilege.SELECT,)
 
@@ -42,8 +53,28 @@ def grant(group: str = "readers", target: str = "shop.orders", privileges: Any =
 
 REGION = TagAssignment(object="shop.orders.country", tag="region")
 
+
+def exception(**changed: Any) -> AccessException:
+    given: dict[str, Any] = {
+        "id": "e",
+        "user": "ada",
+        "object": "shop.orders",
+        "privileges": READ,
+        "expires_at": datetime(2030, 1, 1, tzinfo=UTC),
+        "reason": "an incident",
+    }
+    return AccessException(**{**given, **changed})
+
+
 VALID = {
-    "grants": AccessData(grants=(grant(), grant(target="anything.*"))),
+    "grants": AccessData(grants=(grant(), grant(target="empty.*"))),
+    "tag on a namespace": AccessData(tags=(TagAssignment(object="shop.*", tag="t"),)),
+    "tag on the catalog": AccessData(tags=(TagAssignment(object="*", tag="t"),)),
+    "exceptions": AccessData(
+        rules=(mask(),),
+        exceptions=(exception(), exception(id="l", privileges=(), lifts=("m",), object="shop.*")),
+    ),
+    "lambda in a filter": AccessData(rules=(rule(expression="any_match(ARRAY[owner], x -> x = {user})"),)),
     "filter on a table": AccessData(rules=(rule(),)),
     "filter with a subquery": AccessData(
         rules=(rule(expression="id IN (SELECT id FROM {catalog}.crm.customer)", as_filter_user=True),)
@@ -86,10 +117,36 @@ INVALID = {
         "no column 'countr'; did you mean 'country'",
     ),
     "odd tag": (AccessData(tags=(TagAssignment(object="shop.orders", tag="A tag"),)), "not a tag's name"),
-    "tag on a namespace": (
-        AccessData(tags=(TagAssignment(object="shop.*", tag="t"),)),
+    "tag on part of a namespace": (
+        AccessData(tags=(TagAssignment(object="shop.*.id", tag="t"),)),
         "not a table or column",
     ),
+    "tag on an unknown namespace": (
+        AccessData(tags=(TagAssignment(object="shp.*", tag="t"),)),
+        "no namespace 'shp'; did you mean 'shop'",
+    ),
+    "grant on an unknown namespace": (
+        AccessData(grants=(grant(target="cmr.*"),)),
+        "did you mean 'crm'",
+    ),
+    "unknown column in an expression": (
+        AccessData(rules=(rule(expression="ownr = {user}"),)),
+        "no column 'ownr'; did you mean 'owner'",
+    ),
+    "exception for a service": (
+        AccessData(exceptions=(exception(user="service-account-trino"),)),
+        "not a person's user name",
+    ),
+    "exception that lifts an unknown rule": (
+        AccessData(rules=(mask(),), exceptions=(exception(lifts=("n",)),)),
+        "there is no rule 'n'",
+    ),
+    "exception on an unknown table": (
+        AccessData(exceptions=(exception(object="shop.order"),)),
+        "did you mean 'shop.orders'",
+    ),
+    "exception of nothing": (AccessData(exceptions=(exception(privileges=()),)), "gives no privilege"),
+    "exception without a reason": (AccessData(exceptions=(exception(reason=" "),)), "has no reason"),
     "unknown column of a rule": (AccessData(rules=(mask(object="shop.orders.own"),)), "no column 'own'"),
     "two rules of one id": (AccessData(rules=(rule(), rule(expression="false"))), "used 2 times"),
     "odd id": (AccessData(rules=(rule(id="A rule"),)), "not a rule's id"),
@@ -122,7 +179,7 @@ INVALID = {
         AccessData(rules=(rule(expression="id IN ({values})", values={"readers": (True,)}),)),
         "True is not a value",
     ),
-    "column of a table": (AccessData(rules=(rule(expression="{column} = 1"),)), "shop.orders is a table"),
+    "column of a table": (AccessData(rules=(rule(expression="{column} = 1"),)), "shop.orders is not a column"),
     "syntax": (AccessData(rules=(rule(expression="owner = = 1"),)), "not usable"),
     "two statements": (AccessData(rules=(rule(expression="true; DROP TABLE x"),)), "more than one predicate"),
     "closing parenthesis": (AccessData(rules=(rule(expression="true) OR (true"),)), "not usable"),
