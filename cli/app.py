@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import click
 
-from cli.commands import caching, data, development, inspecting, lifecycle
+from cli.commands import caching, data, development, governing, inspecting, lifecycle, policies
 from cli.commands.common import Options, common_options, for_lab
 from contracts.errors import LabError, nearest
 
@@ -40,14 +40,15 @@ class LabGroup(click.Group):
 @click.group(
     cls=LabGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 this machine can't carry it.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 this machine can't carry it, "
+    "4 a compared change widens access (policy diff).",
 )
 @common_options
 def lab() -> None:
     """A governed open lakehouse on this machine: `lab up` brings it up."""
 
 
-for _module in (lifecycle, inspecting, data, caching, development):
+for _module in (lifecycle, inspecting, data, governing, policies, caching, development):
     for _command in _module.COMMANDS:
         lab.add_command(_command)
 

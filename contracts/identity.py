@@ -241,6 +241,7 @@ def lab_realm(name: str) -> RealmModel:
                 description="Publishes access data and reconciles identities",
                 service_account=True,
                 default_audiences=(Audience.CATALOG, Audience.GOVERNOR),
+                optional_audiences=(Audience.TRINO,),
                 catalog_roles=(CATALOG_SERVICE_ROLE,),
                 realm_management_roles=(
                     "view-realm",

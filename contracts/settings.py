@@ -219,6 +219,14 @@ SETTINGS: tuple[Setting, ...] = (
         doc="Seconds after which an access bundle that was not signed anew denies everything.",
     ),
     Setting(
+        key="exceptionMaxS",
+        roles=_LAB,
+        default="28800",
+        example="3600",
+        parse=_integer(60, 604800),
+        doc="Seconds that an exception (lab access break-glass) may last at most.",
+    ),
+    Setting(
         key="trinoHeapMib",
         roles=_LAB,
         default="1024",
@@ -249,6 +257,7 @@ class Settings:
     sample_data: bool
     closed_namespaces: tuple[str, ...]
     bundle_max_age_s: int
+    exception_max_s: int
     trino_heap_mib: int
     values: Mapping[str, Any]
 
@@ -289,6 +298,7 @@ def read_settings(config: Mapping[str, str], environ: Mapping[str, str] | None =
         sample_data=values["sampleData"] == "true",
         closed_namespaces=values["closedNamespaces"],
         bundle_max_age_s=values["bundleMaxAgeS"],
+        exception_max_s=values["exceptionMaxS"],
         trino_heap_mib=values["trinoHeapMib"],
         values=values,
     )

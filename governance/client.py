@@ -223,7 +223,7 @@ class GovernorClient:
     ) -> ChangeResult:
         """Adds, replaces and removes items of the living access data, all or none, and waits a while for
         the publication; ``only_try`` says what it would come to. Raises as :meth:`put_access`."""
-        body = {"add": dict(add or {}), "remove": dict(remove or {}), "reason": reason}
+        body: dict[str, Any] = {"add": dict(add or {}), "remove": dict(remove or {}), "reason": reason}
         body |= {"widen": widen, "only_try": only_try}
         return self._call(ChangeResult, "POST", "/v1/access/changes", body)
 
@@ -263,8 +263,9 @@ class GovernorClient:
             "after": after,
             "users": list(users),
             "tables": list(tables),
+            "seed": None if seed is None else dict(seed),
+            "count": count,
         }
-        body |= {"seed": None if seed is None else dict(seed), "count": count}
         return self._call(ImpactReport, "POST", "/v1/access/impact", body)
 
     def drift(self) -> DriftReport:

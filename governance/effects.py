@@ -9,24 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
-from contracts.access import EVERY_RULE, AccessData, AccessException, Mask, Privilege, Rule, RuleKind
+from contracts.access import EVERY_RULE, AccessData, AccessException, Mask, Rule, RuleKind
 from contracts.identity import ROW_FILTER_USER
 from governance.bundle import MASK_RANK
 from governance.predicates import literals, parts, placeholders, quote_literal
 from governance.reach import EVERY_COLUMN, Holdings, Target, places, rule_targets
+from governance.reports import ColumnUse, Exemption, FilterUse, GrantUse, TableView, Visibility
 
 NO_ROW = "false"
 """The predicate of a reader that no value of a filter is given to."""
-
-
-class Visibility(StrEnum):
-    """How a column looks."""
-
-    PLAIN = "plain"
-    MASKED = "masked"
-    DENIED = "denied"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,63 +27,6 @@ class Reader:
 
     username: str
     groups: frozenset[str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class GrantUse:
-    """A privilege and what gives it: a group's grant on an object, an owned table, or an exception."""
-
-    privilege: str
-    by: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class FilterUse:
-    """A row filter as it reaches the reader: Trino SQL, and the identity it runs with if not theirs."""
-
-    rule: str
-    predicate: str
-    identity: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ColumnUse:
-    """A column: how it looks and by which rules; ``mask`` is the one taken when it is masked."""
-
-    column: str
-    visibility: Visibility
-    mask: str | None = None
-    rules: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Exemption:
-    """A rule about the table that does not hold for the reader, and why."""
-
-    rule: str
-    by: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class TableView:
-    """One table as one reader has it. Without ``select`` no row is seen, whatever the filters say."""
-
-    table: str
-    grants: tuple[GrantUse, ...]
-    filters: tuple[FilterUse, ...]
-    columns: tuple[ColumnUse, ...]
-    exemptions: tuple[Exemption, ...]
-
-    @property
-    def readable(self) -> bool:
-        return any(use.privilege == Privilege.SELECT.value for use in self.grants)
-
-    @property
-    def predicate(self) -> str:
-        """All filters as one predicate; ``true`` when no filter reaches the reader."""
-        if not self.filters:
-            return "true"
-        return " AND ".join(f"({use.predicate})" for use in self.filters)
 
 
 class Effects:

@@ -10,9 +10,9 @@ from typing import Protocol
 from contracts.access import Privilege
 from contracts.errors import LabError
 from contracts.identity import ROW_FILTER_USER
-from governance.effects import NO_ROW, ColumnUse, Effects, Reader, TableView, Visibility
+from governance.effects import NO_ROW, Effects, Reader
 from governance.predicates import quote_identifier, subqueries
-from governance.reports import ColumnImpact, RowImpact, TableImpact
+from governance.reports import ColumnImpact, ColumnUse, RowImpact, TableImpact, TableView, Visibility
 
 _PARALLEL_TABLES = 2
 _CLEARNESS = {"none": 0, "denied": 0, "null": 1, "hash": 2, "last_4": 3, "email_domain": 4, "plain": 5}

@@ -4,9 +4,75 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
-from governance.effects import TableView
+from contracts.access import Privilege
+
+
+class Visibility(StrEnum):
+    """How a column looks."""
+
+    PLAIN = "plain"
+    MASKED = "masked"
+    DENIED = "denied"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GrantUse:
+    """A privilege and what gives it: a group's grant on an object, an owned table, or an exception."""
+
+    privilege: str
+    by: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterUse:
+    """A row filter as it reaches the reader: Trino SQL, and the identity it runs with if not theirs."""
+
+    rule: str
+    predicate: str
+    identity: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnUse:
+    """A column: how it looks and by which rules; ``mask`` is the one taken when it is masked."""
+
+    column: str
+    visibility: Visibility
+    mask: str | None = None
+    rules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exemption:
+    """A rule about the table that does not hold for the reader, and why."""
+
+    rule: str
+    by: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableView:
+    """One table as one reader has it. Without ``select`` no row is seen, whatever the filters say."""
+
+    table: str
+    grants: tuple[GrantUse, ...]
+    filters: tuple[FilterUse, ...]
+    columns: tuple[ColumnUse, ...]
+    exemptions: tuple[Exemption, ...]
+
+    @property
+    def readable(self) -> bool:
+        return any(use.privilege == Privilege.SELECT.value for use in self.grants)
+
+    @property
+    def predicate(self) -> str:
+        """All filters as one predicate; ``true`` when no filter reaches the reader."""
+        if not self.filters:
+            return "true"
+        return " AND ".join(f"({use.predicate})" for use in self.filters)
 
 
 @dataclass(frozen=True, kw_only=True)

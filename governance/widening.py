@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sqlglot import exp
 
@@ -90,7 +91,7 @@ class _Filter:
         return all(part in mine for part in _conjuncts(other.predicate))
 
 
-def _conjuncts(predicate: exp.Expression) -> list[exp.Expression]:
+def _conjuncts(predicate: exp.Expression) -> list[Any]:
     return list(predicate.flatten()) if isinstance(predicate, exp.And) else [predicate]
 
 
@@ -171,10 +172,13 @@ def _filter(rule: Rule, target: Target, group: str) -> _Filter:
     expression = rule.expression or ""
     by_group = bool(rule.values) or "values" in placeholders(expression)
     try:
-        # A stand-in of its own keeps filters on two columns apart.
-        predicate: exp.Expression | None = parse(expression, column=target.column or "some_column")
+        predicate: exp.Expression | None = parse(expression, column=target.column or "some_column").copy()
     except ValueError:
         predicate = None
+    if predicate is not None:
+        # Trino tells names apart neither by case nor by quotes.
+        for identifier in predicate.find_all(exp.Identifier):
+            identifier.replace(exp.to_identifier(identifier.name.lower(), quoted=False))
     return _Filter(
         rule=rule.id,
         predicate=predicate,

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from cli.checks import machine, services, software, state
+from cli.checks import access_data, machine, services, software, state
 from cli.checks.findings import Finding, Verdict, of_error
 from cli.components import chosen_components, saved_set
 from cli.project import read_config
@@ -37,7 +37,8 @@ def doctor(session: Session, *, fix: bool = False) -> Diagnosis:
     Args:
         fix: mend what can be mended safely: damaged artifacts are fetched again; stale locks, damaged
             state and pending operations cleared; a supervisor that is gone or hangs replaced; services
-            started; an old signature or certificate renewed; drift undone.
+            started; an old signature or certificate renewed; access data published and reconciled; drift
+            undone.
 
     Raises:
         LabError: with ``fix``, when another command works on the lab.
@@ -73,6 +74,7 @@ def _checks(session: Session, fix: bool) -> Checks:
         ("settings", lambda: state.configuration(session)),
         ("services", lambda: services.services(session, fix)),
         ("access bundle", lambda: services.bundle(session, fix)),
+        ("access data", lambda: access_data.access_data(session, fix)),
         ("certificate", lambda: services.certificate(session, fix)),
         ("drift", lambda: services.drift(session, fix)),
     ]

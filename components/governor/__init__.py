@@ -8,8 +8,9 @@ from typing import ClassVar
 import pulumi
 
 from components.polaris.properties import ROOT_CLIENT_ID, catalog_properties, storage_config
+from components.registry import selected
 from components.service import TRINO_CATALOG, LabContext, Service, secret
-from contracts.workload import Layout, Port, Probe, Workload
+from contracts.workload import Layout, Port, Probe, Scheme, Workload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +20,7 @@ class GovernorArgs:
     plain: dict[str, str]
     from_slot: dict[str, pulumi.Input[str]]
     signing_key: pulumi.Input[str]
+    ca_certificate: pulumi.Input[str]
 
 
 def workload(args: GovernorArgs, layout: Layout) -> Workload:
@@ -37,9 +39,10 @@ def workload(args: GovernorArgs, layout: Layout) -> Workload:
             "GOVERNOR_BIND": layout.bind_address,
             "GOVERNOR_PORT": str(layout.ports["http"]),
             "GOVERNOR_SIGNING_KEY_FILE": layout.file("signing-key.pem"),
+            "GOVERNOR_CA_FILE": layout.file("ca.pem"),
             "GOVERNOR_POLICIES_DIR": str(layout.source_dir / "policies"),
         },
-        files={"signing-key.pem": args.signing_key},
+        files={"signing-key.pem": args.signing_key, "ca.pem": args.ca_certificate},
         source=("contracts", "governance", "policies"),
         memory_mib=140,
         cpu_millicores=100,
@@ -66,6 +69,8 @@ def governor_args(context: LabContext) -> GovernorArgs:
             "GOVERNOR_CATALOG_CLOSED_NAMESPACES": ",".join(context.settings.closed_namespaces),
             "GOVERNOR_TRINO_CATALOG": TRINO_CATALOG,
             "GOVERNOR_BUNDLE_MAX_AGE_S": str(context.settings.bundle_max_age_s),
+            "GOVERNOR_EXCEPTION_MAX_S": str(context.settings.exception_max_s),
+            "GOVERNOR_TRINO_URL": trino_url(context),
         },
         from_slot={
             "GOVERNOR_DATABASE_HOST": slot.apply(lambda s: s.governance_database.host),
@@ -83,7 +88,14 @@ def governor_args(context: LabContext) -> GovernorArgs:
             "GOVERNOR_HASH_SALT": secret(slot, lambda s: s.secrets.hash_salt),
         },
         signing_key=secret(slot, lambda s: s.secrets.bundle_signing_private_key),
+        ca_certificate=slot.apply(lambda s: s.pki.ca_certificate),
     )
+
+
+def trino_url(context: LabContext) -> str:
+    """Where rows are counted; empty when Trino is not among what runs."""
+    names = [info.name for info in selected(context.settings.components, context.catalog_kind)]
+    return context.placement.internal_url("trino", "https", Scheme.HTTPS) if "trino" in names else ""
 
 
 def polaris_environment(context: LabContext) -> dict[str, pulumi.Input[str]]:

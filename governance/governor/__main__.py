@@ -11,6 +11,7 @@ import os
 import signal
 import ssl
 import sys
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 
@@ -19,6 +20,7 @@ import uvicorn
 
 from contracts.errors import LabError, UsageError
 from contracts.identity import Audience
+from governance.counting import TrinoCounter
 from governance.governor.app import create_app
 from governance.governor.auth import TokenVerifier, realm_keys
 from governance.governor.loops import publish_loop, reconcile_loop
@@ -81,7 +83,19 @@ def build_governor(settings: GovernorSettings, tls: ssl.SSLContext) -> Governor:
         _catalog(settings, tls),
         closed_namespaces=settings.closed_namespaces,
     )
-    return Governor(store, Publisher(store, objects, publisher_settings), reconciler)
+    limit = timedelta(seconds=settings.exception_max_s)
+    return Governor(store, Publisher(store, objects, publisher_settings), reconciler, exception_limit=limit)
+
+
+def build_counter(settings: GovernorSettings, tls: ssl.SSLContext) -> TrinoCounter | None:
+    """Counts rows as the governor's own service account; None where the lab has no Trino."""
+    if settings.trino_url is None:
+        return None
+    audience = f"openid {Audience.TRINO.value}"
+    token = ClientCredentials(
+        settings.token_url, Audience.GOVERNOR.value, settings.client_secret, scope=audience
+    )
+    return TrinoCounter(_client(settings.trino_url, token, tls), catalog=settings.trino_catalog)
 
 
 def _catalog(settings: GovernorSettings, tls: ssl.SSLContext) -> CatalogAdmin:
@@ -118,6 +132,7 @@ def main() -> int:
         settings = read_settings(os.environ)
         tls = trusted(settings.ca_file)
         governor = build_governor(settings, tls)
+        counter = build_counter(settings, tls)
     except LabError as error:
         sys.stderr.write(f"{error.render()}\n")
         return error.exit_code
@@ -130,7 +145,7 @@ def main() -> int:
     # asked to stop and having stopped is a success.
     signal.signal(signal.SIGTERM, _stopped)
     uvicorn.run(
-        create_app(governor, verifier, loops),
+        create_app(governor, verifier, loops, counter=counter, catalog=settings.trino_catalog),
         host=settings.bind,
         port=settings.port,
         log_config=None,

@@ -13,13 +13,13 @@ from contracts.errors import UsageError
 from contracts.identity import PERSONAS
 from governance.changes import changes_of
 from governance.client import AccessRevision
-from governance.effects import Effects, Reader, Visibility
+from governance.effects import Effects, Reader
 from governance.governor.auth import Caller, Permission
 from governance.governor.rights import require_edit
 from governance.governor.service import Governor
 from governance.impact import Counter, differences, measure
 from governance.merge import merge_seed
-from governance.reports import DriftReport, Explanation, ImpactReport, RevisionDetail
+from governance.reports import DriftReport, Explanation, ImpactReport, RevisionDetail, Visibility
 from governance.store import document_digest
 
 LIVING = "living"

@@ -27,6 +27,9 @@ Publishing: ``GOVERNOR_S3_ENDPOINT_URL``, ``GOVERNOR_S3_REGION``, ``GOVERNOR_S3_
 ``GOVERNOR_SIGNING_KEY_FILE`` (private RSA key, PEM), ``GOVERNOR_POLICIES_DIR``,
 ``GOVERNOR_BUNDLE_MAX_AGE_S`` (3600), ``GOVERNOR_HASH_SALT``, ``GOVERNOR_TRINO_CATALOG`` (``lake``).
 
+Counting rows for comparisons: ``GOVERNOR_TRINO_URL`` (empty where the lab has no Trino). Exceptions last
+``GOVERNOR_EXCEPTION_MAX_S`` (28800) at most.
+
 Rhythm: ``GOVERNOR_SIGN_EVERY_S`` (60), ``GOVERNOR_RECONCILE_EVERY_S`` (30).
 
 Every secret may come from a file instead: ``GOVERNOR_X_FILE`` in place of ``GOVERNOR_X``.
@@ -91,6 +94,8 @@ class GovernorSettings:
     bundle_max_age_s: int
     hash_salt: str = field(repr=False)
     trino_catalog: str
+    trino_url: str | None
+    exception_max_s: int
     sign_every_s: float
     reconcile_every_s: float
 
@@ -146,6 +151,8 @@ def read_settings(environ: Mapping[str, str]) -> GovernorSettings:
         bundle_max_age_s=max_age_s,
         hash_salt=env.text("HASH_SALT"),
         trino_catalog=env.text("TRINO_CATALOG", "lake"),
+        trino_url=env.url("TRINO_URL") if env.text("TRINO_URL", "") else None,
+        exception_max_s=env.number("EXCEPTION_MAX_S", 28800, 60),
         sign_every_s=sign_every_s,
         reconcile_every_s=env.number("RECONCILE_EVERY_S", 30, 1),
     )

@@ -14,7 +14,16 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from contracts.access import AccessData, AccessException, Grant, Mask, Privilege, Rule, RuleKind, TagAssignment
+from contracts.access import (
+    AccessData,
+    AccessException,
+    Grant,
+    Mask,
+    Privilege,
+    Rule,
+    RuleKind,
+    TagAssignment,
+)
 from contracts.errors import UsageError
 from governance.bundle import SIGNING_KEY_ID, build_bundle, compile_data
 from governance.predicates import parts, quote_identifier, quote_literal, tables_read

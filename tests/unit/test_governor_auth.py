@@ -164,7 +164,10 @@ def test_service_account_acts_for_itself_only(verifier: TokenVerifier) -> None:
     ("group", "permissions"),
     [
         ("lab_admins", set(Permission)),
-        ("data_stewards", {Permission.READ_ACCESS, Permission.EDIT_ACCESS, Permission.RECONCILE}),
+        (
+            "data_stewards",
+            {Permission.READ_ACCESS, Permission.EDIT_RULES, Permission.BREAK_GLASS, Permission.RECONCILE},
+        ),
         ("auditors", {Permission.READ_ACCESS}),
         ("data_engineers", set()),
         ("analysts_emea", set()),

@@ -179,7 +179,10 @@ INVALID = {
         AccessData(rules=(rule(expression="id IN ({values})", values={"readers": (True,)}),)),
         "True is not a value",
     ),
-    "column of a table": (AccessData(rules=(rule(expression="{column} = 1"),)), "shop.orders is not a column"),
+    "column of a table": (
+        AccessData(rules=(rule(expression="{column} = 1"),)),
+        "shop.orders is not a column",
+    ),
     "syntax": (AccessData(rules=(rule(expression="owner = = 1"),)), "not usable"),
     "two statements": (AccessData(rules=(rule(expression="true; DROP TABLE x"),)), "more than one predicate"),
     "closing parenthesis": (AccessData(rules=(rule(expression="true) OR (true"),)), "not usable"),
