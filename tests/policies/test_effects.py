@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ from contracts.access import (
 )
 from contracts.identity import PERSONAS
 from governance.bundle import compile_data
-from governance.effects import Effects, Reader, Visibility
+from governance.effects import Effects, Reader
+from governance.reports import Visibility
 from tests.policies.server import POLICIES, SALT, Json, question, seed_access
 
 NOW = datetime.now(tz=UTC).replace(microsecond=0)
@@ -133,7 +135,7 @@ def compare(
     access: AccessData,
     owners: dict[str, str],
     readers: list[Reader],
-    tables: dict[str, tuple[str, ...]],
+    tables: Mapping[str, tuple[str, ...]],
 ) -> None:
     effects = Effects(access, owners, catalog="lake", now=datetime.now(tz=UTC))
     cases = [(reader, table, columns) for reader in readers for table, columns in tables.items()]
