@@ -71,6 +71,14 @@ class FakeKeycloak:
                 return self._paged(request, [self._user(name) for name in sorted(self.members[group[2:]])])
             case _, ["groups", group, "role-mappings", "clients", "catalog-uuid"]:
                 return self._map(request.method, self.group_roles, group[2:], body)
+            case "GET", ["users"]:
+                known = sorted(set().union(*self.members.values()))
+                wanted = request.url.params.get("username")
+                return 200, [self._user(name) for name in known if wanted in (None, name)]
+            case "GET", ["users", user, "groups"]:
+                return self._paged(
+                    request, [self._group(g) for g, m in self.members.items() if user[2:] in m]
+                )
             case _, ["users", user, "role-mappings", "clients", "catalog-uuid"]:
                 return self._map(request.method, self.user_roles, user[2:], body)
             case _, ["clients", "catalog-uuid", "roles", *rest]:
