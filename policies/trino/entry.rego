@@ -7,6 +7,12 @@
 #
 # requested.rego says what an operation needs, actual.rego what the asking identity holds; data decides.
 # Protocol: https://trino.io/docs/current/security/opa-access-control.html
+
+# METADATA
+# description: Decides for Trino. What it is asked is checked at compile time against policies/schemas.
+# scope: subpackages
+# schemas:
+#   - input: schema.input
 package lab.trino
 
 import rego.v1
