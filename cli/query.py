@@ -175,7 +175,7 @@ def query_error(error: exceptions.TrinoQueryError) -> QueryError:
         return DeniedError(
             f"denied: {message.removeprefix('Access Denied: ')}",
             permitted="what the user's groups are granted",
-            next_command="lab sql --as another user, or ask a data steward for a grant",
+            next_command="lab sql --as another user, or ask a lab admin for a grant",
             **facts,
         )
     return QueryError(f"{error.error_name or 'error'}: {message}", **facts)

@@ -164,7 +164,7 @@ def _refusals_named(table: str) -> Iterator[None]:
             f"the catalog refused to load into {table}: {error}",
             value=table,
             permitted="a namespace where one of the user's groups may create tables and write",
-            next_command="lab load … --as engineer, or ask a data steward for a grant",
+            next_command="lab load … --as engineer, or ask a lab admin for a grant",
         ) from error
 
 

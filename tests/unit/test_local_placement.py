@@ -255,9 +255,10 @@ def test_store_policies_give_no_more_than_each_user_needs() -> None:
     objects = [s for s in catalog["Statement"] if "s3:PutObject" in s["Action"]]
 
     assert [s["Resource"] for s in objects] == [["arn:aws:s3:::lab-warehouse/warehouse/*"]]
-    assert store.governor_policy(bucket="b")["Statement"][0]["Action"] == [
-        "s3:PutObject",
-        "s3:AbortMultipartUpload",
+    governor = store.governor_policy(bucket="b")["Statement"]
+    assert [(s["Action"], s["Resource"]) for s in governor] == [
+        (["s3:PutObject", "s3:AbortMultipartUpload"], ["arn:aws:s3:::b/*"]),
+        (["s3:ListBucket"], ["arn:aws:s3:::b"]),
     ]
     assert store.opa_policy(bucket="b")["Statement"][0]["Action"] == ["s3:GetObject"]
 

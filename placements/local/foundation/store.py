@@ -69,8 +69,11 @@ def catalog_policy(*, bucket: str, prefix: str) -> dict[str, Any]:
 
 
 def governor_policy(*, bucket: str) -> dict[str, Any]:
-    """Writes bundles and reads none."""
-    return _policy(_allow(["s3:PutObject", "s3:AbortMultipartUpload"], f"{bucket}/*"))
+    """Writes bundles and reads none; the listing tells whether what it wrote is still there."""
+    return _policy(
+        _allow(["s3:PutObject", "s3:AbortMultipartUpload"], f"{bucket}/*"),
+        _allow(["s3:ListBucket"], bucket),
+    )
 
 
 def opa_policy(*, bucket: str) -> dict[str, Any]:

@@ -1,0 +1,173 @@
+"""Access data changed, compared and explained on a running lab; each test leaves it as it was."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.live.conftest import LiveLab
+
+pytestmark = pytest.mark.live
+
+DIFF_LIMIT_S = 20.0
+
+
+def living(lab: LiveLab) -> int:
+    """The living revision."""
+    found: int = lab.json("access", "history", "-n", "1", "--as", "steward")[0]["revision"]
+    return found
+
+
+@pytest.fixture
+def before(lab: LiveLab) -> Iterator[int]:
+    """The revision to come back to."""
+    number = living(lab)
+    yield number
+    lab.ok("access", "rollback", str(number), "--reason", "end of a test", "--widen", "--as", "admin")
+
+
+def refused(lab: LiveLab, *arguments: str, said: str, code: int = 2) -> None:
+    """A command that must change nothing."""
+    revision = living(lab)
+    result = lab.run(*arguments)
+    assert result.returncode == code, result.stdout + result.stderr
+    assert said in result.stdout + result.stderr
+    assert living(lab) == revision
+
+
+def test_a_tag_and_a_rule_reach_trino_and_go_again(lab: LiveLab, before: int) -> None:
+    sql = "SELECT count(s_acctbal) FROM lake.retail.supplier"
+    assert lab.value(sql, "auditor") == 100
+    lab.ok("access", "tag", "retail.*", "test.all", "--reason", "r", "--as", "steward")
+    rule = ("test-amounts", "--on", "retail.supplier.s_acctbal", "--mask", "null")
+    exempt = ("--exempt", "data_engineers", "--reason", "r", "--as", "steward")
+    made = lab.json("access", "rule", *rule, *exempt)
+    assert made["published"]
+    time.sleep(3)
+    assert lab.value(sql, "auditor") == 0
+    assert lab.value(sql, "engineer") == 100
+    lab.ok("access", "rollback", str(before), "--reason", "r", "--widen", "--as", "admin")
+    time.sleep(3)
+    assert lab.value(sql, "auditor") == 100
+
+
+def test_a_rule_on_a_namespace_reaches_every_table_of_it(lab: LiveLab, before: int) -> None:
+    filtering = ("--filter", "r_regionkey = 1", "--exempt", "data_engineers")
+    refused(
+        lab,
+        *("access", "rule", "test-rows", "--on", "hr.departments", *filtering, "--reason", "r"),
+        *("--as", "steward"),
+        said="no column 'r_regionkey'",
+    )
+    lab.ok("access", "rule", "test-none", "--on", "web.*", "--deny", "--reason", "r", "--as", "steward")
+    time.sleep(3)
+    assert lab.run("sql", "SELECT url FROM lake.web.events LIMIT 1", "--as", "engineer").returncode == 1
+
+
+def test_what_is_wrong_is_refused(lab: LiveLab) -> None:
+    tail = ("--reason", "r", "--as", "steward")
+    refused(lab, "access", "tag", "retail.suplier", "x", *tail, said="did you mean 'retail.supplier'")
+    refused(lab, "access", "tag", "retail.part.p_nam", "x", *tail, said="did you mean 'p_name'")
+    broken = ("access", "rule", "b", "--on", "retail.part", "--filter", "p_size = = 1")
+    refused(lab, *broken, *tail, said="not usable")
+    refused(lab, "access", "revoke", "rule", "mask-phone", *tail, said="show somebody more")
+    grant = ("access", "grant", "select", "retail.part", "--to", "hr_partners")
+    refused(lab, *grant, *tail, said="may not edit grants", code=1)
+    wrong = (
+        "access",
+        "grant",
+        "select",
+        "retail.part",
+        "--to",
+        "hr_partner",
+        "--reason",
+        "r",
+        "--as",
+        "admin",
+    )
+    refused(lab, *wrong, said="did you mean 'hr_partners'")
+
+
+def test_an_exception_ends_by_itself(lab: LiveLab, before: int) -> None:
+    sql = "SELECT count(salary) FROM lake.hr.employees"
+    assert lab.run("sql", sql, "--as", "engineer").returncode == 1
+    given = ("--privileges", "select", "--lift-all", "--reason", "incident", "--as", "steward")
+    lab.ok("access", "break-glass", "hr.employees", "--user", "engineer", "--for", "40s", *given)
+    began = time.monotonic()
+    time.sleep(3)
+    assert lab.value(sql, "engineer") == 120
+    revision = living(lab)
+    time.sleep(max(0.0, 42 - (time.monotonic() - began)))
+    assert lab.run("sql", sql, "--as", "engineer").returncode == 1
+    assert living(lab) == revision
+
+
+@pytest.mark.parametrize(
+    "user", ["admin", "engineer", "steward", "analyst_emea", "hr", "auditor", "outsider"]
+)
+def test_opa_decides_as_is_explained(lab: LiveLab, user: str) -> None:
+    for table in ("retail.customer", "hr.employees", "web.events"):
+        found = lab.json("policy", "explain", "--as", user, table)
+        assert found["agrees"] is True, found["differences"]
+        assert found["explanation"]["readable"] is (user not in ("outsider",) and not _closed(user, table))
+
+
+def _closed(user: str, table: str) -> bool:
+    return (user == "hr" and not table.startswith("hr.")) or (user == "engineer" and table.startswith("hr."))
+
+
+def test_a_comparison_counts_what_trino_then_shows(lab: LiveLab, before: int) -> None:
+    sql = "SELECT count(*) FROM lake.retail.customer"
+    old = lab.value(sql, "analyst_amer")
+    removal = ("access", "revoke", "rule", "region-of-customer", "--reason", "r", "--as", "steward")
+    lab.ok(*removal, "--widen")
+    began = time.monotonic()
+    result = lab.run("policy", "diff", f"{before}..living", "--json")
+    assert time.monotonic() - began < DIFF_LIMIT_S
+    assert result.returncode == 4, result.stdout + result.stderr
+    impacts: dict[Any, Any] = {
+        (one["username"], one["table"]): one for one in json.loads(result.stdout)["impacts"]
+    }
+    assert set(impacts) == {("analyst_emea", "retail.customer"), ("analyst_amer", "retail.customer")}
+    rows = impacts["analyst_amer", "retail.customer"]["rows"]
+    time.sleep(3)
+    assert (rows["before"], rows["after"]) == (old, lab.value(sql, "analyst_amer"))
+    assert (rows["gained"], rows["lost"]) == (rows["after"] - old, 0)
+    back = lab.run("policy", "diff", f"living..{before}")
+    assert back.returncode == 0
+    assert "Nobody gains anything" in back.stdout
+
+
+def test_every_predicate_of_the_seed_counts_what_its_reader_sees(lab: LiveLab, before: int) -> None:
+    """From no filter at all to the seed's: what is left is what each reader sees."""
+    filters = ["region-of-customer", "region-of-orders", "region-of-lineitem", "region-by-name"]
+    for rule in [*filters, "supervisor-chain"]:
+        lab.ok("access", "revoke", "rule", rule, "--reason", "r", "--widen", "--as", "steward")
+    users = ("analyst_emea", "analyst_amer")
+    report = lab.json("policy", "diff", f"living..{before}", "--as", ",".join(users))
+    lab.ok("access", "rollback", str(before), "--reason", "r", "--as", "admin")
+    time.sleep(3)
+    counted = {(one["username"], one["table"]): one["rows"]["after"] for one in report["impacts"]}
+    tables = ("retail.customer", "retail.orders", "retail.lineitem", "web.events", "hr.employees")
+    seen = {(u, t): lab.value(f"SELECT count(*) FROM lake.{t}", u) for u in users for t in tables}  # noqa: S608 - names above
+    assert counted == seen
+
+
+def test_the_working_tree_is_what_runs(lab: LiveLab) -> None:
+    report = lab.json("policy", "diff")
+    assert (report["changes"], report["impacts"], report["widens"]) == ([], [], False)
+
+
+def test_the_policies_pass_their_tests(lab: LiveLab) -> None:
+    found = lab.json("policy", "test")
+    assert found["ok"]
+    assert found["coverage"] >= 95
+
+
+def test_doctor_finds_no_drift(lab: LiveLab) -> None:
+    findings = {one["subject"]: one for one in lab.json("doctor")["findings"]}
+    assert findings["access data"]["verdict"] == "ok", findings["access data"]
