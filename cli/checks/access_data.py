@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cli.checks.findings import Finding, Verdict
+from cli.checks.findings import FIX, Finding, fixed, ok, problem
 from cli.operations.inspect import status
 from cli.session import Session
 
@@ -17,14 +17,8 @@ def access_data(session: Session, fix: bool) -> Iterator[Finding]:
         return
     found = access_drift(session, fix=fix)
     for one in found.mended:
-        yield Finding(subject="access data", verdict=Verdict.FIXED, detail=one)
+        yield fixed("access data", one)
     for one in found.problems:
-        yield Finding(
-            subject="access data",
-            verdict=Verdict.PROBLEM,
-            detail=one,
-            remedy="lab logs governor" if fix else "lab doctor --fix",
-        )
+        yield problem("access data", one, "lab logs governor" if fix else FIX)
     if not found.problems and not found.mended:
-        detail = f"revision {found.revision} in database, bundle, OPA and catalog"
-        yield Finding(subject="access data", verdict=Verdict.OK, detail=detail)
+        yield ok("access data", f"revision {found.revision} in database, bundle, OPA and catalog")

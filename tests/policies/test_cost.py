@@ -36,10 +36,10 @@ def test_listings_are_linear_to_20_000_objects(opa_program: Path, tmp_path: Path
     data = compiled(access_of(20_000))
     counts = {}
     for size in (1_000, 20_000):
-        if operation == "FilterTables":
-            candidates = [{"table": named(index)} for index in range(size)]
-        else:
-            candidates = [{"table": {**named(0), "columns": [f"c{index}" for index in range(size)]}}]
+        candidates: list[Any] = [{"table": named(index)} for index in range(size)]
+        if operation == "FilterColumns":
+            wide: Json = {**named(0), "columns": [f"c{index}" for index in range(size)]}
+            candidates = [{"table": wide}]
         asked = question("a", [GROUP], operation, filterResources=candidates)
         counts[size], answer = evaluated(opa_program, tmp_path, data, "batch", asked)
         assert len(answer) == (size // 2 if operation == "FilterTables" else size)
@@ -65,7 +65,7 @@ def test_masks_are_linear_to_250_columns_and_free_of_the_number_of_tables(
 
 
 def test_a_single_decision_is_free_of_the_number_of_grants(opa_program: Path, tmp_path: Path) -> None:
-    resource = {"table": {**named(0), "columns": ["c0"]}}
+    resource: Json = {"table": dict(named(0)) | {"columns": ["c0"]}}
     asked = question("a", [GROUP], "SelectFromColumns", resource=resource)
     found = [
         evaluated(opa_program, tmp_path, compiled(access_of(size)), "allow", asked) for size in (100, 20_000)

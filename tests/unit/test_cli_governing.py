@@ -12,13 +12,14 @@ import httpx
 import pytest
 
 from cli import app
+from cli.checks.access_data import access_data
 from cli.commands.common import Options
 from cli.commands.policies import WIDENS, impact_markdown, impact_text
 from cli.operations import access as access_operations
 from cli.operations import policy as policy_operations
 from cli.operations.access import exception_id, parse_duration
 from cli.operations.access_drift import AccessDrift, access_drift, digest, opa_problems
-from cli.operations.diagnosis import Verdict, _access
+from cli.operations.diagnosis import Verdict
 from cli.operations.inspect import Status
 from cli.operations.policy import opa_differences, parse_span
 from contracts.errors import UsageError
@@ -647,6 +648,6 @@ def test_doctor_tells_drift(
         notes=(),
         labs=(),
     )
-    monkeypatch.setattr("cli.operations.diagnosis.status", lambda _: ready)
+    monkeypatch.setattr("cli.checks.access_data.status", lambda _: ready)
     monkeypatch.setattr("cli.operations.access_drift.access_drift", lambda *_, **__: found)
-    assert [one.verdict for one in _access(run.session, fix=False)] == verdicts
+    assert [one.verdict for one in access_data(run.session, False)] == verdicts
