@@ -1,0 +1,177 @@
+"""Records what a real Trino asks OPA, for the operations that no file in ``recorded/`` holds yet.
+
+    LAB_HOME=… ./lab up --set scaleFactor=0.01
+    LAB_HOME=… python -m tests.policies.record >> tests/policies/recorded/trino-476.jsonl
+
+A second Trino is started from the running lab's own files, on other ports, with its policy questions going
+through a proxy that keeps them. Use a lab with the seed's access data: answers are replayed against it.
+"""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from bench.lifecycle import wait
+from cli.access import user_tokens
+from cli.project import open_lab
+from cli.query import QueryError, TrinoSession
+from cli.session import Session
+from contracts.errors import LabError
+from contracts.identity import Audience
+
+RECORDED = Path(__file__).parent / "recorded"
+HTTPS, INTERNAL = 41050, 41051
+
+STATEMENTS: tuple[tuple[str, str], ...] = (
+    ("engineer", "CREATE TABLE raw.rec (a integer, b varchar)"),
+    ("engineer", "ALTER TABLE raw.rec ALTER COLUMN a SET DATA TYPE bigint"),
+    ("engineer", "ALTER TABLE raw.rec DROP COLUMN b"),
+    ("engineer", "COMMENT ON COLUMN raw.rec.a IS 'x'"),
+    (
+        "engineer",
+        "CREATE VIEW raw.rec_v AS SELECT lake.system.bucket(n_nationkey, 4) AS b FROM retail.nation",
+    ),
+    ("engineer", "COMMENT ON VIEW raw.rec_v IS 'x'"),
+    ("admin", "SELECT b FROM raw.rec_v"),
+    ("engineer", "ALTER VIEW raw.rec_v RENAME TO raw.rec_w"),
+    ("engineer", "DROP VIEW raw.rec_w"),
+    ("engineer", "DROP TABLE raw.rec"),
+    ("engineer", "SHOW CREATE SCHEMA lake.retail"),
+    ("hr", "SHOW CREATE SCHEMA lake.retail"),
+    ("analyst_emea", "DROP SCHEMA lake.retail"),
+    ("admin", "ALTER SCHEMA raw RENAME TO elsewhere"),
+    ("admin", "ALTER SCHEMA raw SET AUTHORIZATION admin"),
+    ("admin", "ALTER TABLE retail.nation SET AUTHORIZATION admin"),
+    ("admin", "CREATE CATALOG other USING memory"),
+    ("admin", "DROP CATALOG lake"),
+    ("admin", "CREATE FUNCTION lake.raw.f(a bigint) RETURNS bigint RETURN a"),
+    ("admin", "DROP FUNCTION lake.raw.f(bigint)"),
+    ("analyst_emea", "SHOW FUNCTIONS FROM lake.system"),
+    ("analyst_emea", "SHOW FUNCTIONS FROM lake.retail"),
+)
+
+
+class Proxy(http.server.ThreadingHTTPServer):
+    """Passes questions on to OPA and keeps them with their answers."""
+
+    daemon_threads = True
+
+    def __init__(self, opa_url: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.client = httpx.Client(base_url=opa_url, trust_env=False)
+        self.kept: list[dict[str, Any]] = []
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: Proxy
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        answer = self.server.client.post(self.path, content=body)
+        asked, decision = json.loads(body)["input"], self.path.rpartition("/")[2]
+        self.server.kept.append({"decision": decision, "input": asked, "result": answer.json().get("result")})
+        self.send_response(answer.status_code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(answer.content)))
+        self.end_headers()
+        self.wfile.write(answer.content)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@contextmanager
+def twin(home: Path, policy_url: str) -> Iterator[str]:
+    """Trino as the lab runs it, on other ports, asking ``policy_url``; gives its own URL."""
+    spec = json.loads((home / "run" / "services" / "trino" / "spec.json").read_text(encoding="utf-8"))
+    with tempfile.TemporaryDirectory(prefix="lab-record-") as folder:
+        ports = {str(spec["ports"]["https"]): str(HTTPS), str(spec["ports"]["internal"]): str(INTERNAL)}
+        for name, content in spec["files"].items():
+            path = Path(folder) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            text = content.replace(spec["files_dir"], folder)
+            if name == "config.properties":
+                lines = text.splitlines(keepends=True)
+                text = "".join(line for line in lines if not line.startswith("event-listener."))
+                for old, new in ports.items():
+                    text = text.replace(old, new)
+            if name == "access-control.properties":
+                # Each decision point's URI: another host, the same path.
+                text = re.sub(r"=http://[^/]+/", f"={policy_url}/", text)
+            path.write_text(text, encoding="utf-8")
+            path.chmod(0o600)
+        command = [word.replace(spec["files_dir"], folder) for word in spec["argv"]]
+        environment = {**spec["env"], "PATH": os.environ["PATH"], "HOME": folder}
+        with (Path(folder) / "log").open("ab") as log:
+            process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)
+        try:
+            wait(f"https://127.0.0.1:{HTTPS}/v1/info", '"starting":false')
+            yield f"https://127.0.0.1:{HTTPS}"
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+
+
+def ask(session: Session, url: str) -> None:
+    """Runs the statements, then what only Trino's HTTP API asks about."""
+    outputs = session.outputs()
+    for persona, statement in STATEMENTS:
+        token = user_tokens(session, outputs, persona, Audience.TRINO)
+        with (
+            TrinoSession(url, token, outputs.ca_certificate, source="record") as connection,
+            suppress(QueryError, LabError),
+        ):
+            list(connection.run(statement).rows)
+    tokens = {who: user_tokens(session, outputs, who, Audience.TRINO) for who in ("hr", "admin")}
+    # The certificate names this address; whose it is was checked by the sessions above.
+    with httpx.Client(base_url=url, verify=False, trust_env=False) as client:  # noqa: S501 - loopback, a recording
+        headers = {who: {"Authorization": f"Bearer {token()}"} for who, token in tokens.items()}
+        started = client.post("/v1/statement", content="SELECT 1", headers=headers["hr"]).json()
+        for who in ("hr", "admin"):
+            client.get(f"/v1/query/{started['id']}", headers=headers[who])
+        client.delete(f"/v1/query/{started['id']}", headers=headers["hr"])
+        for who in ("hr", "admin"):
+            client.get("/v1/node", headers=headers[who])
+        json_type = {"Content-Type": "application/json"}
+        client.put("/v1/info/state", content='"ACTIVE"', headers={**headers["hr"], **json_type})
+
+
+def main() -> None:
+    """Prints one line for each question of an operation that is not recorded."""
+    known = set()
+    for path in RECORDED.glob("*.jsonl"):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            known.add(json.loads(line)["input"]["action"]["operation"])
+    session = Session(open_lab())
+    proxy = Proxy(session.outputs().opa_url)
+    threading.Thread(target=proxy.serve_forever, daemon=True).start()
+    with twin(session.lab.home, f"http://127.0.0.1:{proxy.server_address[1]}") as url:
+        ask(session, url)
+    proxy.shutdown()
+    seen = set()
+    for one in proxy.kept:
+        line = json.dumps(one, separators=(",", ":"), ensure_ascii=False)
+        if one["input"]["action"]["operation"] not in known and line not in seen:
+            seen.add(line)
+            print(line)
+    operations = sorted({json.loads(line)["input"]["action"]["operation"] for line in seen})
+    print(f"recorded: {', '.join(operations)}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
