@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from contracts.access import AccessData
+from governance.changes import without_lost_lifts
 from governance.merge import merge_seed
 from governance.store import Store
 
@@ -50,9 +51,11 @@ def seed_access(
             living=living, old_seed={} if previous is None else previous[0], new_seed=seed, reset=reset
         )
         if change.living is None or merge.changed:
-            check(AccessData.from_document(merge.document))
+            # A rule that leaves the seed must not be held by an exception that lifts it.
+            document = without_lost_lifts(merge.document)
+            check(AccessData.from_document(document))
             reason = f"seed {digest[:12]}" + (" (reset)" if reset else "")
-            revision = change.write(merge.document, reason=reason, what="access.seed")
+            revision = change.write(document, reason=reason, what="access.seed")
             changed = True
         else:
             revision, changed = change.living, False

@@ -136,7 +136,7 @@ class Editor:
             alive = set(AccessData.from_document(without_expired(living.document, now)).exceptions)
             access = AccessData.from_document(earlier.document)
             kept = tuple(exception for exception in access.exceptions if exception in alive)
-            after = replace(access, exceptions=kept).as_document()
+            after = without_lost_lifts(replace(access, exceptions=kept).as_document())
             require_valid(AccessData.from_document(after), known)
             edit = self._checked(caller, change, after, None, widen=widen)
             revision = living

@@ -168,6 +168,20 @@ def test_an_exception_goes_with_the_rule_it_lifts(seeded: Lab) -> None:
         assert "exceptions" not in admin.access().document
 
 
+def test_a_seed_or_a_rollback_without_a_rule_is_not_held_up_by_who_lifts_it(seeded: Lab) -> None:
+    with seeded.client() as admin, seeded.client(service="seeder") as seeder:
+        seeder.seed_access({**SEED, "rules": [*SEED["rules"], DENY_ID]}, "with")
+        lifting = exception(user="analyst", lifts=["deny-id"])
+        made = admin.change_access(add={"exceptions": [lifting]}, reason="r").revision
+        assert seeder.seed_access(SEED, "without").removed == 1
+        (left,) = admin.access().document["exceptions"]
+        assert "lifts" not in left
+        admin.rollback(made)
+        admin.change_access(add={"exceptions": [lifting]}, reason="r")
+        back = admin.rollback(1, widen=True)
+        assert "exceptions" not in back.document
+
+
 def test_explanations_say_why(seeded: Lab) -> None:
     with seeded.client("analyst", "analysts") as analyst:
         mine = analyst.explain("retail.customer")
