@@ -1,8 +1,9 @@
 """One real lab for the whole suite, brought up by the command that a newcomer types.
 
 Its home is below the system's temporary folder (the path has a space on purpose); artifacts come from the
-per-user cache, as they do for anybody. With LAB_LIVE_HOME a lab below that folder is used and left up.
-Tests that stop or edit the lab leave it running as it was.
+per-user cache, as they do for anybody. Every command runs as it would for somebody with a strict umask, no
+locale and, where memory disks can be mounted, little room for temporary files. With LAB_LIVE_HOME a lab below
+that folder is used and left up. Tests that stop or edit the lab leave it running as it was.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SCALE_FACTOR = "0.01"
+UMASK = 0o077
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,20 @@ class LiveLab:
     environment: Mapping[str, str]
     home: Path
     root: Path = ROOT
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """A command under way, both of its streams to be read together, in a session of its own."""
+        return subprocess.Popen(
+            [str(self.root / "lab"), *arguments],
+            env=dict(self.environment),
+            cwd=tempfile.gettempdir(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            umask=UMASK,
+        )
 
     def run(
         self, *arguments: str, timeout_s: float = 600, stdin: str | None = None
@@ -45,6 +61,7 @@ class LiveLab:
             text=True,
             timeout=timeout_s,
             check=False,
+            umask=UMASK,
         )
 
     def ok(self, *arguments: str, timeout_s: float = 600, stdin: str | None = None) -> str:
@@ -135,12 +152,36 @@ def copy_checkout(target: Path) -> Path:
     return target
 
 
+@contextmanager
+def small_disk(size_mib: int) -> Iterator[Path | None]:
+    """A memory disk, None where this user may not mount one."""
+    with tempfile.TemporaryDirectory(prefix="lab small ") as folder:
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={size_mib}m,mode=700", "tmpfs", folder]
+        mounted = (
+            os.geteuid() == 0 and subprocess.run(mount, capture_output=True, check=False).returncode == 0
+        )
+        try:
+            yield Path(folder) if mounted else None
+        finally:
+            if mounted:
+                subprocess.run(["umount", "--lazy", folder], check=True)
+
+
 @pytest.fixture(scope="session")
-def lab() -> Iterator[LiveLab]:
+def small_temporary_folder() -> Iterator[Path | None]:
+    """Room for temporary files that is soon full."""
+    with small_disk(32) as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def lab(small_temporary_folder: Path | None) -> Iterator[LiveLab]:
     """A lab with the default components and small sample tables."""
     folder = Path(os.environ.get("LAB_LIVE_HOME") or tempfile.mkdtemp(prefix="lab live "))
     folder.chmod(0o755)
-    environment = {**clean_environment(), "LAB_HOME": str(folder)}
+    environment = {**clean_environment(), "LAB_HOME": str(folder), "LANG": "C", "LC_ALL": "C"}
+    if small_temporary_folder is not None:
+        environment["TMPDIR"] = str(small_temporary_folder)
     live = LiveLab(environment=environment, home=folder / "lab")
     try:
         live.ok("up", "--set", f"scaleFactor={SCALE_FACTOR}", timeout_s=3000)
