@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from cli.project import existing_labs, parse_config
+from cli.project import existing_labs, parse_config, write_private
 from contracts.errors import PreflightError
 from placements.local.ports import PORTS_PER_LAB
 from placements.local.supervisor.processes import port_is_free, port_owner
@@ -31,19 +31,35 @@ def blocks_in_use(labs_folder: Path) -> dict[int, str]:
     return used
 
 
+def remember_folder(cache: Path, labs_folder: Path) -> list[Path]:
+    """Notes in the per-user cache that labs are made in ``labs_folder``; returns the other such folders
+    that are still there."""
+    path = cache / "labs-folders"
+    known = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    others = [folder for folder in known if folder != str(labs_folder) and Path(folder).is_dir()]
+    if [*others, str(labs_folder)] != known:
+        cache.mkdir(parents=True, exist_ok=True)
+        write_private(path, "\n".join([*others, str(labs_folder)]) + "\n")
+    return [Path(folder) for folder in others]
+
+
 def choose_block(
     labs_folder: Path,
+    others: Iterable[Path] = (),
     free: Callable[[int], bool] = port_is_free,
     owner: Callable[[int], str] = port_owner,
 ) -> int:
-    """The first block that no other lab holds and in which nothing listens.
+    """The first block that no other lab holds and in which nothing listens; where possible one that no
+    lab in the folders ``others`` holds either, which may be down now or about to come up.
 
     Raises:
         PreflightError: there is none left; says of each who holds it.
     """
     used = blocks_in_use(labs_folder)
+    elsewhere = {base for folder in others for base in blocks_in_use(folder)}
+    bases = range(FIRST_PORT, END_PORT - PORTS_PER_LAB + 1, PORTS_PER_LAB)
     taken: dict[int, int] = {}
-    for base in range(FIRST_PORT, END_PORT - PORTS_PER_LAB + 1, PORTS_PER_LAB):
+    for base in sorted(bases, key=lambda base: _holder(base, elsewhere) is not None):
         if _holder(base, used) is not None:
             continue
         port = next((port for port in range(base, base + PORTS_PER_LAB) if not free(port)), None)

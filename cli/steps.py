@@ -10,7 +10,7 @@ from cli.catalog_choice import CatalogChoice, choose_catalog
 from cli.components import artifacts_of, check_placement, saved_set
 from cli.engine import RunResult
 from cli.locks import waiting_for
-from cli.ports import another_block, check_block, choose_block
+from cli.ports import another_block, check_block, choose_block, remember_folder
 from cli.project import (
     Lab,
     ensure_project,
@@ -48,9 +48,10 @@ def prepare_project(session: Session, *, port_base: int | None = None) -> bool:
     if lab.exists:
         return ensure_project(lab, virtualenv=session.virtualenv, port_base=0)
     labs = labs_home(session.environ)
-    # Two labs that are made at the same moment must not choose the same block.
-    with waiting_for(labs / ".new-lab.lock"):
-        base = port_base or half_made_port_base(lab) or choose_block(labs)
+    # Two labs that are made at the same moment must not choose the same block, wherever they are.
+    with waiting_for(lab.cache / "labs-folders.lock"):
+        others = remember_folder(lab.cache, labs)
+        base = port_base or half_made_port_base(lab) or choose_block(labs, others)
         new = ensure_project(lab, virtualenv=session.virtualenv, port_base=base)
     session.say(f"new lab {lab.name!r} in {lab.home}, ports {base} to {base + PORTS_PER_LAB - 1}")
     return new

@@ -63,7 +63,7 @@ def _wait_until_readable(lab: LiveLab, table: str) -> None:
     """Until the rules that give a new table to its loader's group are in force."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        if lab.run("sql", f"SELECT 1 FROM lake.{table} LIMIT 1", "--as", "engineer").returncode == 0:
+        if lab.run("sql", f"TABLE lake.{table} LIMIT 1", "--as", "engineer").returncode == 0:
             return
         time.sleep(1)
 

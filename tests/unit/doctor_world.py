@@ -79,7 +79,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     run = fake_run(tmp_path / "labs")
     monkeypatch.setattr("cli.operations.lifecycle.fetch", lambda *_: None)
     monkeypatch.setattr("placements.local.artifacts.reachable", lambda _: False)
-    monkeypatch.setattr("cli.steps.choose_block", lambda _: 28000)
+    monkeypatch.setattr("cli.steps.choose_block", lambda *_: 28000)
     monkeypatch.setattr("placements.local.preflight.check_ports", lambda *_, **__: None)
     monkeypatch.setattr("placements.local.preflight.check_memory", lambda *_, **__: None)
     operations.up(run.session)

@@ -42,7 +42,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRun:
     made = fake_run(tmp_path / "labs with space")
     monkeypatch.setattr("cli.operations.lifecycle.fetch", lambda *_: made.calls.append("fetch"))
     monkeypatch.setattr("placements.local.artifacts.reachable", lambda _: False)
-    monkeypatch.setattr(steps, "choose_block", lambda _: 28000)
+    monkeypatch.setattr(steps, "choose_block", lambda *_: 28000)
     monkeypatch.setattr("placements.local.preflight.check_ports", lambda *_, **__: None)
     return made
 
@@ -279,26 +279,35 @@ def test_a_refused_command_leaves_no_folder_of_a_new_lab(
     assert run.lab.home.exists()
 
 
-def test_two_labs_made_at_the_same_moment_get_blocks_of_their_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize("folders", [("labs", "labs"), ("labs", "others")], ids=["one home", "two homes"])
+def test_two_labs_made_at_the_same_moment_get_blocks_of_their_own(
+    tmp_path: Path, folders: tuple[str, str]
+) -> None:
     code = (
         "import sys\n"
         "from pathlib import Path\n"
         "from cli import steps\n"
         "from tests.unit.cli_fakes import fake_run\n"
         "real = steps.choose_block\n"
-        "def slow(folder):\n"
+        "def slow(folder, others):\n"
         "    import time\n"
-        "    found = real(folder, free=lambda _: True)\n"
+        "    found = real(folder, others, free=lambda _: True)\n"
         "    time.sleep(0.5)\n"
         "    return found\n"
         "steps.choose_block = slow\n"
-        "steps.prepare_project(fake_run(Path(sys.argv[1]), sys.argv[2]).session)\n"
+        "session = fake_run(Path(sys.argv[1]), sys.argv[2]).session\n"
+        "object.__setattr__(session.lab, 'cache', Path(sys.argv[3]))\n"
+        "steps.prepare_project(session)\n"
     )
+    homes = [tmp_path / folder / name for folder, name in zip(folders, ("a", "b"), strict=True)]
     makers = [
-        subprocess.Popen([sys.executable, "-c", code, str(tmp_path), name], cwd=ROOT) for name in ("a", "b")
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(home.parent), home.name, str(tmp_path / "cache")], cwd=ROOT
+        )
+        for home in homes
     ]
     assert [maker.wait(60) for maker in makers] == [0, 0]
-    labs = [Lab(name=n, home=tmp_path / n, root=ROOT, cache=tmp_path) for n in ("a", "b")]
+    labs = [Lab(name=home.name, home=home, root=ROOT, cache=tmp_path) for home in homes]
     assert {read_config(lab, Role.LAB)["portBase"] for lab in labs} == {"28000", "28200"}
 
 

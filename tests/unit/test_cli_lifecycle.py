@@ -22,7 +22,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRun:
     monkeypatch.setattr(steps, "fetch", lambda *_: made.calls.append("fetch"))
     monkeypatch.setattr("cli.operations.lifecycle.fetch", steps.fetch)
     monkeypatch.setattr("placements.local.artifacts.reachable", lambda _: False)
-    monkeypatch.setattr(steps, "choose_block", lambda _: 28000)
+    monkeypatch.setattr(steps, "choose_block", lambda *_: 28000)
     monkeypatch.setattr("placements.local.preflight.check_ports", lambda *_, **__: None)
     return made
 
@@ -229,7 +229,7 @@ def test_destroy_asks_before_anything_happens(run: FakeRun) -> None:
 
 def test_destroy_removes_the_lab_and_not_the_cache(run: FakeRun) -> None:
     operations.up(run.session)
-    run.lab.cache.mkdir(parents=True)
+    run.lab.cache.mkdir(parents=True, exist_ok=True)
     other = run.lab.home.parent / "other" / "project" / "Pulumi.yaml"
     other.parent.mkdir(parents=True)
     other.touch()

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from cli.components import merge
-from cli.ports import blocks_in_use, check_block, choose_block
+from cli.ports import blocks_in_use, check_block, choose_block, remember_folder
 from cli.project import (
     Lab,
     ensure_project,
@@ -161,6 +161,17 @@ def test_each_lab_has_a_block_of_its_own(tmp_path: Path) -> None:
     new("two", 28300)
     assert choose_block(tmp_path, free=lambda _: True) == 28600
     assert choose_block(tmp_path, free=lambda port: port != 28601) == 28800
+
+
+def test_blocks_of_labs_in_other_folders_are_left_to_them_as_long_as_there_are_others(tmp_path: Path) -> None:
+    here, there, gone = tmp_path / "here", tmp_path / "there", tmp_path / "gone"
+    make(Lab(name="one", home=there / "one", root=ROOT, cache=tmp_path), port_base=28000)
+    assert remember_folder(tmp_path / "cache", there) == []
+    assert remember_folder(tmp_path / "cache", gone) == [there]
+    others = remember_folder(tmp_path / "cache", here)
+    assert others == [there]
+    assert choose_block(here, others, free=lambda _: True) == 28200
+    assert choose_block(here, others, free=lambda port: port < 28200) == 28000
 
 
 def test_no_free_block_is_said_with_who_holds_each(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def run(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRun:
     made.session.environ = {**made.session.environ, "LAB_POLARIS_HOME": str(home)}
     monkeypatch.setattr("cli.operations.lifecycle.fetch", lambda *_: made.calls.append("fetch"))
     monkeypatch.setattr("placements.local.artifacts.reachable", lambda _: False)
-    monkeypatch.setattr(steps, "choose_block", lambda _: 28000)
+    monkeypatch.setattr(steps, "choose_block", lambda *_: 28000)
     monkeypatch.setattr("placements.local.preflight.check_ports", lambda *_, **__: None)
     return made
 
