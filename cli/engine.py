@@ -280,7 +280,7 @@ class PulumiEngine:
         """A command that failed or, interrupted before it could handle that, died of it."""
         if self._interrupts.requested:
             return InterruptedRunError(
-                f"stopped at the {what}; nothing had begun",
+                f"stopped at the {what}; both stacks are as they were",
                 next_command="the same command again",
             )
         return LabError(

@@ -82,15 +82,17 @@ def kill_supervisor(lab: LiveLab) -> int:
     return pid
 
 
-def engine_processes(lab: LiveLab, program: str) -> list[psutil.Process]:
-    """This lab's processes of the engine whose command line begins with or runs ``program``."""
+def engine_processes(lab: LiveLab, program: str, operation: str = "") -> list[psutil.Process]:
+    """This lab's processes of the engine whose command line begins with or runs ``program``, and names
+    ``operation`` if that is given."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            words = process.cmdline()[:3]
-            if any(Path(word).name == program for word in words) and (
-                process.environ().get("PULUMI_HOME") == str(lab.home / "pulumi")
-            ):
+            words = process.cmdline()
+            runs_it = any(Path(word).name == program for word in words[:3])
+            if not runs_it or (operation and operation not in words):
+                continue
+            if process.environ().get("PULUMI_HOME") == str(lab.home / "pulumi"):
                 found.append(process)
     return found
 

@@ -68,9 +68,11 @@ def _wait_until_readable(lab: LiveLab, table: str) -> None:
         time.sleep(1)
 
 
-def _engine_runs(lab: LiveLab, command: subprocess.Popen[str], program: str = ENGINE) -> None:
+def _engine_runs(
+    lab: LiveLab, command: subprocess.Popen[str], operation: str = "", *, program: str = ENGINE
+) -> None:
     deadline = time.monotonic() + 120
-    while not engine_processes(lab, program):
+    while not engine_processes(lab, program, operation):
         assert command.poll() is None, command.communicate()[0]
         assert time.monotonic() < deadline, f"{program} never ran"
         time.sleep(0.05)
@@ -81,7 +83,7 @@ def test_down_and_up_can_be_ended_at_any_moment_and_continue(lab: LiveLab) -> No
     before = fingerprint(lab)
 
     down = lab.start("down")
-    _engine_runs(lab, down)
+    _engine_runs(lab, down, "destroy")
     down.send_signal(signal.SIGTERM)
     said = _ended(down)
     assert down.returncode == 0 or "lab down" in said
@@ -94,7 +96,7 @@ def test_down_and_up_can_be_ended_at_any_moment_and_continue(lab: LiveLab) -> No
     assert "interrupted" in said or "continues" in said
 
     up = lab.start("up")
-    _engine_runs(lab, up, PROVIDER)
+    _engine_runs(lab, up, program=PROVIDER)
     up.kill()
     up.communicate(timeout=60)
 
@@ -105,7 +107,7 @@ def test_down_and_up_can_be_ended_at_any_moment_and_continue(lab: LiveLab) -> No
     assert up.returncode == 0 or "in the middle" in said or "another run" in said, said
 
     up = lab.start("up")
-    _engine_runs(lab, up)
+    _engine_runs(lab, up, "up")
     time.sleep(3)
     up.send_signal(signal.SIGTERM)
     _ended(up)
@@ -153,7 +155,7 @@ def test_after_a_reboot_doctor_brings_everything_back_though_pids_belong_to_othe
 
 def test_a_second_up_at_the_same_time_is_told_which_one_runs(lab: LiveLab) -> None:
     first = lab.start("up")
-    _engine_runs(lab, first)
+    _engine_runs(lab, first, "up")
     second = lab.run("up")
     assert second.returncode == 1, second.stdout + second.stderr
     assert f"lab up, process {first.pid}" in second.stderr
