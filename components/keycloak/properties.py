@@ -25,6 +25,8 @@ def command(layout: Layout) -> list[str]:
         "io.quarkus.bootstrap.forkjoin.QuarkusForkJoinWorkerThreadFactory",
         "-Dpicocli.disable.closures=true",
         "-Dquarkus-log-max-startup-records=10000",
+        # After PostgreSQL was restarted a pooled connection is dead: better found out before it is used.
+        "-Dquarkus.datasource.jdbc.validate-on-borrow=true",
         f"-Dkc.home.dir={home}",
         f"-Djboss.server.config.dir={home}/conf",
     )

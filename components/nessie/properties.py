@@ -46,6 +46,8 @@ def _store() -> dict[str, str]:
         "quarkus.datasource.postgresql.jdbc.min-size": "1",
         "quarkus.datasource.postgresql.jdbc.initial-size": "1",
         "quarkus.datasource.postgresql.jdbc.max-size": "8",
+        # PostgreSQL may have been restarted since a pooled connection was used last.
+        "quarkus.datasource.postgresql.jdbc.validate-on-borrow": "true",
     }
 
 

@@ -77,6 +77,8 @@ def persistence() -> dict[str, str]:
         "quarkus.datasource.username": "${CATALOG_DATABASE_ROLE}",
         "quarkus.datasource.password": "${CATALOG_DATABASE_PASSWORD}",
         "quarkus.datasource.jdbc.max-size": "12",
+        # PostgreSQL may have been restarted since a pooled connection was used last.
+        "quarkus.datasource.jdbc.validate-on-borrow": "true",
         "polaris.realm-context.realms": REALM,
         "polaris.realm-context.require-header": "false",
     }

@@ -181,11 +181,10 @@ class Queries:
         return TrinoSession(self._urls["trino"], tokens, self._authority, source="faults")
 
     def value(self, sql: str, persona: str = "engineer") -> object:
-        """The one value of a statement."""
+        """The first value of a statement's first row, None when it has no row."""
         with self.session(persona) as session:
-            (row,) = session.run(sql).rows
-            (value,) = row
-            return value
+            rows = list(session.run(sql).rows)
+            return rows[0][0] if rows else None
 
     def __enter__(self) -> Queries:
         self.value(f"CREATE TABLE IF NOT EXISTS {TABLE} (n bigint)")
@@ -222,7 +221,7 @@ class Queries:
 
     def forget(self) -> None:
         """Drops the table that was written to."""
-        self.value(f"DROP TABLE {TABLE}")
+        self.value(f"DROP TABLE IF EXISTS {TABLE}")
 
     def _run(self) -> None:
         while not self._stop.is_set():

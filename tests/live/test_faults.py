@@ -198,8 +198,9 @@ def test_postgresql_killed_during_seeding_loses_nothing(lab: LiveLab) -> None:
 def test_queries_go_on_when_services_are_killed(lab: LiveLab) -> None:
     """Acknowledged writes stay, answers stay right, failures are sentences; the long form does it twenty
     times: python -m bench.faults."""
-    before = fingerprint(lab)
     queries = Queries(lab)
+    queries.forget()
+    before = fingerprint(lab)
     with queries:
         for name in SERVICES:
             began = time.monotonic()
