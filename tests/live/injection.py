@@ -214,7 +214,7 @@ class Queries:
     def lost(self) -> list[int]:
         """Acknowledged writes that are not there exactly once."""
         with self.session("engineer") as session:
-            rows = [int(row[0]) for row in session.run(f"SELECT n FROM {TABLE}").rows]  # noqa: S608 - ours
+            rows = [int(row[0]) for row in session.run(f"SELECT n FROM {TABLE}").rows]  # noqa: S608 - a name of ours
         counts = {n: rows.count(n) for n in set(rows)}
         lost = [n for n in self.acknowledged if counts.get(n, 0) != 1]
         return lost + [n for n, count in counts.items() if count > 1]
