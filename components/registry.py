@@ -113,6 +113,14 @@ _ROWS = (
         needs=("keycloak", "opa"),
         artifacts=("trino", "java25"),
     ),
+    ComponentInfo(
+        name="spark",
+        title="Spark: a Connect server per user, batch jobs",
+        memory_mib=450,
+        heap_setting="sparkHeapMib",
+        needs=("keycloak", "governor"),
+        artifacts=("spark", "iceberg-spark-runtime", "iceberg-aws-bundle", "java21"),
+    ),
     # A new component's row goes here, the last one.
 )
 

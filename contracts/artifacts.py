@@ -86,6 +86,21 @@ class PyPiTool:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PyPiSource:
+    """A source archive of a PyPI package that holds what is wanted ready-made, for every platform.
+    ``keep``: the path prefixes (below the archive's single top folder) that are kept."""
+
+    name: str
+    package: str
+    version: str
+    sha256: str
+    size_bytes: int
+    keep: tuple[str, ...]
+    installed_bytes: int
+    scratch_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModuleFile:
     """A file of a Go module that is copied, executable, next to the built programs."""
 
@@ -148,7 +163,7 @@ class UrlDistribution:
         return self.url, self.archive_url
 
 
-Artifact: TypeAlias = MavenArtifact | PyPiTool | GoTool | UrlDistribution
+Artifact: TypeAlias = MavenArtifact | PyPiTool | PyPiSource | GoTool | UrlDistribution
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,7 +60,8 @@ class Client:
     """An OpenID client.
 
     ``optional_audiences`` are asked for by scope (``scope=openid trino``), ``default_audiences`` are in
-    every token. ``catalog_roles`` are given to its service account; ``realm_management_roles`` too.
+    every token. ``token_exchange_refresh``: an exchange may also give a refresh token, which ends with the
+    user's own sign-in. ``catalog_roles`` are given to its service account; ``realm_management_roles`` too.
     """
 
     client_id: str
@@ -71,6 +72,7 @@ class Client:
     password_grant: bool = False
     service_account: bool = False
     token_exchange: bool = False
+    token_exchange_refresh: bool = False
     bearer_only: bool = False
     redirect_paths: tuple[str, ...] = ()
     default_audiences: tuple[Audience, ...] = ()
@@ -200,7 +202,8 @@ def lab_realm(name: str) -> RealmModel:
                 description="Spark: exchanges the user's token for the catalog",
                 service_account=True,
                 token_exchange=True,
-                optional_audiences=(Audience.CATALOG,),
+                token_exchange_refresh=True,
+                optional_audiences=(Audience.CATALOG, Audience.GOVERNOR),
             ),
             Client(
                 client_id="control-plane",

@@ -234,6 +234,30 @@ SETTINGS: tuple[Setting, ...] = (
         parse=_integer(640, 262144),
         doc="Trino's Java heap in MiB.",
     ),
+    Setting(
+        key="sparkHeapMib",
+        roles=_LAB,
+        default="768",
+        example="2048",
+        parse=_integer(512, 262144),
+        doc="Java heap in MiB of each Spark server and each Spark job.",
+    ),
+    Setting(
+        key="sparkMaxRuns",
+        roles=_LAB,
+        default="4",
+        example="8",
+        parse=_integer(1, 100),
+        doc="How many Spark servers and Spark jobs may run side by side, all users together.",
+    ),
+    Setting(
+        key="sparkIdleS",
+        roles=_LAB,
+        default="900",
+        example="3600",
+        parse=_integer(10, 86400),
+        doc="Seconds without a byte to or from its clients after which a user's Spark server is stopped.",
+    ),
     # A new setting's row goes here.
 )
 

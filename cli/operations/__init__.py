@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from cli.operations.inspect import components, credentials, env, logs, status
     from cli.operations.lifecycle import bootstrap, down, preview, refresh, up
     from cli.operations.removal import destroy
+    from cli.operations.spark import (
+        spark_client,
+        spark_connection,
+        spark_python,
+        spark_sql,
+        spark_submit,
+    )
 
 _MODULES = {
     "cli.conformance": ("verify",),
@@ -37,6 +44,13 @@ _MODULES = {
     "cli.operations.inspect": ("components", "credentials", "env", "logs", "status"),
     "cli.operations.lifecycle": ("bootstrap", "down", "preview", "refresh", "up"),
     "cli.operations.removal": ("destroy",),
+    "cli.operations.spark": (
+        "spark_client",
+        "spark_connection",
+        "spark_python",
+        "spark_sql",
+        "spark_submit",
+    ),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -63,6 +77,11 @@ __all__ = [
     "refresh",
     "run_tests",
     "seed",
+    "spark_client",
+    "spark_connection",
+    "spark_python",
+    "spark_sql",
+    "spark_submit",
     "sql",
     "status",
     "up",

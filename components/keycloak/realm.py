@@ -199,6 +199,9 @@ class LabRealm(pulumi.ComponentResource):
             service_accounts_enabled=client.service_account,
             oauth2_device_authorization_grant_enabled=client.device_flow,
             standard_token_exchange_enabled=client.token_exchange,
+            allow_refresh_token_in_standard_token_exchange=(
+                "SAME_SESSION" if client.token_exchange_refresh else None
+            ),
             pkce_code_challenge_method="S256" if client.public else None,
             valid_redirect_uris=self._redirect_uris(client),
             full_scope_allowed=not client.bearer_only,

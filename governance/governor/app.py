@@ -25,6 +25,7 @@ from governance.client import (
     EffectiveAccess,
     Fingerprint,
     GovernorStatus,
+    RawAccess,
     ReconcileReport,
     SeedResult,
     StaleRevisionError,
@@ -145,6 +146,10 @@ def create_app(
     @app.get("/v1/access/effective")
     def effective(caller: Authenticated) -> EffectiveAccess:
         return governor.effective(caller)
+
+    @app.get("/v1/access/raw")
+    def raw(caller: Authenticated) -> RawAccess:
+        return governor.raw_access(caller)
 
     @app.post("/v1/access/seed")
     def seed(body: SeedAccess, caller: Authenticated) -> SeedResult:

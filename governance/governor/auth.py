@@ -90,16 +90,20 @@ class Caller:
 
 
 class TokenVerifier:
-    """Checks access tokens: RS256 by a key of the realm, issuer, audience ``governor``, times.
+    """Checks access tokens: RS256 by a key of the realm, issuer, audience, times.
 
     Args:
         issuer: the issuer that tokens name.
         signing_key: gives the key for a token; :func:`realm_keys` in service.
+        audience: the service that tokens must be for.
     """
 
-    def __init__(self, issuer: str, signing_key: Callable[[str], Any]) -> None:
+    def __init__(
+        self, issuer: str, signing_key: Callable[[str], Any], audience: Audience = Audience.GOVERNOR
+    ) -> None:
         self._issuer = issuer
         self._signing_key = signing_key
+        self._audience = audience
 
     def caller(self, authorization: str | None) -> Caller:
         """The caller behind an ``Authorization`` header.
@@ -132,7 +136,7 @@ class TokenVerifier:
                 token,
                 self._signing_key(token),
                 algorithms=list(_ALGORITHMS),
-                audience=Audience.GOVERNOR.value,
+                audience=self._audience.value,
                 issuer=self._issuer,
                 leeway=_LEEWAY_S,
                 options={"require": ["exp", "iat", "iss", "aud", "sub", "preferred_username"]},
@@ -145,7 +149,7 @@ class TokenVerifier:
         except (jwt.PyJWTError, ValueError) as error:
             raise UnauthenticatedError(
                 f"the token is not valid here: {error}",
-                permitted=f"a current access token of {self._issuer} for {Audience.GOVERNOR.value!r}",
+                permitted=f"a current access token of {self._issuer} for {self._audience.value!r}",
                 next_command="lab login",
             ) from error
         # Keycloak signs ID tokens and access tokens with one key; `typ` tells them apart.

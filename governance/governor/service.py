@@ -16,10 +16,12 @@ from governance.client import (
     EffectiveAccess,
     Fingerprint,
     GovernorStatus,
+    RawAccess,
     ReconcileReport,
     SeedResult,
     TableOwner,
 )
+from governance.derivation import restrictions
 from governance.governor.auth import Caller, ForbiddenError, Permission
 from governance.governor.editing import EXCEPTION_LIMIT, Editor, UnknownRevisionError
 from governance.governor.knowledge import Knowledge
@@ -134,6 +136,28 @@ class Governor:
             grants={name: tuple(sorted(held)) for name, held in sorted(grants.items())},
             rules=tuple(sorted(r.id for r in access.rules if not caller.groups & set(r.exempt))),
             owned_tables=tuple(o.table for o in self.store.owners() if o.group in caller.groups),
+        )
+
+    def raw_access(self, caller: Caller) -> RawAccess:
+        """What raw engines may do in the caller's name. Raises UnavailableError while it is not known
+        which tables there are."""
+        tables = self._reconciler.tables
+        if not tables.listed and not self._refresh_tables():
+            raise UnavailableError(
+                "the catalog can't be asked for its tables", next_command="lab logs catalog"
+            )
+        current = self.store.current()
+        access = AccessData() if current is None else _access(current)
+        owners = {owner.table: owner.group for owner in self.store.owners()}
+        held: dict[str, set[str]] = {}
+        for group, granted in self._reconciler.raw_grants(access, owners).items():
+            for table, privileges in granted.items() if group in caller.groups else ():
+                held.setdefault(table, set()).update(p.value for p in privileges)
+        return RawAccess(
+            username=caller.username,
+            groups=tuple(sorted(caller.groups)),
+            tables={table: tuple(sorted(found)) for table, found in sorted(held.items())},
+            restricted=restrictions(access, tables.columns(), owners, caller.groups),
         )
 
     def fingerprint(self) -> Fingerprint:

@@ -67,6 +67,15 @@ class Reconciler:
         """Users to suggest. Raises as :meth:`group_names`."""
         return self._keycloak.usernames()
 
+    def raw_grants(self, access: AccessData, owners: Mapping[str, str]) -> TableGrants:
+        """What raw engines may do in each group's name on this catalog, with the tables as they are known
+        here. Without table grants only writers have access at all."""
+        grants = self._derive(access, owners)
+        if self._catalog.table_grants:
+            return grants
+        writers = self._writers(access, owners)
+        return {group: tables for group, tables in grants.items() if group in writers}
+
     def run(
         self,
         access: AccessData | None,

@@ -12,6 +12,7 @@ class NessieAdmin:
     """Nothing is written to Nessie itself: its rules read the roles in the token at every request."""
 
     kind = "nessie"
+    table_grants = False
 
     def role_groups(self, desired: DesiredRoles) -> Mapping[str, frozenset[str]]:
         """The writer role, for exactly the groups that no rule holds back."""

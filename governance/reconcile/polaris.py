@@ -52,6 +52,7 @@ class PolarisAdmin:
     """
 
     kind = "polaris"
+    table_grants = True
 
     def __init__(self, api: PolarisApi, *, properties: Mapping[str, str], storage: Mapping[str, Any]) -> None:
         self._api = api

@@ -98,6 +98,11 @@ class CatalogAdmin(Protocol):
         """``polaris`` or ``nessie``."""
         ...
 
+    @property
+    def table_grants(self) -> bool:
+        """Whether it has grants on tables; without, only writers have raw access."""
+        ...
+
     def role_groups(self, desired: DesiredRoles) -> Mapping[str, frozenset[str]]:
         """Client role of the Keycloak client ``catalog`` → the groups that are to have it."""
         ...

@@ -80,7 +80,13 @@ class LocalPlacement:
             self._number_ports(service, ("tcp",) if service == "postgres" else ("http",))
 
     def layout(
-        self, workload: str, artifact: str, ports: Sequence[str], *, unprivileged: bool = False
+        self,
+        workload: str,
+        artifact: str,
+        ports: Sequence[str],
+        *,
+        also: Sequence[str] = (),
+        unprivileged: bool = False,
     ) -> Layout:
         """Paths and ports of a workload; fetches and makes nothing. Raises LabError for an unknown
         workload or artifact, too many ports, or a given folder that does not hold its artifact."""
@@ -91,7 +97,8 @@ class LocalPlacement:
         if unprivileged and os.geteuid() == 0:
             own = unprivileged_root(self.home) / workload
             files, data, scratch = own / "files", own / "data", own / "scratch"
-        artifact_dir, java = self._artifact_dir(artifact), java_of(artifact)
+        artifact_dir = self._artifact_dir(artifact)
+        java = next((found for name in (artifact, *also) if (found := java_of(name)) is not None), None)
         layout = Layout(
             artifact_dir=PurePosixPath(artifact_dir),
             files_dir=PurePosixPath(files),
@@ -103,6 +110,7 @@ class LocalPlacement:
             java_home=PurePosixPath(artifact_path(java, self.cache, SOURCE_DIR)) if java else None,
             bind_address=BIND_ADDRESS,
             ports=numbers,
+            also={name: PurePosixPath(self._artifact_dir(name)) for name in also},
         )
         self._layouts[workload] = layout
         return layout
@@ -151,7 +159,7 @@ class LocalPlacement:
             workload.name,
             spec,
             depends_on=workload.depends_on,
-            artifacts=self._artifacts(workload.artifact),
+            artifacts=self._artifacts(workload.artifact, *layout.also),
             schemes={port.name: port.scheme for port in workload.ports},
             opts=opts,
         )
@@ -192,11 +200,10 @@ class LocalPlacement:
         check_given(artifact, given)
         return given
 
-    def _artifacts(self, artifact: str) -> list[str]:
+    def _artifacts(self, *names: str) -> list[str]:
         """What has to be in the cache."""
-        java = java_of(artifact)
-        names = [artifact] if java is None else [artifact, java]
-        return [name for name in names if name != PYTHON_ARTIFACT and name not in self.given]
+        wanted = dict.fromkeys([*names, *(java for name in names if (java := java_of(name)) is not None)])
+        return [name for name in wanted if name != PYTHON_ARTIFACT and name not in self.given]
 
     def _number_ports(self, workload: str, ports: Sequence[str]) -> dict[str, int]:
         numbers = {

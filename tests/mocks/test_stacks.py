@@ -56,6 +56,19 @@ def test_the_lab_stack_deploys_core_and_saved_set() -> None:
     assert set(found.specs) == {"keycloak", "catalog", "opa", "governor", "trino"}
 
 
+def test_spark_runs_beside_trino_or_without_it() -> None:
+    found = run("lab", "components=trino,spark")
+    assert found.error is None
+    assert set(found.specs) == {"keycloak", "catalog", "opa", "governor", "trino", "spark"}
+    spark = found.specs["spark"]
+    assert spark["memory_mib"] > 1000
+    assert SLOT.secrets.client_secrets["spark"] not in json.dumps([spark["files"], spark["argv"]])
+    assert found.of(PROCESS)["spark"]["artifacts"] == [
+        "spark", "iceberg-spark-runtime", "iceberg-aws-bundle", "java21"
+    ]  # fmt: skip
+    assert "trino" not in run("lab", "components=spark").specs
+
+
 def test_core_alone_has_no_engine() -> None:
     assert set(run("lab", "components=").specs) == {"keycloak", "catalog", "opa", "governor"}
 

@@ -50,6 +50,21 @@ def test_seed_publishes_reconciles_and_a_second_one_changes_nothing(lab: Lab) ->
     assert status.errors == {}
 
 
+def test_raw_access_is_said_with_the_rules_that_stand_against_it(seeded: Lab) -> None:
+    with seeded.client("engineer", "data_engineers") as client:
+        engineer = client.raw_access()
+    with seeded.client("auditor", "auditors") as client:
+        auditor = client.raw_access()
+    with seeded.client("stranger", "strangers") as client:
+        stranger = client.raw_access()
+    assert engineer.restricted == stranger.restricted == {}
+    assert "select" in engineer.tables["retail.customer"]
+    assert stranger.tables == {}
+    assert auditor.restricted == {"retail.customer": ("email",)}
+    assert sorted(auditor.tables) == ["retail.nation", "retail.orders", "retail.part", "retail.region"]
+    assert (auditor.username, auditor.groups) == ("auditor", ("auditors",))
+
+
 def test_seed_keeps_what_people_changed_until_reset(seeded: Lab) -> None:
     with seeded.client() as admin, seeded.client(service="seeder") as seeder:
         living = admin.access()
@@ -312,7 +327,7 @@ def test_refusals_are_problem_documents(seeded: Lab) -> None:
 def test_every_call_of_the_api_needs_a_token(lab: Lab) -> None:
     paths = httpx.get(f"{lab.url}/openapi.json").json()["paths"]
     calls = [(method, path) for path, methods in paths.items() for method in methods]
-    assert len(calls) == 20
+    assert len(calls) == 21
     for method, path in calls:
         answer = httpx.request(method, f"{lab.url}{path}".replace("{revision}", "1"))
         assert answer.status_code == (200 if path.startswith("/health") else 401), path

@@ -64,6 +64,18 @@ def test_ports_follow_the_order_and_a_new_service_at_the_end_moves_none(tmp_path
     assert after.layout("spark", "python", ("http",)).ports == {"http": 28016}
 
 
+def test_a_workload_may_need_more_than_one_artifact(tmp_path: Path) -> None:
+    lab = placement(tmp_path, "spark")
+    layout = lab.layout("spark", "python", ("http",), also=("spark", "iceberg-aws-bundle"))
+    assert [name for name, path in layout.also.items() if path.parent.name == name] == [
+        "spark",
+        "iceberg-aws-bundle",
+    ]
+    assert layout.java_home is not None
+    assert "java21" in layout.java_home.parts
+    assert lab.layout("spark", "python", ("http",)).java_home is None
+
+
 def test_a_url_known_before_the_layout_stays_what_it_was(tmp_path: Path) -> None:
     lab = placement(tmp_path)
     url = lab.internal_url("keycloak", "http")

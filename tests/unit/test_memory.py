@@ -138,4 +138,4 @@ def test_a_larger_heap_needs_more(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_heap_setting_is_a_setting() -> None:
     named = {info.heap_setting for info in COMPONENTS.values() if info.heap_setting}
     assert named <= {setting.key for setting in SETTINGS}
-    assert named == {"trinoHeapMib"}
+    assert named == {"trinoHeapMib", "sparkHeapMib"}

