@@ -7,14 +7,13 @@ import contextlib
 import dataclasses
 import hmac
 import logging
-import re
 import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from contracts.errors import LabError, UsageError
+from contracts.errors import LabError
 from contracts.identity import Audience
 from governance.governor.auth import ForbiddenError, UnauthenticatedError
 from spark_gateway.admission import Door
@@ -22,13 +21,12 @@ from spark_gateway.client import Job, LogPart, Program, RunState, ServerConnecti
 from spark_gateway.identity import AccessToken, Keycloak, SignIn
 from spark_gateway.jobs import JobStore, lost
 from spark_gateway.launcher import Driver, Launch, Launcher, LaunchError
+from spark_gateway.programs import check_program
 from spark_gateway.relay import Relay
 
 log = logging.getLogger(__name__)
 
 LOG_PART_BYTES = 1 << 18
-_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\.(py|jar)")
-_PYTHON_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\.(py|zip|egg)")
 
 
 class FullError(LabError):
@@ -399,30 +397,6 @@ class Gateway:
             return LogPart(text=content.decode(), next_offset=offset + len(content), ended=ended)
         whole = content[: content.rfind(b"\n") + 1] or content
         return LogPart(text=whole.decode(errors="replace"), next_offset=offset + len(whole), ended=ended)
-
-
-def check_program(program: Program) -> None:
-    """Raises UsageError unless the files have names that are safe to write, and a jar a main class."""
-    if not _FILE_NAME.fullmatch(program.file_name):
-        raise UsageError(
-            "Spark can't be given this file",
-            value=program.file_name,
-            permitted="a Python file (.py) or a jar, its name of letters, digits, '.', '_' and '-'",
-        )
-    if program.file_name.endswith(".jar") != (program.main_class is not None):
-        raise UsageError(
-            "a jar needs a main class, and nothing else has one",
-            value=program.main_class or program.file_name,
-            next_command="lab spark submit app.jar --class com.example.Main",
-        )
-    names = [program.file_name, *program.python_files]
-    for name in program.python_files:
-        if not _PYTHON_FILE.fullmatch(name) or names.count(name) > 1:
-            raise UsageError(
-                "Spark can't be given this further Python file",
-                value=name,
-                permitted="names that end in .py, .zip or .egg, each once",
-            )
 
 
 def _because(reason: str | None) -> str:

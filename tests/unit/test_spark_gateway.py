@@ -14,8 +14,8 @@ from contracts.errors import UsageError
 from governance.client import RawAccess
 from spark_gateway.admission import NotAdmittedError, judge
 from spark_gateway.client import Job, Program, RunState, SparkClient, SparkError
-from spark_gateway.gateway import check_program
 from spark_gateway.jobs import KEPT_JOBS, JobStore
+from spark_gateway.programs import check_program
 from tests.unit.spark_fakes import SECRET, credential, eventually, world
 
 SCRIPT = {"file_name": "job.py", "content": base64.b64encode(b"print(1)").decode()}
