@@ -120,6 +120,8 @@ _ROWS = (
         heap_setting="sparkHeapMib",
         needs=("keycloak", "governor"),
         artifacts=("spark", "iceberg-spark-runtime", "iceberg-aws-bundle", "java21"),
+        # On a cluster each user's driver has to be a pod; there is no launcher of pods yet.
+        placements=("local",),
     ),
     # A new component's row goes here, the last one.
 )

@@ -90,7 +90,8 @@ def restrictions(
     groups: Collection[str],
 ) -> dict[str, tuple[str, ...]]:
     """For a member of ``groups``: the tables that one of them may select from and that a rule changes for
-    this member, with the ids of those rules. As in Trino, a rule spares whom any of the groups exempts.
+    this member, with the ids of those rules; ``ns.*`` where it is only tables that may come. As in Trino, a
+    rule spares whom any of the groups exempts. Exceptions don't count: raw engines know none.
 
     Args:
         tables: as for :func:`derive_raw_grants`.
@@ -99,14 +100,27 @@ def restrictions(
         UsageError: a malformed object in a tag or rule.
     """
     holdings = Holdings(access.grants, owners)
-    rules = rules_by_table(access)
+    rules = RulesByTable(access)
+
+    def reaching(about: Sequence[Rule]) -> tuple[str, ...]:
+        return tuple(sorted(rule.id for rule in about if not set(groups) & set(rule.exempt)))
+
     found: dict[str, tuple[str, ...]] = {}
-    for table in sorted({*tables, *rules}):
-        readable = any(Privilege.SELECT in holdings.on_table(group, table) for group in groups)
-        reaching = tuple(rule.id for rule in _on(rules, table) if not set(groups) & set(rule.exempt))
-        if readable and reaching:
-            found[table] = reaching
-    return found
+    for table in sorted({*tables, *owners}):
+        if any(Privilege.SELECT in holdings.on_table(group, table) for group in groups):
+            found[table] = reaching(rules.on(table))
+    whole = {
+        namespace
+        for group in groups
+        for namespace, held in holdings.namespaces.get(group, {}).items()
+        if Privilege.SELECT in held
+    }
+    for namespace in sorted(whole):
+        met = {rule for table, ids in found.items() if table.startswith(f"{namespace}.") for rule in ids}
+        found[f"{namespace}.*"] = tuple(
+            rule for rule in reaching(rules.in_namespace(namespace)) if rule not in met
+        )
+    return {table: ids for table, ids in found.items() if ids}
 
 
 def namespace_rights(access: AccessData, owners: Mapping[str, str]) -> dict[str, NamespaceRights]:

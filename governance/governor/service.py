@@ -24,7 +24,7 @@ from governance.client import (
 from governance.derivation import restrictions
 from governance.governor.auth import Caller, ForbiddenError, Permission
 from governance.governor.editing import EXCEPTION_LIMIT, Editor, UnknownRevisionError
-from governance.governor.knowledge import Knowledge
+from governance.governor.knowledge import Knowledge, UnavailableError
 from governance.publish import Publisher
 from governance.reconcile.cycle import Reconciler
 from governance.seeding import seed_access
@@ -141,13 +141,13 @@ class Governor:
     def raw_access(self, caller: Caller) -> RawAccess:
         """What raw engines may do in the caller's name. Raises UnavailableError while it is not known
         which tables there are."""
-        tables = self._reconciler.tables
-        if not tables.listed and not self._refresh_tables():
+        tables = self.knowledge.tables()
+        if not self._reconciler.tables.listed:
             raise UnavailableError(
                 "the catalog can't be asked for its tables", next_command="lab logs catalog"
             )
         current = self.store.current()
-        access = AccessData() if current is None else _access(current)
+        access = AccessData() if current is None else AccessData.from_document(current.document)
         owners = {owner.table: owner.group for owner in self.store.owners()}
         held: dict[str, set[str]] = {}
         for group, granted in self._reconciler.raw_grants(access, owners).items():
@@ -157,7 +157,7 @@ class Governor:
             username=caller.username,
             groups=tuple(sorted(caller.groups)),
             tables={table: tuple(sorted(found)) for table, found in sorted(held.items())},
-            restricted=restrictions(access, tables.columns(), owners, caller.groups),
+            restricted=restrictions(access, tables, owners, caller.groups),
         )
 
     def fingerprint(self) -> Fingerprint:
