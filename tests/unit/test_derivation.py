@@ -94,9 +94,19 @@ def test_writers_of_a_catalog_without_table_grants() -> None:
         (("readers", "spared", "spared_too"), {}),
         (("fillers",), {}),
         (("owners",), {"raw.mine": ("own",)}),
+        (("wide",), {"web.*": ("to-come",)}),
         ((), {}),
     ],
-    ids=["reached", "exempt of one", "one group spares", "all spared", "can't read", "owner", "no group"],
+    ids=[
+        "reached",
+        "exempt of one",
+        "one group spares",
+        "all spared",
+        "can't read",
+        "owner",
+        "to come",
+        "no group",
+    ],
 )
 def test_rules_that_change_what_a_member_of_some_groups_sees(
     groups: tuple[str, ...], tables: dict[str, tuple[str, ...]]
@@ -106,9 +116,11 @@ def test_rules_that_change_what_a_member_of_some_groups_sees(
             grant("readers", "shop.*"),
             grant("spared", "shop.orders"),
             grant("fillers", "shop.orders", Privilege.INSERT),
+            grant("wide", "web.*"),
         ),
         tags=(TagAssignment(object="shop.orders.note", tag="free_text"),),
         rules=(
+            Rule(id="to-come", kind=RuleKind.ROW_FILTER, object="web.not_there_yet", expression="true"),
             Rule(id="note", kind=RuleKind.COLUMN_DENY, tag="free_text", exempt=("spared",)),
             # On a column that is not there: it may be added, and a rule holds for it then.
             Rule(id="later", kind=RuleKind.COLUMN_DENY, object="shop.orders.new", exempt=("spared_too",)),
