@@ -35,6 +35,8 @@ _OPENED = (
 """Packages that Spark reaches into; its start scripts open the same."""
 
 _MIB_PER_THREAD = 512
+_CATALOG_RETRIES = {"nessie": 2}
+"""Nessie's refusals come as server errors, which Iceberg's client would repeat for half a minute."""
 
 
 def java_command(layout: Layout, *, heap_mib: int) -> tuple[str, ...]:
@@ -93,6 +95,7 @@ def launch_plan(layout: Layout, *, heap_mib: int) -> str:
 
 def defaults(
     *,
+    catalog_kind: str,
     catalog_uri: str,
     token_url: str,
     bind_address: str,
@@ -127,6 +130,7 @@ def defaults(
             f"{catalog}.token-exchange-enabled": "false",
             f"{catalog}.header.X-Iceberg-Access-Delegation": "vended-credentials",
             f"{catalog}.io-impl": "org.apache.iceberg.aws.s3.S3FileIO",
+            f"{catalog}.rest.client.max-retries": str(_CATALOG_RETRIES.get(catalog_kind, 5)),
             f"{catalog}.s3.endpoint": warehouse.endpoint_url,
             f"{catalog}.s3.path-style-access": str(warehouse.path_style).lower(),
             f"{catalog}.client.region": warehouse.region,
@@ -145,9 +149,12 @@ def log_levels() -> str:
             "appender.console.name": "console",
             "appender.console.target": "SYSTEM_ERR",
             "appender.console.layout.type": "PatternLayout",
-            "appender.console.layout.pattern": "%d{HH:mm:ss} %p %c{1}: %m%n%ex{8}",
+            "appender.console.layout.pattern": "%d{HH:mm:ss} %p %c{1}: %m %ex{8}%n",
             # No Hadoop libraries of the machine's own are expected.
             "logger.hadoop.name": "org.apache.hadoop.util.NativeCodeLoader",
             "logger.hadoop.level": "error",
+            # Errors of statements go to who sent them.
+            "logger.statements.name": "org.apache.spark.sql.connect.utils.ErrorUtils",
+            "logger.statements.level": "off",
         }
     )

@@ -49,6 +49,7 @@ PLAN = LaunchPlan.from_json(launch_plan(LAYOUT, heap_mib=768))
 
 def properties(**changes: Any) -> dict[str, str]:
     given: dict[str, Any] = {
+        "catalog_kind": "nessie",
         "catalog_uri": "http://catalog/iceberg",
         "token_url": "http://127.0.0.1:28028/v1/token",
         "bind_address": "127.0.0.1",
@@ -76,6 +77,11 @@ def test_the_catalog_is_reached_with_a_token_of_the_users_own() -> None:
     assert found["spark.sql.catalog.lake.s3.path-style-access"] == "true"
     assert found["spark.sql.catalog.lake.header.X-Iceberg-Access-Delegation"] == "vended-credentials"
     assert not [key for key in found if key.endswith((".credential", ".token", "-key", "-secret"))]
+
+
+@pytest.mark.parametrize(("kind", "retries"), [("nessie", "2"), ("polaris", "5")])
+def test_a_refusal_that_looks_like_a_failure_is_not_repeated_for_long(kind: str, retries: str) -> None:
+    assert properties(catalog_kind=kind)["spark.sql.catalog.lake.rest.client.max-retries"] == retries
 
 
 def test_drivers_listen_on_the_loopback_and_know_each_other() -> None:
