@@ -82,6 +82,8 @@ def test_services_of_a_killed_supervisor_are_adopted(lab: Lab) -> None:
 
     lab.kill_supervisor()
     assert {s.state for s in lab.client.status()} == {ServiceState.UNSUPERVISED}
+    # What they hold counts as the lab's own when the next command asks whether it fits in memory.
+    assert all(s.memory_mib for s in lab.client.status())
     assert not lab.client.running()
     lab.client.apply(lab.spec("one"))
     lab.client.start()
