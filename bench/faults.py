@@ -73,6 +73,10 @@ class Tally:
 HEADER = f"{'fault':46}{'times':>5}{'median':>7}{'longest':>7}{'runs':>6}{'lost':>6}"
 
 
+class GaveUpError(Exception):
+    """The lab did not come back; a tally says of what."""
+
+
 class Trial:
     """One lab, and the faults done to it."""
 
@@ -101,9 +105,8 @@ class Trial:
                 return
             self.explained(result.stdout + result.stderr, tally)
             time.sleep(1)
-        raise SystemExit(
-            f"lab {command} did not succeed in {ATTEMPTS} runs after {tally.fault}:\n{result.stderr}"
-        )
+        tally.lost.append(f"lab {command} did not succeed in {ATTEMPTS} runs:\n{result.stderr}")
+        raise GaveUpError
 
     @staticmethod
     def explained(said: str, tally: Tally) -> None:
@@ -251,7 +254,7 @@ class Trial:
             except Exception as error:  # what comes in the end counts
                 last = error
                 time.sleep(1)
-        raise SystemExit(f"no answer in a minute: {last}")
+        raise GaveUpError(f"no answer in a minute: {last}")
 
     def seeds(self) -> None:
         """PostgreSQL killed while sample tables are loaded anew."""
@@ -359,7 +362,11 @@ def main() -> int:
         measure(trial)
         for name in arguments.only:
             print(f"--- {name}", flush=True)
-            PARTS[name](trial)
+            try:
+                PARTS[name](trial)
+            except (GaveUpError, AssertionError) as error:
+                trial.tallies[-1].lost.append(f"given up: {error}")
+                break
     return report(trial.tallies)
 
 

@@ -307,7 +307,6 @@ class SupervisorClient:
             plan_hash=spec.plan_hash,
             reason="the supervisor does not run",
             memory_mib=processes.resident_mib(process.pid) if process is not None and runs else None,
-            memory_mib=processes.resident_mib(process.pid) if process is not None and runs else None,
             ports=dict(spec.ports),
             depends_on=spec.depends_on,
             log_file=str(self.paths.log(spec.name)),
