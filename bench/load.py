@@ -1,24 +1,83 @@
-"""Throughput and memory of loading a CSV file, against plain pyiceberg on the same store.
+"""Throughput and memory of ``lab load``, against plain pyiceberg on the same catalog and store.
 
-Run: ``python bench/load.py [--rows 2000000] [--pairs 3]``. Each run is a process of its own; the two
-sides take turns, so that a busy machine slows both. The plain side is what one would write by hand:
-Arrow's CSV reader into ``Table.append``; it has no strict types, no line numbers, holds the whole file
-in memory and leaves files behind when it fails.
+    LAB_HOME=/tmp/bench ./lab up --core
+    LAB_HOME=/tmp/bench python -m bench.load --rows 10000000 --pairs 3
+
+Each run is a whole process: the command itself, or a short script as one would write it by hand (Arrow's CSV
+reader into ``Table.append``, which has no strict types, no line numbers, holds the whole file in memory and
+leaves files behind when it fails). Both load the same file as the sample user ``engineer``, with that user's
+token and the storage credentials that the catalog hands out; who is first alternates, and each table is
+removed afterwards. Seconds and peak resident memory are those that the kernel counted for the process.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import resource
+import os
+import random
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+from cli.access import seeder_connection, user_tokens
+from cli.project import open_lab
+from cli.session import Session
+from cli.user_catalog import open_user_catalog
+from contracts.identity import Audience
+from seed.connection import open_catalog
+
+ROOT = Path(__file__).resolve().parents[1]
+PERSONA = "engineer"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spent:
+    """What one load took: wall-clock seconds, and peak resident memory in MiB."""
+
+    seconds: float
+    peak_mib: float
+
+
+def main() -> int:
+    """Prints medians; exits with 1 when memory is over its bound."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--rows", type=int, default=2_000_000)
+    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--max-mib", type=float, default=1024)
+    parser.add_argument("--plain", nargs=2, metavar=("FILE", "TABLE"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.plain:
+        plain(Path(arguments.plain[0]), arguments.plain[1])
+        return 0
+    pairs: list[dict[str, Spent]] = []
+    with tempfile.TemporaryDirectory(prefix="lab-bench-") as folder:
+        path = Path(folder) / "rows.csv"
+        write_rows(path, arguments.rows)
+        size_mib = path.stat().st_size / 2**20
+        for number in range(arguments.pairs):
+            sides = ("lab load", "plain") if number % 2 == 0 else ("plain", "lab load")
+            pairs.append({side: measure(side, path, arguments.rows) for side in sides})
+            said = ", ".join(f"{side} {pairs[-1][side].seconds:.1f} s" for side in sorted(sides))
+            print(f"pair {number + 1}/{arguments.pairs}: {said}", flush=True)
+    print(
+        f"\n{arguments.rows} rows, {size_mib:.0f} MiB of CSV, {arguments.pairs} pairs, {os.cpu_count()} cores"
+    )
+    for side in ("lab load", "plain"):
+        seconds = statistics.median(pair[side].seconds for pair in pairs)
+        peak_mib = max(pair[side].peak_mib for pair in pairs)
+        print(f"{side:10}{seconds:7.1f} s {arguments.rows / seconds:9.0f} rows/s  peak {peak_mib:5.0f} MiB")
+    ratios = [pair["plain"].seconds / pair["lab load"].seconds for pair in pairs]
+    between = f"{min(ratios):.2f} to {max(ratios):.2f}"
+    print(f"throughput of lab load / plain: {statistics.median(ratios):.2f} ({between})")
+    peak_mib = max(pair["lab load"].peak_mib for pair in pairs)
+    if peak_mib > arguments.max_mib:
+        print(f"peak memory {peak_mib:.0f} MiB is over {arguments.max_mib:.0f} MiB", file=sys.stderr)
+        return 1
+    return 0
 
 
 def write_rows(path: Path, rows: int) -> None:
@@ -33,71 +92,40 @@ def write_rows(path: Path, rows: int) -> None:
             )
 
 
-def run_side(side: str, path: Path, folder: Path) -> None:
-    """One load in this process; prints seconds and peak memory as JSON."""
-    from pyiceberg.catalog.sql import SqlCatalog
-
-    from seed.ingest import load
-
-    catalog = SqlCatalog(
-        "bench", uri=f"sqlite:///{folder}/catalog.db", warehouse=f"file://{folder}/warehouse"
-    )
-    started_s = time.monotonic()
-    if side == "lab":
-        rows = load([path], "raw.bench", catalog=catalog).rows
+def measure(side: str, path: Path, rows: int) -> Spent:
+    """One load into a table of its own, counted and removed."""
+    table = f"raw.bench_{random.randrange(2**32):08x}"  # noqa: S311 - a name, no secret
+    if side == "plain":
+        command = [sys.executable, "-m", "bench.load", "--plain", str(path), table]
     else:
-        import pyarrow.csv
-
-        read = pyarrow.csv.read_csv(path)
-        catalog.create_namespace("raw")
-        table = catalog.create_table("raw.bench", read.schema)
-        table.append(read)
-        rows = read.num_rows
-    seconds = time.monotonic() - started_s
-    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"rows": rows, "seconds": seconds, "peak_mib": peak_mib}))
-
-
-def measure(side: str, path: Path) -> dict[str, float]:
-    """One load in a fresh process and an empty warehouse."""
-    with tempfile.TemporaryDirectory(prefix="lab-bench-") as folder:
-        command = [sys.executable, __file__, "--side", side, "--file", str(path), "--folder", folder]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        answer: dict[str, float] = json.loads(done.stdout)
-        return answer
+        command = [str(ROOT / "lab"), "load", str(path), "--table", table, "--as", PERSONA, "--yes"]
+    began = time.monotonic()
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    said = process.stdout.read() if process.stdout else b""
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    seconds = time.monotonic() - began
+    if process.returncode:
+        raise SystemExit(f"{side} failed:\n{said.decode(errors='replace')}")
+    session = Session(open_lab())
+    catalog = open_catalog(seeder_connection(session, session.outputs()))
+    snapshot = catalog.load_table(table).current_snapshot()
+    summary = snapshot.summary if snapshot else None
+    if summary is None or int(summary["total-records"] or 0) != rows:
+        raise SystemExit(f"{side} did not load {rows} rows: {summary}")
+    catalog.drop_table(table)
+    return Spent(seconds=seconds, peak_mib=usage.ru_maxrss / 1024)
 
 
-def main() -> int:
-    """Prints medians; exits with 1 when memory is over its bound."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rows", type=int, default=2_000_000)
-    parser.add_argument("--pairs", type=int, default=3)
-    parser.add_argument("--max-mib", type=float, default=1024)
-    parser.add_argument("--side", choices=("lab", "plain"))
-    parser.add_argument("--file", type=Path)
-    parser.add_argument("--folder", type=Path)
-    arguments = parser.parse_args()
-    if arguments.side:
-        run_side(arguments.side, arguments.file, arguments.folder)
-        return 0
-    with tempfile.TemporaryDirectory(prefix="lab-bench-") as folder:
-        path = Path(folder) / "rows.csv"
-        write_rows(path, arguments.rows)
-        size_mib = path.stat().st_size / 2**20
-        pairs = [(measure("lab", path), measure("plain", path)) for _ in range(arguments.pairs)]
-    lab = statistics.median(one["seconds"] for one, _ in pairs)
-    plain = statistics.median(other["seconds"] for _, other in pairs)
-    ratio = statistics.median(one["seconds"] / other["seconds"] for one, other in pairs)
-    peak = max(one["peak_mib"] for one, _ in pairs)
-    peak_plain = max(other["peak_mib"] for _, other in pairs)
-    print(f"{arguments.rows} rows, {size_mib:.0f} MiB of CSV, {arguments.pairs} pairs")
-    print(f"lab load   {lab:6.1f} s  {arguments.rows / lab:9.0f} rows/s  peak {peak:5.0f} MiB")
-    print(f"plain      {plain:6.1f} s  {arguments.rows / plain:9.0f} rows/s  peak {peak_plain:5.0f} MiB")
-    print(f"ratio      {ratio:6.2f} (median over pairs)")
-    if peak > arguments.max_mib:
-        print(f"peak memory {peak:.0f} MiB is over {arguments.max_mib:.0f} MiB", file=sys.stderr)
-        return 1
-    return 0
+def plain(path: Path, table: str) -> None:
+    """The load as one would write it by hand."""
+    import pyarrow.csv
+
+    session = Session(open_lab())
+    outputs = session.outputs()
+    catalog = open_user_catalog(outputs, user_tokens(session, outputs, PERSONA, Audience.CATALOG))
+    read = pyarrow.csv.read_csv(path)
+    catalog.create_table(table, read.schema).append(read)
 
 
 if __name__ == "__main__":
