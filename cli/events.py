@@ -13,7 +13,10 @@ from typing import Any
 
 _SHOWN = {"create": "made", "update": "changed", "delete": "removed", "replace": "replaced"}
 _QUIET_TYPES = ("pulumi:providers:", "pulumi:pulumi:")
-_WORTH_A_LINE_S = 1.0
+_WORTH_A_LINE_S = 5.0
+_SHOWN_ELSEWHERE = (":Process",)
+"""Services have lines of their own, from the supervisor."""
+
 _NOISE = re.compile(
     r"failed with an unhandled exception|^\s*at [\w.$/@<>]+\(|^\s*\.\.\. \d+ more|^\s*(Killed|Terminated)$"
 )
@@ -81,7 +84,7 @@ class EventLog:
         seconds = self._clock() - began
         name = short_name(metadata.urn)
         self._spent[name] = max(self._spent.get(name, 0.0), seconds)
-        if seconds >= _WORTH_A_LINE_S:
+        if seconds >= _WORTH_A_LINE_S and not metadata.type.endswith(_SHOWN_ELSEWHERE):
             self._say(f"  {_SHOWN[operation]:8} {name}  {seconds:.1f} s")
 
     def _error(self, message: str, urn: str) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -34,6 +34,8 @@ class SupervisorPort(Protocol):
 
     def start(self, names: Sequence[str] | None = None) -> list[ServiceStatus]: ...
 
+    def watch(self) -> Iterable[ServiceStatus]: ...
+
     def left_behind(self) -> list[str]: ...
 
     def unreadable(self) -> list[str]: ...
@@ -51,6 +53,13 @@ class SupervisorPort(Protocol):
     def shutdown(self, *, stop_services: bool = True) -> None: ...
 
 
+Watching = Callable[[Callable[[], Iterable["ServiceStatus"]]], AbstractContextManager[None]]
+
+
+def _unwatched(_: Callable[[], Iterable[ServiceStatus]]) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
 class Session:
     """One command's run on one lab. ``engine`` and ``supervisor`` are made when first asked for.
 
@@ -58,6 +67,7 @@ class Session:
         lab: the lab acted on.
         say: takes a line for the user; never a secret.
         progress: draws downloads and builds.
+        watching: shows services on their way; it is given what yields their changes.
         verbose: show all the engine prints.
         environ: the process environment; another one in tests.
         engine, supervisor: in place of the real ones.
@@ -69,13 +79,14 @@ class Session:
         *,
         say: Callable[[str], None] = silent,
         progress: Progress | None = None,
+        watching: Watching = _unwatched,
         verbose: bool = False,
         environ: Mapping[str, str] | None = None,
         engine: EnginePort | None = None,
         supervisor: SupervisorPort | None = None,
     ) -> None:
         self.lab, self.say, self.verbose = lab, say, verbose
-        self._progress = progress
+        self._progress, self._watching = progress, watching
         self.environ: Mapping[str, str] = os.environ if environ is None else environ
         self.interrupts = Interrupts()
         self._engine, self._supervisor = engine, supervisor
@@ -143,6 +154,10 @@ class Session:
         """Ctrl-C is passed to the engine once instead of ending this process at once."""
         with self.interrupts:
             yield
+
+    def watching_services(self) -> AbstractContextManager[None]:
+        """Shows the services that are on their way, where they are processes of this machine."""
+        return self._watching(self.supervisor.watch) if self.is_local() else nullcontext()
 
     @property
     def command_file(self) -> Path:

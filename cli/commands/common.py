@@ -35,6 +35,7 @@ class Options:
             open_lab(self.name),
             say=self.drawing.say,
             progress=self.drawing.progress,
+            watching=self.drawing.watching,
             verbose=self.verbose,
         )
 

@@ -113,7 +113,7 @@ def up(
         began = timings.measure("checks", began)
         fetch(session, chosen)
         began = timings.measure("software", began)
-        with session.uninterrupted():
+        with session.uninterrupted(), session.watching_services():
             head_start(session, chosen)
             converge_persistent(session)
             began = timings.measure("persistent stack", began)
@@ -137,7 +137,7 @@ def bootstrap(
         save_settings(session.lab, changes or {})
         pin_catalog(session, choice)
         fetch(session, ())
-        with session.uninterrupted():
+        with session.uninterrupted(), session.watching_services():
             return run_persistent(session)
 
 
@@ -168,7 +168,7 @@ def down(session: Session) -> DownResult:
     lab, began = session.lab, time.monotonic()
     lab.require()
     removed = 0
-    with session.exclusive("down"), session.uninterrupted():
+    with session.exclusive("down"), session.uninterrupted(), session.watching_services():
         if session.is_local():
             begin_stop(session)
         if session.engine.exists(Role.LAB):

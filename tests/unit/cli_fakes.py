@@ -100,6 +100,9 @@ class FakeSupervisor:
     def running(self) -> bool:
         return bool(self.services) and not self.remains
 
+    def watch(self) -> list[ServiceStatus]:
+        return self.services
+
     def left_behind(self) -> list[str]:
         return self.remains
 

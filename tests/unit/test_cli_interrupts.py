@@ -225,16 +225,28 @@ def test_events_become_changes_and_durations() -> None:
     now = [0.0]
     said: list[str] = []
     log = EventLog(say=said.append, clock=lambda: now[0])
-    urn = "urn:pulumi:lab::p::pulumi-python:dynamic/lab:Process::trino"
-    metadata = _Part(urn=urn, op="create", type="pulumi-python:dynamic/lab:Process")
+    urn = "urn:pulumi:lab::p::pulumi-python:dynamic/lab:Tables::tables"
+    metadata = _Part(urn=urn, op="create", type="pulumi-python:dynamic/lab:Tables")
     log.add(_Event(resource_pre_event=_Part(metadata=metadata)))
     now[0] = 8.25
     log.add(_Event(res_outputs_event=_Part(metadata=metadata)))
     assert log.changes == {"create": 1}
-    assert log.durations_s() == {"Process trino": 8.2}
-    assert said == ["  made     Process trino  8.2 s"]
+    assert log.durations_s() == {"Tables tables": 8.2}
+    assert said == ["  made     Tables tables  8.2 s"]
     log.add(_Event(diagnostic_event=_Part(severity="error", message="a: b", urn=urn)))
     log.add(_Event(diagnostic_event=_Part(severity="info", message="fine", urn=urn)))
-    assert log.errors == ["Process trino: a: b"]
+    assert log.errors == ["Tables tables: a: b"]
     log.add(_Event(summary_event=_Part(resource_changes={"same": 4, "create": 1})))
     assert log.changes == {"same": 4, "create": 1}
+
+
+def test_services_are_left_to_those_who_watch_them() -> None:
+    now = [0.0]
+    said: list[str] = []
+    log = EventLog(say=said.append, clock=lambda: now[0])
+    urn = "urn:pulumi:lab::p::pulumi-python:dynamic/lab:Process::trino"
+    metadata = _Part(urn=urn, op="create", type="pulumi-python:dynamic/lab:Process")
+    log.add(_Event(resource_pre_event=_Part(metadata=metadata)))
+    now[0] = 30.0
+    log.add(_Event(res_outputs_event=_Part(metadata=metadata)))
+    assert (said, log.durations_s()) == ([], {"Process trino": 30.0})
