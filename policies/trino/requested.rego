@@ -203,7 +203,12 @@ requested("SetCatalogSessionProperty", resource) := {{"kind": "person"}} if {
 
 namespace_need(schema, privilege) := {"kind": "namespace", "namespace": schema.schemaName, "privilege": privilege}
 
-# A location of one's own choice may lie in another table's folder.
+# A location of one's own choice may lie in another table's folder; extra properties may name one.
+place_properties := {"data_location", "extra_properties", "location"}
+
 no_location(named) if not chosen_location(named)
 
-chosen_location(named) if named.properties.location != null
+chosen_location(named) if {
+	some name in place_properties
+	named.properties[name] != null
+}

@@ -14,6 +14,8 @@ elsewhere(catalog, schema, name) := {"catalogName": catalog, "schemaName": schem
 
 lake_schema(name) := {"schema": {"catalogName": "lake", "schemaName": name}}
 
+with_property(thing, name, value) := object.union(thing, {"properties": {name: value}})
+
 with_location(thing) := object.union(thing, {"properties": {"location": "s3://warehouse/hr"}})
 
 # Each line: who is allowed; everybody else of these is not.
@@ -85,6 +87,16 @@ cases := {
 	"truncating rows one can't see": ["TruncateTable", {"table": table("customer")}, {"writer"}],
 	"making a table": ["CreateTable", {"table": table("new")}, {"admin", "writer"}],
 	"making a table somewhere": ["CreateTable", {"table": with_location(table("new"))}, set()],
+	"making a table whose files lie somewhere": [
+		"CreateTable",
+		{"table": with_property(table("new"), "data_location", "s3://warehouse/hr")},
+		set(),
+	],
+	"making a table with properties of Iceberg's own": [
+		"CreateTable",
+		{"table": with_property(table("new"), "extra_properties", {"write.data.path": "s3://warehouse/hr"})},
+		set(),
+	],
 	"making a table with properties": [
 		"CreateTable",
 		{"table": object.union(table("new"), {"properties": {"location": null, "format": "PARQUET"}})},
@@ -101,6 +113,11 @@ cases := {
 	"a view's comment": ["SetViewComment", {"table": table("v")}, {"admin", "writer"}],
 	"a table's properties": ["SetTableProperties", {"table": table("nation")}, {"admin", "writer"}],
 	"a table's place": ["SetTableProperties", {"table": with_location(table("nation"))}, set()],
+	"the place of a table's files": [
+		"SetTableProperties",
+		{"table": with_property(table("nation"), "data_location", "s3://warehouse/hr")},
+		set(),
+	],
 	"making a view": ["CreateView", {"table": table("v")}, {"admin", "writer"}],
 	"dropping a view": ["DropView", {"table": table("v")}, {"admin", "writer"}],
 	"a view for others": [

@@ -114,8 +114,8 @@ HOLES = {
     ),
     "a table at a place of one's own choice": (
         "requested.rego",
-        "chosen_location(named) if named.properties.location != null",
-        "chosen_location(named) if named.properties.location == 1",
+        'place_properties := {"data_location", "extra_properties", "location"}',
+        'place_properties := {"location"}',
         "test_decisions",
     ),
     "truncation of rows that a filter hides": (
