@@ -192,7 +192,10 @@ def workloads(folder: Path) -> Iterator[Workload]:
         secret_key=SECRET,
         bundle_public_key=keys["public_key"],
         token=SECRET,
+        audit_url=f"http://{HOST}:{PORT_BASE + 50}",
+        audit_token=SECRET,
         authz_rego=opa.AUTHZ_REGO.read_text(encoding="utf-8"),
+        log_rego=opa.LOG_REGO.read_text(encoding="utf-8"),
     )
     decided = opa.workload(policy, layout(folder, "opa", "opa", http=30))
     config = configuration(public_key_pem=keys["public_key"])
@@ -206,12 +209,14 @@ def workloads(folder: Path) -> Iterator[Workload]:
             token_url=f"{REALM_URL}/token",
             catalog_uri=f"http://{HOST}:{PORT_BASE + 20}/iceberg",
             opa_url=f"http://{HOST}:{PORT_BASE + 30}",
+            audit_url=f"http://{HOST}:{PORT_BASE + 50}",
             heap_mib=1024,
             s3_endpoint_url=store,
             s3_region="us-east-1",
             s3_path_style="true",
             client_secret=SECRET,
             internal_secret=SECRET * 2,
+            audit_token=SECRET,
             server_pem=server_key + server,
             ca_certificate=certificate,
         ),

@@ -14,7 +14,17 @@ from typing import Any, NoReturn
 
 import click
 
-from cli.commands import caching, data, development, governing, inspecting, lifecycle, policies, spark
+from cli.commands import (
+    auditing,
+    caching,
+    data,
+    development,
+    governing,
+    inspecting,
+    lifecycle,
+    policies,
+    spark,
+)
 from cli.commands.common import Options, common_options, for_lab
 from contracts.errors import LabError, nearest
 
@@ -48,7 +58,7 @@ def lab() -> None:
     """A governed open lakehouse on this machine: `lab up` brings it up."""
 
 
-for _module in (lifecycle, inspecting, data, spark, governing, policies, caching, development):
+for _module in (lifecycle, inspecting, data, spark, governing, policies, auditing, caching, development):
     for _command in _module.COMMANDS:
         lab.add_command(_command)
 

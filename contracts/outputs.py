@@ -80,6 +80,8 @@ class Secrets:
     bundle_signing_public_key: str
     encryption_key: str
     opa_token: str
+    audit_trino_token: str
+    audit_opa_token: str
     trino_internal_secret: str
     hash_salt: str
 

@@ -258,6 +258,23 @@ SETTINGS: tuple[Setting, ...] = (
         parse=_integer(10, 86400),
         doc="Seconds without a byte to or from its clients after which a user's Spark server is stopped.",
     ),
+    Setting(
+        key="auditRetentionDays",
+        roles=_LAB,
+        default="90",
+        example="365",
+        parse=_integer(2, 3650),
+        doc="Days that lines of the audit (lab audit) are kept; older ones are removed.",
+    ),
+    Setting(
+        key="auditSpoolMib",
+        roles=_LAB,
+        default="256",
+        example="1024",
+        parse=_integer(8, 65536),
+        doc="MiB of disk for audit records that wait for the governance database; beyond it they are refused "
+        "and the audit says so.",
+    ),
     # A new setting's row goes here.
 )
 

@@ -16,6 +16,7 @@ import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from contracts.errors import LabError, UsageError
+from governance.audit.report import AuditReport
 from governance.reports import ChangeResult, DriftReport, Explanation, ImpactReport, RevisionDetail
 
 T = TypeVar("T")
@@ -313,6 +314,23 @@ class GovernorClient:
     def owners(self) -> tuple[TableOwner, ...]:
         """All registered owners, by table."""
         return self._call(tuple[TableOwner, ...], "GET", "/v1/owners")
+
+    def audit(
+        self,
+        *,
+        user: str | None = None,
+        since_s: float | None = None,
+        table: str | None = None,
+        denied: bool = False,
+        query_id: str | None = None,
+        limit: int = 100,
+    ) -> AuditReport:
+        """Who read what: lines newest first. Auditors and lab admins see everybody's, others their own;
+        ``user`` None is all that the caller may see."""
+        given = {"user": user, "since_s": since_s, "table": table, "query_id": query_id}
+        query = {key: str(value) for key, value in given.items() if value is not None}
+        query |= {"denied": str(denied).lower(), "limit": str(limit)}
+        return self._call(AuditReport, "GET", f"/v1/audit?{httpx.QueryParams(query)}")
 
     def fingerprint(self) -> Fingerprint:
         """Identity of the living access data."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, Identity, Index, Text, UniqueConstraint, func
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import BigInteger, Boolean, DateTime, Identity, Index, Text, UniqueConstraint, func
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 """The newest migration: a database that is there already needs no Alembic at start."""
 
 
@@ -85,3 +85,68 @@ class GovernorEventRow(Base):
     who: Mapped[str] = mapped_column(Text, nullable=False)
     what: Mapped[str] = mapped_column(Text, nullable=False)
     detail: Mapped[dict[str, Any]] = mapped_column(JSONB, nullable=False)
+
+
+class AuditQueryRow(Base):
+    """A query's beginning (``stage`` created) or end (completed), as Trino told it. The audit's tables can
+    only be added to; ``audit_retain`` alone removes what is old."""
+
+    __tablename__ = "audit_query"
+    __table_args__ = (
+        Index("audit_query_begun", "begun_at"),
+        Index("audit_query_user", "username", "begun_at"),
+        Index("audit_query_recorded", "recorded_at"),
+    )
+
+    query_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    stage: Mapped[str] = mapped_column(Text, primary_key=True)
+    recorded_at: Mapped[datetime] = _timestamp()
+    username: Mapped[str] = mapped_column(Text, nullable=False)
+    begun_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), nullable=False)
+    ended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    denied: Mapped[bool] = mapped_column(Boolean, nullable=False)
+    tables: Mapped[list[str]] = mapped_column(ARRAY(Text), nullable=False)
+    detail: Mapped[dict[str, Any]] = mapped_column(JSONB, nullable=False)
+
+
+class AuditDecisionRow(Base):
+    """One of OPA's decisions."""
+
+    __tablename__ = "audit_decision"
+    __table_args__ = (
+        Index("audit_decision_user", "username", "at"),
+        Index("audit_decision_recorded", "recorded_at"),
+    )
+
+    decision_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    recorded_at: Mapped[datetime] = _timestamp()
+    at: Mapped[datetime] = mapped_column(DateTime(timezone=True), nullable=False)
+    username: Mapped[str] = mapped_column(Text, nullable=False)
+    query_id: Mapped[str | None] = mapped_column(Text)
+    operation: Mapped[str] = mapped_column(Text, nullable=False)
+    object: Mapped[str] = mapped_column(Text, nullable=False)
+    allowed: Mapped[bool | None] = mapped_column(Boolean)
+    revision: Mapped[int | None] = mapped_column(BigInteger)
+    detail: Mapped[dict[str, Any]] = mapped_column(JSONB, nullable=False)
+
+
+class AuditEventRow(Base):
+    """What happened to the audit itself: gaps, producers that began anew, removal of what is old."""
+
+    __tablename__ = "audit_event"
+    __table_args__ = (Index("audit_event_recorded", "recorded_at"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    recorded_at: Mapped[datetime] = _timestamp()
+    who: Mapped[str] = mapped_column(Text, nullable=False)
+    what: Mapped[str] = mapped_column(Text, nullable=False)
+    detail: Mapped[dict[str, Any]] = mapped_column(JSONB, nullable=False)
+
+
+class AuditStateRow(Base):
+    """How far deliveries and checks got; no part of the audit."""
+
+    __tablename__ = "audit_state"
+
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    value: Mapped[dict[str, Any]] = mapped_column(JSONB, nullable=False)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cli.conformance import verify
+    from cli.operations.auditing import audit
     from cli.operations.carrying import export_cache, import_cache
     from cli.operations.cleaning import cache_contents, clean_cache
     from cli.operations.data import load, login, logout, seed, sql
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "cli.conformance": ("verify",),
+    "cli.operations.auditing": ("audit",),
     "cli.operations.carrying": ("export_cache", "import_cache"),
     "cli.operations.cleaning": ("cache_contents", "clean_cache"),
     "cli.operations.data": ("load", "login", "logout", "seed", "sql"),
@@ -55,6 +57,7 @@ _MODULES = {
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
+    "audit",
     "bootstrap",
     "cache_contents",
     "clean_cache",

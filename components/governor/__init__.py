@@ -10,7 +10,7 @@ import pulumi
 from components.polaris.properties import ROOT_CLIENT_ID, catalog_properties, storage_config
 from components.registry import selected
 from components.service import TRINO_CATALOG, LabContext, Service, secret
-from contracts.workload import Layout, Port, Probe, Scheme, Workload
+from contracts.workload import Layout, Port, Probe, Scheme, Volume, Workload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +41,11 @@ def workload(args: GovernorArgs, layout: Layout) -> Workload:
             "GOVERNOR_SIGNING_KEY_FILE": layout.file("signing-key.pem"),
             "GOVERNOR_CA_FILE": layout.file("ca.pem"),
             "GOVERNOR_POLICIES_DIR": str(layout.source_dir / "policies"),
+            "GOVERNOR_AUDIT_SPOOL_DIR": str(layout.data_dir / "audit"),
         },
         files={"signing-key.pem": args.signing_key, "ca.pem": args.ca_certificate},
         source=("contracts", "governance", "policies"),
+        volumes=(Volume(name="audit", retained=True),),
         memory_mib=140,
         cpu_millicores=100,
         depends_on=("postgres", "s3"),
@@ -71,6 +73,8 @@ def governor_args(context: LabContext) -> GovernorArgs:
             "GOVERNOR_BUNDLE_MAX_AGE_S": str(context.settings.bundle_max_age_s),
             "GOVERNOR_EXCEPTION_MAX_S": str(context.settings.exception_max_s),
             "GOVERNOR_TRINO_URL": trino_url(context),
+            "GOVERNOR_AUDIT_RETENTION_DAYS": str(context.settings.values["auditRetentionDays"]),
+            "GOVERNOR_AUDIT_SPOOL_MIB": str(context.settings.values["auditSpoolMib"]),
         },
         from_slot={
             "GOVERNOR_DATABASE_HOST": slot.apply(lambda s: s.governance_database.host),
@@ -86,6 +90,8 @@ def governor_args(context: LabContext) -> GovernorArgs:
             "GOVERNOR_POLICY_BUCKET": slot.apply(lambda s: s.warehouse.policy_bucket),
             **polaris,
             "GOVERNOR_HASH_SALT": secret(slot, lambda s: s.secrets.hash_salt),
+            "GOVERNOR_AUDIT_TRINO_TOKEN": secret(slot, lambda s: s.secrets.audit_trino_token),
+            "GOVERNOR_AUDIT_OPA_TOKEN": secret(slot, lambda s: s.secrets.audit_opa_token),
         },
         signing_key=secret(slot, lambda s: s.secrets.bundle_signing_private_key),
         ca_certificate=slot.apply(lambda s: s.pki.ca_certificate),

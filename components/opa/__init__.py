@@ -12,12 +12,15 @@ from components.opa.properties import command, configuration
 from components.service import LabContext, Service, secret
 from contracts.workload import Layout, Port, Probe, Workload
 
-AUTHZ_REGO = Path(__file__).resolve().parents[2] / "policies" / "system" / "authz.rego"
+_SYSTEM = Path(__file__).resolve().parents[2] / "policies" / "system"
+AUTHZ_REGO = _SYSTEM / "authz.rego"
+LOG_REGO = _SYSTEM / "log.rego"
 
 
 @dataclass(frozen=True, kw_only=True)
 class OpaArgs:
-    """Where the bundle lies, how it is verified, and who may ask for more than decisions."""
+    """Where the bundle lies, how it is verified, who may ask for more than decisions, and where decisions
+    are reported."""
 
     bucket_url: pulumi.Input[str]
     region: pulumi.Input[str]
@@ -25,7 +28,10 @@ class OpaArgs:
     secret_key: pulumi.Input[str]
     bundle_public_key: pulumi.Input[str]
     token: pulumi.Input[str]
+    audit_url: str
+    audit_token: pulumi.Input[str]
     authz_rego: str
+    log_rego: str
 
 
 def workload(args: OpaArgs, layout: Layout) -> Workload:
@@ -42,12 +48,15 @@ def workload(args: OpaArgs, layout: Layout) -> Workload:
             "AWS_ACCESS_KEY_ID": args.access_key,
             "AWS_SECRET_ACCESS_KEY": args.secret_key,
             "OPA_READ_TOKEN": args.token,
+            "AUDIT_URL": args.audit_url,
+            "AUDIT_TOKEN": args.audit_token,
         },
         files={
             "config.yaml": pulumi.Output.from_input(args.bundle_public_key).apply(
                 lambda pem: configuration(public_key_pem=pem)
             ),
             "authz.rego": args.authz_rego,
+            "log.rego": args.log_rego,
         },
         memory_mib=64,
         cpu_millicores=200,
@@ -70,7 +79,10 @@ class Opa(Service):
             secret_key=secret(slot, lambda s: s.opa_store_user.secret_key),
             bundle_public_key=slot.apply(lambda s: s.secrets.bundle_signing_public_key),
             token=secret(slot, lambda s: s.secrets.opa_token),
+            audit_url=context.placement.internal_url("governor", "http"),
+            audit_token=secret(slot, lambda s: s.secrets.audit_opa_token),
             authz_rego=AUTHZ_REGO.read_text(encoding="utf-8"),
+            log_rego=LOG_REGO.read_text(encoding="utf-8"),
         )
         layout = context.placement.layout("opa", "opa", ("http",))
         super().__init__(context.placement, workload(args, layout), opts)

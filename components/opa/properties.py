@@ -12,15 +12,20 @@ from contracts.workload import Layout
 BUNDLE_KEY = "bundles/access.tar.gz"
 SIGNING_KEY_ID = "lab"
 
+_LOG_BUFFER_BYTES = 64 << 20
+"""Of compressed decisions, while the governor can't be reached; about a million."""
+
 
 def configuration(*, public_key_pem: str) -> str:
-    """``config.yaml`` (JSON is YAML): the signed bundle from the policy bucket, polled each second."""
+    """``config.yaml`` (JSON is YAML): the signed bundle from the policy bucket, polled each second, and the
+    decision log to the governor; ``policies/system/log.rego`` says what of a decision is reported."""
     document = {
         "services": {
             "store": {
                 "url": "${BUNDLE_BUCKET_URL}",
                 "credentials": {"s3_signing": {"environment_credentials": {}}},
-            }
+            },
+            "audit": {"url": "${AUDIT_URL}", "credentials": {"bearer": {"token": "${AUDIT_TOKEN}"}}},
         },
         "bundles": {
             "lab": {
@@ -31,6 +36,15 @@ def configuration(*, public_key_pem: str) -> str:
             }
         },
         "keys": {SIGNING_KEY_ID: {"algorithm": "RS256", "key": public_key_pem}},
+        "decision_logs": {
+            "service": "audit",
+            "resource": "/v1/audit/decisions",
+            "reporting": {
+                "min_delay_seconds": 1,
+                "max_delay_seconds": 2,
+                "buffer_size_limit_bytes": _LOG_BUFFER_BYTES,
+            },
+        },
         "status": {"prometheus": True},
     }
     return json.dumps(document, indent=2)
@@ -51,4 +65,5 @@ def command(layout: Layout) -> list[str]:
         "--log-level=error",
         "--skip-version-check",
         layout.file("authz.rego"),
+        layout.file("log.rego"),
     ]

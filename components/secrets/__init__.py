@@ -63,6 +63,8 @@ class LabSecrets(pulumi.ComponentResource):
             "bundle_signing_public_key": self._bundles.public_key,
             "encryption_key": self._password("encryption", 44),
             "opa_token": self._password("opa"),
+            "audit_trino_token": self._password("audit-trino"),
+            "audit_opa_token": self._password("audit-opa"),
             "trino_internal_secret": self._password("trino-internal", 64),
             "hash_salt": self._password("hash-salt"),
         }

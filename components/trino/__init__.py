@@ -8,25 +8,34 @@ from typing import ClassVar
 import pulumi
 
 from components.service import TRINO_CATALOG, LabContext, Service, secret
-from components.trino.properties import access_control, command, config, lake_catalog, log_levels
+from components.trino.properties import (
+    access_control,
+    command,
+    config,
+    event_listener,
+    lake_catalog,
+    log_levels,
+)
 from contracts.workload import Capability, Layout, Port, Probe, Scheme, Workload, WorkloadClass
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrinoArgs:
-    """Identity provider, catalog, object store, policy decisions, and the server's certificate."""
+    """Identity provider, catalog, object store, policy decisions, audit, and the server's certificate."""
 
     issuer_url: str
     realm_url: str
     token_url: str
     catalog_uri: str
     opa_url: str
+    audit_url: str
     heap_mib: int
     s3_endpoint_url: pulumi.Input[str]
     s3_region: pulumi.Input[str]
     s3_path_style: pulumi.Input[str]
     client_secret: pulumi.Input[str]
     internal_secret: pulumi.Input[str]
+    audit_token: pulumi.Input[str]
     server_pem: pulumi.Input[str]
     ca_certificate: pulumi.Input[str]
 
@@ -45,6 +54,7 @@ def workload(args: TrinoArgs, layout: Layout) -> Workload:
         env={
             "TRINO_CLIENT_SECRET": args.client_secret,
             "TRINO_INTERNAL_SECRET": args.internal_secret,
+            "TRINO_AUDIT_TOKEN": args.audit_token,
             "S3_ENDPOINT_URL": args.s3_endpoint_url,
             "S3_REGION": args.s3_region,
             "S3_PATH_STYLE": args.s3_path_style,
@@ -54,6 +64,7 @@ def workload(args: TrinoArgs, layout: Layout) -> Workload:
                 layout, issuer_url=args.issuer_url, realm_url=args.realm_url, heap_mib=args.heap_mib
             ),
             "access-control.properties": access_control(args.opa_url),
+            "event-listener.properties": event_listener(args.audit_url),
             "log.properties": log_levels(),
             "catalog/lake.properties": lake_catalog(
                 catalog_uri=args.catalog_uri, warehouse=TRINO_CATALOG, token_url=args.token_url
@@ -84,12 +95,14 @@ class Trino(Service):
             token_url=context.token_url,
             catalog_uri=context.catalog_uri,
             opa_url=context.placement.internal_url("opa", "http"),
+            audit_url=context.placement.internal_url("governor", "http"),
             heap_mib=context.settings.trino_heap_mib,
             s3_endpoint_url=slot.apply(lambda s: s.warehouse.endpoint_url),
             s3_region=slot.apply(lambda s: s.warehouse.region),
             s3_path_style=slot.apply(lambda s: str(s.warehouse.path_style).lower()),
             client_secret=context.client_secret("trino"),
             internal_secret=secret(slot, lambda s: s.secrets.trino_internal_secret),
+            audit_token=secret(slot, lambda s: s.secrets.audit_trino_token),
             server_pem=secret(slot, lambda s: s.pki.server_key + s.pki.server_certificate),
             ca_certificate=slot.apply(lambda s: s.pki.ca_certificate),
         )

@@ -26,6 +26,7 @@ def config(layout: Layout, *, issuer_url: str, realm_url: str, heap_mib: int) ->
             "plugin.dir": f"{layout.artifact_dir}/plugin",
             "hide-inaccessible-columns": "true",
             "access-control.config-files": layout.file("access-control.properties"),
+            "event-listener.config-files": layout.file("event-listener.properties"),
             "http-server.http.port": str(http),
             "discovery.uri": f"http://{layout.bind_address}:{http}",
             "http-server.https.enabled": "true",
@@ -92,6 +93,26 @@ def access_control(opa_url: str) -> str:
             "opa.allow-permission-management-operations": "false",
             "opa.log-requests": "false",
             "opa.log-responses": "false",
+        }
+    )
+
+
+def event_listener(audit_url: str) -> str:
+    """``event-listener.properties``: every query's beginning and end to the governor's collector
+    (https://trino.io/docs/476/admin/event-listeners-http.html). Attempts go on for some forty minutes."""
+    listener = "http-event-listener"
+    return properties(
+        {
+            "event-listener.name": "http",
+            f"{listener}.log-created": "true",
+            f"{listener}.log-completed": "true",
+            f"{listener}.log-split": "false",
+            f"{listener}.connect-ingest-uri": f"{audit_url}/v1/audit/queries",
+            f"{listener}.connect-http-headers": "Authorization:Bearer ${ENV:TRINO_AUDIT_TOKEN}",
+            f"{listener}.connect-retry-count": "45",
+            f"{listener}.connect-retry-delay": "1s",
+            f"{listener}.connect-backoff-base": "2",
+            f"{listener}.connect-max-delay": "1m",
         }
     )
 

@@ -11,6 +11,7 @@ import os
 import signal
 import ssl
 import sys
+import threading
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
@@ -20,10 +21,13 @@ import uvicorn
 
 from contracts.errors import LabError, UsageError
 from contracts.identity import Audience
+from governance.audit.collector import AuditSettings, Collector, Producer
+from governance.audit.spool import Spool
+from governance.audit.store import AuditStore
 from governance.counting import TrinoCounter
 from governance.governor.app import create_app
 from governance.governor.auth import TokenVerifier, realm_keys
-from governance.governor.loops import publish_loop, reconcile_loop
+from governance.governor.loops import audit_loop, publish_loop, reconcile_loop
 from governance.governor.service import Governor
 from governance.governor.settings import GovernorSettings, PolarisSettings, read_settings
 from governance.publish import BundleSettings, Publisher, S3BundleStore, read_policies
@@ -87,6 +91,29 @@ def build_governor(settings: GovernorSettings, tls: ssl.SSLContext) -> Governor:
     return Governor(store, Publisher(store, objects, publisher_settings), reconciler, exception_limit=limit)
 
 
+def build_collector(settings: GovernorSettings) -> Collector:
+    """The audit's collector, with the records that an earlier process left on the disk.
+
+    Raises:
+        UsageError: the spool's folder can't be used.
+    """
+    try:
+        spool = Spool(settings.audit_spool_dir, settings.audit_spool_mib << 20)
+    except OSError as error:
+        raise UsageError(
+            f"GOVERNOR_AUDIT_SPOOL_DIR can't be used: {error.strerror}", value=str(settings.audit_spool_dir)
+        ) from error
+    tokens = {Producer.TRINO: settings.audit_trino_token, Producer.OPA: settings.audit_opa_token}
+    return Collector(
+        spool,
+        AuditStore(make_engine(settings.database_url)),
+        AuditSettings(
+            catalog=settings.trino_catalog, retention_days=settings.audit_retention_days, tokens=tokens
+        ),
+        wake=threading.Event(),
+    )
+
+
 def build_counter(settings: GovernorSettings, tls: ssl.SSLContext) -> TrinoCounter | None:
     """Counts rows as the governor's own service account; None where the lab has no Trino."""
     if settings.trino_url is None:
@@ -133,19 +160,23 @@ def main() -> int:
         tls = trusted(settings.ca_file)
         governor = build_governor(settings, tls)
         counter = build_counter(settings, tls)
+        collector = build_collector(settings)
     except LabError as error:
         sys.stderr.write(f"{error.render()}\n")
         return error.exit_code
     loops = (
         publish_loop(governor, settings.sign_every_s),
         reconcile_loop(governor, settings.reconcile_every_s),
+        audit_loop(governor, collector),
     )
     verifier = TokenVerifier(settings.issuer_url, realm_keys(settings.jwks_url, tls))
     # uvicorn ends what is under way, then raises the signal again for the handler that was there before:
     # asked to stop and having stopped is a success.
     signal.signal(signal.SIGTERM, _stopped)
     uvicorn.run(
-        create_app(governor, verifier, loops, counter=counter, catalog=settings.trino_catalog),
+        create_app(
+            governor, verifier, loops, counter=counter, collector=collector, catalog=settings.trino_catalog
+        ),
         host=settings.bind,
         port=settings.port,
         log_config=None,

@@ -17,6 +17,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from contracts.errors import LabError, UsageError
+from contracts.identity import Audience
+from governance.audit.collector import Collector, TooLongError
+from governance.audit.spool import SpoolFullError
 from governance.client import (
     PROBLEM_JSON,
     STALE_REVISION,
@@ -31,6 +34,7 @@ from governance.client import (
     StaleRevisionError,
     TableOwner,
 )
+from governance.governor.auditing import add_audit_routes
 from governance.governor.auth import (
     Caller,
     ForbiddenError,
@@ -60,6 +64,8 @@ _STATUSES: Sequence[tuple[type[LabError], HTTPStatus]] = (
     (OwnedByAnotherError, HTTPStatus.CONFLICT),
     (AlreadyGrantedError, HTTPStatus.CONFLICT),
     (IdentityUnavailableError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (SpoolFullError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (TooLongError, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
     (UnavailableError, HTTPStatus.SERVICE_UNAVAILABLE),
     (UsageError, HTTPStatus.UNPROCESSABLE_ENTITY),
 )
@@ -102,10 +108,12 @@ def create_app(
     loops: Sequence[Loop] = (),
     *,
     counter: Counter | None = None,
+    collector: Collector | None = None,
     catalog: str = "lake",
 ) -> FastAPI:
     """The application. ``loops`` run as long as it does; the first of them to run prepares the database.
-    ``counter`` counts rows for comparisons; None where nothing can."""
+    ``counter`` counts rows for comparisons; None where nothing can. ``collector`` takes what the audit is
+    made of; without one there is no audit."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -149,7 +157,10 @@ def create_app(
 
     @app.get("/v1/access/raw")
     def raw(caller: Authenticated) -> RawAccess:
-        return governor.raw_access(caller)
+        found = governor.raw_access(caller)
+        if caller.client == Audience.SPARK.value:
+            governor.store.log(caller.username, "spark.ask", {"restricted": sorted(found.restricted)})
+        return found
 
     @app.post("/v1/access/seed")
     def seed(body: SeedAccess, caller: Authenticated) -> SeedResult:
@@ -170,6 +181,8 @@ def create_app(
         return governor.store.owners()
 
     add_access_routes(app, governor, Insight(governor, counter, catalog=catalog), _caller)
+    if collector is not None:
+        add_audit_routes(app, governor, collector, _caller)
     return app
 
 

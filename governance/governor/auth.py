@@ -44,6 +44,7 @@ class Permission(StrEnum):
     BREAK_GLASS = "make exceptions"
     SEED = "seed access data"
     RECONCILE = "reconcile"
+    READ_AUDIT = "read the audit of others"
     OWN_FOR_ANY_GROUP = "register tables for any group"
 
 
@@ -52,7 +53,7 @@ _GROUP_PERMISSIONS: dict[str, frozenset[Permission]] = {
     "data_stewards": frozenset(
         {Permission.READ_ACCESS, Permission.EDIT_RULES, Permission.BREAK_GLASS, Permission.RECONCILE}
     ),
-    "auditors": frozenset({Permission.READ_ACCESS}),
+    "auditors": frozenset({Permission.READ_ACCESS, Permission.READ_AUDIT}),
 }
 _SERVICE_PERMISSIONS: dict[str, frozenset[Permission]] = {
     "seeder": frozenset(
@@ -63,11 +64,13 @@ _SERVICE_PERMISSIONS: dict[str, frozenset[Permission]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """Who calls. ``service`` is the client of a service account, None for a user."""
+    """Who calls. ``service`` is the client of a service account, None for a user; ``client`` is the one
+    that asks, in the user's name."""
 
     username: str
     groups: frozenset[str]
     service: str | None
+    client: str | None = None
 
     @property
     def permissions(self) -> frozenset[Permission]:
@@ -126,6 +129,7 @@ class TokenVerifier:
             username=username,
             groups=frozenset() if service else _groups(claims, username),
             service=service,
+            client=azp if isinstance(azp, str) else None,
         )
 
     def _claims(self, token: str) -> dict[str, Any]:

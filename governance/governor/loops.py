@@ -1,4 +1,4 @@
-"""The governor's two loops: publishing (and signing anew) and reconciling."""
+"""The governor's loops: publishing (and signing anew), reconciling, delivering the audit."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from sqlalchemy.exc import SQLAlchemyError
 
 from contracts.errors import LabError
+from governance.audit.collector import Collector
 from governance.governor.service import Governor
 
 log = logging.getLogger(__name__)
@@ -134,3 +135,14 @@ def reconcile_loop(governor: Governor, every_s: float) -> Loop:
         return min(_PENDING_RETRY_S, every_s) if report.pending else None
 
     return Loop("reconcile", work, wake=governor.signals.reconcile, every_s=every_s, errors=governor.errors)
+
+
+def audit_loop(governor: Governor, collector: Collector, every_s: float = 60.0) -> Loop:
+    """Delivers what the collector took as soon as it came, and sees to gaps and retention."""
+
+    def work() -> float | None:
+        governor.prepare()
+        collector.work()
+        return None
+
+    return Loop("audit", work, wake=collector.wake, every_s=every_s, errors=governor.errors)

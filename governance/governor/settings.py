@@ -30,6 +30,9 @@ Publishing: ``GOVERNOR_S3_ENDPOINT_URL``, ``GOVERNOR_S3_REGION``, ``GOVERNOR_S3_
 Counting rows for comparisons: ``GOVERNOR_TRINO_URL`` (empty where the lab has no Trino). Exceptions last
 ``GOVERNOR_EXCEPTION_MAX_S`` (28800) at most.
 
+Audit: ``GOVERNOR_AUDIT_SPOOL_DIR``, ``GOVERNOR_AUDIT_SPOOL_MIB`` (256), ``GOVERNOR_AUDIT_RETENTION_DAYS``
+(90), and what producers show as bearer token: ``GOVERNOR_AUDIT_TRINO_TOKEN``, ``GOVERNOR_AUDIT_OPA_TOKEN``.
+
 Rhythm: ``GOVERNOR_SIGN_EVERY_S`` (60), ``GOVERNOR_RECONCILE_EVERY_S`` (30).
 
 Every secret may come from a file instead: ``GOVERNOR_X_FILE`` in place of ``GOVERNOR_X``.
@@ -96,6 +99,11 @@ class GovernorSettings:
     trino_catalog: str
     trino_url: str | None
     exception_max_s: int
+    audit_spool_dir: Path
+    audit_spool_mib: int
+    audit_retention_days: int
+    audit_trino_token: str = field(repr=False)
+    audit_opa_token: str = field(repr=False)
     sign_every_s: float
     reconcile_every_s: float
 
@@ -153,6 +161,11 @@ def read_settings(environ: Mapping[str, str]) -> GovernorSettings:
         trino_catalog=env.text("TRINO_CATALOG", "lake"),
         trino_url=env.url("TRINO_URL") if env.text("TRINO_URL", "") else None,
         exception_max_s=env.number("EXCEPTION_MAX_S", 28800, 60),
+        audit_spool_dir=Path(env.text("AUDIT_SPOOL_DIR")),
+        audit_spool_mib=env.number("AUDIT_SPOOL_MIB", 256, 1),
+        audit_retention_days=env.number("AUDIT_RETENTION_DAYS", 90, 2),
+        audit_trino_token=env.text("AUDIT_TRINO_TOKEN"),
+        audit_opa_token=env.text("AUDIT_OPA_TOKEN"),
         sign_every_s=sign_every_s,
         reconcile_every_s=env.number("RECONCILE_EVERY_S", 30, 1),
     )

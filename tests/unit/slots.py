@@ -45,6 +45,8 @@ def make_slot() -> Slot:
             bundle_signing_public_key="verify",
             encryption_key="encryption",
             opa_token="opa-token",
+            audit_trino_token="audit-trino-token",
+            audit_opa_token="audit-opa-token",
             trino_internal_secret="internal",
             hash_salt="salt",
         ),

@@ -64,7 +64,9 @@ def verifier() -> TokenVerifier:
 
 def test_good_token(verifier: TokenVerifier) -> None:
     caller = verifier.caller(f"Bearer {token()}")
-    assert caller == Caller(username="steward", groups=frozenset({"data_stewards"}), service=None)
+    assert caller == Caller(
+        username="steward", groups=frozenset({"data_stewards"}), service=None, client="cli"
+    )
     assert verifier.caller(f"bearer  {token(aud='governor')}") == caller
 
 
@@ -168,7 +170,7 @@ def test_service_account_acts_for_itself_only(verifier: TokenVerifier) -> None:
             "data_stewards",
             {Permission.READ_ACCESS, Permission.EDIT_RULES, Permission.BREAK_GLASS, Permission.RECONCILE},
         ),
-        ("auditors", {Permission.READ_ACCESS}),
+        ("auditors", {Permission.READ_ACCESS, Permission.READ_AUDIT}),
         ("data_engineers", set()),
         ("analysts_emea", set()),
         ("LAB_ADMINS", set()),

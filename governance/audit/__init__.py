@@ -1,0 +1,1 @@
+"""The audit: what Trino and OPA report, on disk until the governance database has it, joined by query."""
