@@ -1,4 +1,4 @@
-"""Which decisions were made for which query: pure and deterministic (docs/adr/0012).
+"""Which decisions were made for which query: pure and deterministic (docs/adr/0012-a-joined-audit.md).
 
 Trino 476 does not tell OPA for which query it asks. A decision fits a query when the user is the query's (or
 the one in whose name it read a table), the time is within the query's, and the object is one of its tables.

@@ -22,7 +22,7 @@ from governance.governor.loops import Loop, audit_loop
 from governance.store import make_engine
 from tests.unit import governor_postgres
 from tests.unit.audit_samples import completed, decision, query_id, table
-from tests.unit.governor_lab import Lab, wait_for
+from tests.unit.governor_lab import SEED, Lab, wait_for
 from tests.unit.test_governor_auth import ISSUER, KEY, token
 
 pytestmark = pytest.mark.engine
@@ -124,7 +124,9 @@ def test_what_a_producer_can_not_mean_is_refused(lab: Lab) -> None:
 
 
 def test_asking_for_spark_is_an_event(lab: Lab) -> None:
-    lab.world.reconciler.tables.refresh()
+    with lab.client(service="seeder") as seeder:
+        seeder.seed_access(SEED, "digest-1")
+        assert seeder.reconcile().complete
     bearer = token(preferred_username="ann", azp="spark", groups=["analysts"])
     answer = httpx.get(f"{lab.url}/v1/access/raw", headers={"Authorization": f"Bearer {bearer}"})
     assert answer.status_code == 200
