@@ -22,7 +22,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -119,35 +119,52 @@ def both(session: Session, persona: str) -> Iterator[tuple[Run, Run]]:
 
 @contextmanager
 def ungoverned_twin(home: Path) -> Iterator[None]:
-    """Trino as the lab runs it, on other ports and without access control."""
+    """Trino as the lab runs it, on other ports, without access control and audit."""
+    with trino_twin(home, TWIN_HTTPS, TWIN_INTERNAL, without=("access-control.", "event-listener.")):
+        yield
+
+
+@contextmanager
+def trino_twin(
+    home: Path,
+    https: int,
+    internal: int,
+    *,
+    without: tuple[str, ...] = (),
+    instead: Mapping[str, str] | None = None,
+) -> Iterator[None]:
+    """Trino as the lab runs it, on other ports, without the lines of ``config.properties`` that begin so, and
+    with texts in its files put instead of others."""
     spec = json.loads((home / "run" / "services" / "trino" / "spec.json").read_text(encoding="utf-8"))
+    ports = {str(spec["ports"]["https"]): str(https), str(spec["ports"]["internal"]): str(internal)}
     with tempfile.TemporaryDirectory(prefix="lab-twin-") as folder:
-        files = Path(folder)
         for name, content in spec["files"].items():
-            path = files / name
+            own = name == "config.properties"
+            lines = content.replace(spec["files_dir"], folder).splitlines(keepends=True)
+            text = "".join(line for line in lines if not (own and line.startswith(without)))
+            for old, new in {**(ports if own else {}), **(instead or {})}.items():
+                text = text.replace(old, new)
+            path = Path(folder) / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content.replace(spec["files_dir"], folder), encoding="utf-8")
+            path.write_text(text, encoding="utf-8")
             path.chmod(0o600)
-        config = files / "config.properties"
-        ports = {str(spec["ports"]["https"]): TWIN_HTTPS, str(spec["ports"]["internal"]): TWIN_INTERNAL}
-        text = "".join(
-            line
-            for line in config.read_text(encoding="utf-8").splitlines(keepends=True)
-            if not line.startswith(("access-control.", "event-listener."))
-        )
-        for old, new in ports.items():
-            text = text.replace(old, str(new))
-        config.write_text(text, encoding="utf-8")
         command = [word.replace(spec["files_dir"], folder) for word in spec["argv"]]
-        with (files / "log").open("ab") as log:
-            environment = {**spec["env"], "PATH": os.environ["PATH"], "HOME": folder}
-            process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)
-        try:
-            wait(f"https://127.0.0.1:{TWIN_HTTPS}/v1/info", '"starting":false')
+        with service(command, spec["env"], Path(folder)):
+            wait(f"https://127.0.0.1:{https}/v1/info", '"starting":false')
             yield
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(60)
+
+
+@contextmanager
+def service(command: Sequence[str], env: Mapping[str, str], folder: Path) -> Iterator[None]:
+    """A process with its log in ``folder``, ended at the end."""
+    with (folder / "log").open("ab") as log:
+        environment = {**env, "PATH": os.environ["PATH"], "HOME": str(folder)}
+        process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
 
 
 def add_tables(session: Session, count: int) -> None:

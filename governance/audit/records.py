@@ -96,20 +96,23 @@ def _table(info: Mapping[str, Any], catalog: str) -> Json:
 
 
 def decision_records(events: Any, catalog: str) -> list[Json]:
-    """The decisions of one upload.
+    """The decisions of one upload. Who reaches OPA can ask it about anything: what is no question of Trino's
+    is a gap of its own, and the rest of the upload stays.
 
     Raises:
-        UsageError: one is not a decision.
+        UsageError: it is no list.
     """
+    if not isinstance(events, list):
+        raise UsageError("this is no list of decisions", permitted="OPA's decision events, as JSON")
+    return [_decision_or_gap(event, catalog) for event in events]
+
+
+def _decision_or_gap(event: Any, catalog: str) -> Json:
     try:
-        if not isinstance(events, list):
-            raise TypeError("not a list")
-        return [_decision(event, catalog) for event in events]
+        return _decision(event, catalog)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UsageError(
-            f"this is no decision: {type(error).__name__} {error}",
-            permitted="a list of OPA's decision events, as JSON",
-        ) from error
+        reason = f"OPA was asked something that is no question of Trino's: {type(error).__name__} {error}"
+        return {"kind": "gap", "who": "opa", "reason": _text(reason)[:_MESSAGE_CHARS]}
 
 
 def _decision(event: Mapping[str, Any], catalog: str) -> Json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.server
 import json
 import os
@@ -33,6 +34,7 @@ from governance.documents import read_access
 
 ROOT = Path(__file__).resolve().parents[2]
 POLICIES = ROOT / "policies"
+AUDIT_TOKEN = "the-token-of-the-decision-log"
 TOKEN = "the-token-of-a-test-long-enough"
 SALT = "x" * 32
 Json = dict[str, Any]
@@ -77,6 +79,7 @@ class _Store(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.content = b""
         self.requests = 0
+        self.decisions: list[Json] = []
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -93,6 +96,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
         self.server.requests += 1
+
+    def do_POST(self) -> None:
+        """The decision log, as the lab's collector takes it."""
+        assert self.headers["Authorization"] == f"Bearer {AUDIT_TOKEN}"
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.decisions += json.loads(gzip.decompress(body))
+        self.send_response(204)
+        self.end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
@@ -122,6 +133,7 @@ class Opa:
             *("run", "--server", "--addr", f"127.0.0.1:{port}", "--config-file", str(config)),
             *("--authentication=token", "--authorization=basic", "--log-level=error"),
             *("--skip-version-check", str(POLICIES / "system" / "authz.rego")),
+            str(POLICIES / "system" / "log.rego"),
         ]
         with (folder / "opa.log").open("wb") as log:
             process = subprocess.Popen(
@@ -182,7 +194,18 @@ class Opa:
 def configuration(store_port: int, public_key: str) -> Json:
     """The lab's OPA configuration with a plain HTTP store."""
     return {
-        "services": {"store": {"url": f"http://127.0.0.1:{store_port}"}},
+        "services": {
+            "store": {"url": f"http://127.0.0.1:{store_port}"},
+            "audit": {
+                "url": f"http://127.0.0.1:{store_port}",
+                "credentials": {"bearer": {"token": AUDIT_TOKEN}},
+            },
+        },
+        "decision_logs": {
+            "service": "audit",
+            "resource": "/v1/audit/decisions",
+            "reporting": {"min_delay_seconds": 1, "max_delay_seconds": 1},
+        },
         "bundles": {
             BUNDLE_NAME: {
                 "service": "store",

@@ -94,9 +94,14 @@ def test_every_kind_of_object_has_a_name(resource: dict[str, Any], named: str) -
     assert decision_records([event], "lake")[0]["object"] == named
 
 
-def test_one_bad_decision_refuses_the_upload() -> None:
-    with pytest.raises(UsageError, match="no decision"):
-        decision_records([decision(1), {"decision_id": "x"}], "lake")
+@pytest.mark.parametrize(
+    "odd", [{}, 7, {"decision_id": "x", "input": None}, {"decision_id": "x", "input": {}}]
+)
+def test_what_is_no_question_of_trino_s_is_a_gap_and_takes_nothing_along(odd: Any) -> None:
+    records = decision_records([odd, decision(1)], "lake")
+    assert [record["kind"] for record in records] == ["gap", "decision"]
+    with pytest.raises(UsageError, match="no list of decisions"):
+        decision_records({}, "lake")
 
 
 def a_query(

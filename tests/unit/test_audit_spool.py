@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -99,7 +100,7 @@ def test_a_disk_that_takes_no_more_leaves_whole_records(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(spooling.os, "fsync", full)
+        patched.setattr(os, "fsync", full)
         with pytest.raises(SpoolFullError):
             spool.append([b"two"])
     assert payloads(Spool(tmp_path, ROOM)) == [b"one"]
@@ -110,7 +111,7 @@ def test_a_disk_that_takes_no_more_leaves_whole_records(
 def test_appending_ends_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spool = Spool(tmp_path, ROOM)
     synced: list[int] = []
-    monkeypatch.setattr(spooling.os, "fsync", synced.append)
+    monkeypatch.setattr(os, "fsync", synced.append)
     spool.append([b"one"])
     assert len(synced) == 1
 
