@@ -283,6 +283,34 @@ def test_the_audit_can_only_be_added_to(world: World, table_name: str) -> None:
     assert world.execute("SELECT count(*) FROM " + table_name).scalar() > 0  # noqa: S608 - a constant of this test
 
 
+def test_the_database_s_owner_needs_no_more_rights_than_that(database_url: str) -> None:
+    admin = create_engine(database_url, isolation_level="AUTOCOMMIT")
+    name = database_url.rpartition("/")[2]
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE ROLE {name}_owner LOGIN"))
+        connection.execute(text(f"ALTER DATABASE {name} OWNER TO {name}_owner"))
+    engine = create_engine(database_url.replace("//postgres@", f"//{name}_owner@"))
+    try:
+        Store(engine).upgrade()
+        with engine.begin() as connection:
+            connection.execute(
+                text(
+                    "INSERT INTO audit_event (recorded_at, who, what, detail) "
+                    "VALUES (now() - interval '40 days', 'x', 'old', '{}')"
+                )
+            )
+        assert AuditStore(engine).retain(30) == 1
+        with pytest.raises(DBAPIError, match="append-only"), engine.begin() as connection:
+            connection.execute(text("DELETE FROM audit_event"))
+    finally:
+        engine.dispose()
+        with admin.connect() as connection:
+            connection.execute(text(f"REASSIGN OWNED BY {name}_owner TO postgres"))
+            connection.execute(text(f"ALTER DATABASE {name} OWNER TO postgres"))
+            connection.execute(text(f"DROP ROLE {name}_owner"))
+        admin.dispose()
+
+
 def test_retention_removes_what_is_older_than_its_limit_and_nothing_else(world: World) -> None:
     world.trino(created(1))
     world.opa(decision(1))

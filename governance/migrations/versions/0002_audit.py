@@ -98,7 +98,7 @@ def upgrade() -> None:
     op.execute(
         f"""
         CREATE FUNCTION audit_retain(days integer) RETURNS bigint LANGUAGE plpgsql
-        SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET lab.audit_retain = 'on' AS $$
+        SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
         DECLARE
             found bigint;
             removed bigint := 0;
@@ -106,7 +106,9 @@ def upgrade() -> None:
             IF days IS NULL OR days < 2 THEN
                 RAISE EXCEPTION 'the audit is kept for two days at least' USING ERRCODE = 'check_violation';
             END IF;
+            PERFORM set_config('lab.audit_retain', 'on', true);
             {deletes}
+            PERFORM set_config('lab.audit_retain', 'off', true);
             RETURN removed;
         END $$
         """
