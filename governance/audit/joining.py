@@ -17,8 +17,8 @@ SESSION_OPERATIONS = frozenset(
     {"ExecuteQuery", "ImpersonateUser", "SetCatalogSessionProperty", "SetSystemSessionProperty"}
 )
 """Asked while the session is made, which is before the time that Trino gives as the query's beginning."""
-LOOK_BACK = timedelta(seconds=1)
-"""How long the making of a session takes at most, before a decision is left without its query."""
+LOOK_BACK = timedelta(seconds=30)
+"""How long making a session takes at most on a busy machine; the second in the query's id bounds it."""
 
 _TABLE_OPERATIONS = frozenset({"GetColumnMask", "GetRowFilters", "SelectFromColumns"})
 
