@@ -238,6 +238,17 @@ def sign_in_by_device(endpoint: Endpoint, say: Callable[[str], None]) -> Tokens:
     raise SignInError("nobody signed in within the time that the code was valid", next_command="lab login")
 
 
+def sign_out(endpoint: Endpoint, tokens: Tokens) -> None:
+    """Ends the session that ``tokens`` came from, so that no copy of them is renewed again.
+
+    Raises:
+        SignInError: the provider does not answer; the session ends by itself some time later.
+    """
+    if tokens.refresh_token is not None:
+        # Refused when it has ended already, which is as well.
+        endpoint.request("logout", {"client_id": CLI_CLIENT, "refresh_token": tokens.refresh_token})
+
+
 def pkce() -> tuple[str, str]:
     """A verifier and its S256 challenge (RFC 7636 §4)."""
     verifier = secrets.token_urlsafe(48)

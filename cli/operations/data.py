@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from cli.access import endpoint, governor_client, seeder_connection, session_file, user_tokens
 from cli.components import saved_set
 from cli.session import Session
-from cli.tokens import save_tokens, sign_in_by_browser, sign_in_by_device
+from cli.tokens import load_tokens, save_tokens, sign_in_by_browser, sign_in_by_device, sign_out
 from contracts.errors import LabError, UsageError
 from contracts.identity import Audience, lab_realm
 from contracts.outputs import LabOutputs
@@ -53,10 +53,15 @@ def login(session: Session, *, device: bool = False) -> Login:
 
 
 def logout(session: Session) -> bool:
-    """Forgets the sign-in. Returns whether there was one."""
+    """Ends the sign-in, here and at the identity provider where that answers. Returns whether there was
+    one."""
     path = session_file(session)
-    there = path.exists()
+    there, tokens = path.exists(), load_tokens(path)
     path.unlink(missing_ok=True)
+    if tokens is not None:
+        # A lab that is down has no provider to tell; what is forgotten here is forgotten all the same.
+        with suppress(LabError):
+            sign_out(endpoint(session.outputs()), tokens)
     return there
 
 

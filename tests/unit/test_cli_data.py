@@ -40,6 +40,7 @@ from cli.tokens import (
     save_tokens,
     sign_in_by_browser,
     sign_in_by_device,
+    sign_out,
 )
 from contracts.errors import LabError, UsageError
 from contracts.identity import Audience
@@ -231,6 +232,14 @@ def test_no_sign_in_says_how_to(tmp_path: Path, content: str | None) -> None:
         path.write_text(content)
     with pytest.raises(SignInError, match="nobody is signed in"):
         UserTokens(Provider(GOOD).endpoint, path, Audience.TRINO)()
+
+
+def test_signing_out_ends_the_session_at_the_provider() -> None:
+    provider = Provider((204, {}))
+    sign_out(provider.endpoint, Tokens(access_token="a", refresh_token="r1", expires_at_s=0))
+    sign_out(provider.endpoint, Tokens(access_token="a", refresh_token=None, expires_at_s=0))
+    assert provider.forms == [{"client_id": "cli", "refresh_token": "r1"}]
+    assert provider.urls[0].endswith("/protocol/openid-connect/logout")
 
 
 def test_unknown_sample_users_are_suggested() -> None:

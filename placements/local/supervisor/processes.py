@@ -206,6 +206,10 @@ def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
     return True
 
 
+_SHOWN_COMMAND = 80
+"""Characters of a command line, so that several owners fit in one message."""
+
+
 def refuse_taken_ports(
     ports: Mapping[str, int], *, another: Callable[[], str] = lambda: "lab doctor"
 ) -> None:
@@ -246,7 +250,7 @@ def _told_of(pid: int) -> str:
     with contextlib.suppress(psutil.Error):
         command = " ".join(psutil.Process(pid).cmdline())
         if command:
-            return command[:200]
+            return command if len(command) <= _SHOWN_COMMAND else f"{command[:_SHOWN_COMMAND]} …"
     return "its command is hidden"
 
 
