@@ -32,7 +32,8 @@ def command(layout: Layout) -> list[str]:
     )
     return [
         *(layout.python, "-m", "components.keycloak.launch"),
-        *("--distribution", str(distribution), "--home", str(home), "--"),
+        *("--distribution", str(distribution), "--home", str(home)),
+        *("--schema", str(layout.cache_dir / "schema.sql"), "--"),
         *java_command(layout, heap_mib=192, options=options),
         *("-cp", f"{distribution}/lib/quarkus-run.jar"),
         *("io.quarkus.bootstrap.runner.QuarkusEntryPoint", "start", "--optimized"),
