@@ -34,7 +34,7 @@ from semver import VersionInfo
 
 from cli.events import PROVIDER_ENDED, EventLog, silent
 from cli.interrupts import Interrupts
-from cli.locks import has_pending_operations, remove_stale
+from cli.locks import has_pending_operations, remove_stale, stack_is_there
 from cli.project import Lab, backend_url
 from contracts.errors import LabError
 from contracts.settings import Role
@@ -144,8 +144,18 @@ class ForwardingCommand(PulumiCommand):
 
 
 class LeanStack(Stack):
-    """Leaves out what the SDK asks for after each run, outputs twice and history: three more starts of
-    the CLI, for answers that nobody here reads. :meth:`PulumiEngine.outputs` asks when they are wanted."""
+    """Leaves out what the SDK asks for before and after each run, whether the stack is there, outputs twice
+    and history: four more starts of the CLI, for answers that are known or that nobody here reads.
+    :meth:`PulumiEngine.outputs` asks when they are wanted."""
+
+    def __init__(self, name: str, workspace: LocalWorkspace, *, known: bool, create: bool) -> None:
+        if known:
+            # Every command names its stack, so that none has to be selected.
+            self.name, self.workspace, self._mode = name, workspace, StackInitMode.SELECT
+        else:
+            super().__init__(
+                name, workspace, StackInitMode.CREATE_OR_SELECT if create else StackInitMode.SELECT
+            )
 
     def outputs(self) -> OutputMap:
         return {}
@@ -239,6 +249,8 @@ class PulumiEngine:
         return document
 
     def exists(self, role: Role) -> bool:
+        if self._file_backend:
+            return stack_is_there(self._lab.state_dir, role.value)
         try:
             return any(stack.name == role.value for stack in self._workspace.list_stacks())
         except CommandError as error:
@@ -256,11 +268,11 @@ class PulumiEngine:
             for lock in remove_stale(self._lab.state_dir):
                 self._say(f"removed the lock that pid {lock.pid} left on stack {lock.stack}: it runs no more")
         try:
-            name = role.value
-            stack = (
-                LeanStack(name, self._workspace, StackInitMode.CREATE_OR_SELECT)
-                if create
-                else LeanStack(name, self._workspace, StackInitMode.SELECT)
+            stack = LeanStack(
+                role.value,
+                self._workspace,
+                known=self._file_backend and stack_is_there(self._lab.state_dir, role.value),
+                create=create,
             )
         except CommandError as error:
             raise self._command_failure(error, f"stack {role}") from error

@@ -164,6 +164,11 @@ def _end_orphans(lock: EngineLock) -> None:
         os.killpg(lock.pid, signal.SIGTERM)
 
 
+def stack_is_there(state_dir: Path, stack: str, project: str = NAMESPACE) -> bool:
+    """Whether a file backend has the stack."""
+    return _state_file(state_dir, stack, project).exists()
+
+
 def has_pending_operations(state_dir: Path, stack: str, project: str = NAMESPACE) -> bool:
     """Whether the checkpoint of a file backend lists operations that never ended."""
     document = _checkpoint(_state_file(state_dir, stack, project))

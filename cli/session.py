@@ -188,6 +188,9 @@ class Session:
     def outputs_after(self, shown: Mapping[str, Any]) -> LabOutputs:
         """The outputs after a run that showed these: those kept when they are the same, else
         :meth:`remember_outputs`, which takes another start of the engine."""
+        former = self._former_outputs_file
+        if former.exists():
+            former.replace(self.outputs_file)
         try:
             kept: Any = json.loads(self.outputs_file.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
@@ -208,8 +211,18 @@ class Session:
         return from_exports(LabOutputs, document, next_command="lab up")
 
     def forget_outputs(self) -> None:
-        """After ``down``: the lab stack is gone."""
-        self.outputs_file.unlink(missing_ok=True)
+        """After ``down``: the lab stack is gone. The next one is likely to have the same outputs, which
+        :meth:`outputs_after` then needn't ask for."""
+        if self.outputs_file.exists():
+            self.outputs_file.replace(self._former_outputs_file)
+
+    def forget_former_outputs(self) -> None:
+        """After the persistent stack changed: the lab stack's outputs may be others, masked ones too."""
+        self._former_outputs_file.unlink(missing_ok=True)
+
+    @property
+    def _former_outputs_file(self) -> Path:
+        return self.outputs_file.with_suffix(".former.json")
 
     def slot(self) -> Slot:
         """This lab's databases, keys and passwords, decrypted from the persistent stack's outputs."""

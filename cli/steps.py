@@ -247,6 +247,7 @@ def run_persistent(session: Session) -> RunResult:
     """Runs the persistent stack and notes what it was made from."""
     session.say("persistent stack: databases, object store, keys and passwords")
     result = session.engine.up(Role.PERSISTENT)
+    session.forget_former_outputs()
     write_private(_digest_file(session.lab), wanted_digest(session.lab) + "\n")
     return result
 

@@ -200,6 +200,19 @@ def test_up_with_nothing_to_do_asks_the_engine_for_no_outputs(
     assert operations.up(run.session).urls == result.urls
 
 
+def test_outputs_of_before_down_are_taken_when_they_are_the_same_again(
+    run: FakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = operations.up(run.session)
+    operations.down(run.session)
+    with pytest.raises(LabError, match="is not up"):
+        run.session.outputs()
+    run.engine.shown = {"lab": "lab", "trino_url": result.urls["trino"], "ca_certificate": "[secret]"}
+    monkeypatch.setattr(run.engine, "outputs", lambda *_, **__: pytest.fail("the engine was asked"))
+    assert operations.up(run.session).urls == result.urls
+    assert run.session.outputs().lab == "lab"
+
+
 def test_outputs_that_differ_from_those_kept_are_asked_for(run: FakeRun) -> None:
     operations.up(run.session)
     run.engine.shown = {"lab": "lab", "trino_url": "https://127.0.0.1:1"}
