@@ -38,7 +38,7 @@ from contracts.identity import Audience
 from seed.connection import open_catalog
 
 QUERIES = Path(__file__).with_name("tpch.sql")
-TWIN_HTTPS, TWIN_INTERNAL = 41040, 41041
+TWIN_HTTPS, TWIN_INTERNAL = 26040, 26041
 NAMESPACE = "raw"
 
 Run = Callable[[str], float]
