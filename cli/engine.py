@@ -32,10 +32,11 @@ from pulumi.automation.errors import create_command_error
 from pulumi.automation.events import EngineEvent
 from semver import VersionInfo
 
+from cli.backend import file_backend
 from cli.events import PROVIDER_ENDED, EventLog, silent
 from cli.interrupts import Interrupts
 from cli.locks import has_pending_operations, remove_stale, stack_is_there
-from cli.project import Lab, backend_url
+from cli.project import Lab
 from contracts.errors import LabError
 from contracts.settings import Role
 
@@ -214,7 +215,7 @@ class PulumiEngine:
             env_vars=dict(environment),
             pulumi_command=ForwardingCommand(path, version, interrupts),
         )
-        self._file_backend = backend_url(lab, environment).startswith("file://")
+        self._state_dir = file_backend(lab, environment)
 
     def up(self, role: Role, *, config_file: Path | None = None) -> RunResult:
         stack = self._open(role, create=True)
@@ -249,8 +250,8 @@ class PulumiEngine:
         return document
 
     def exists(self, role: Role) -> bool:
-        if self._file_backend:
-            return stack_is_there(self._lab.state_dir, role.value)
+        if self._state_dir:
+            return stack_is_there(self._state_dir, role.value)
         try:
             return any(stack.name == role.value for stack in self._workspace.list_stacks())
         except CommandError as error:
@@ -264,19 +265,19 @@ class PulumiEngine:
 
     def _open(self, role: Role, *, create: bool) -> Stack:
         """The stack, free of what a killed run left behind."""
-        if self._file_backend:
-            for lock in remove_stale(self._lab.state_dir):
+        if self._state_dir:
+            for lock in remove_stale(self._state_dir):
                 self._say(f"removed the lock that pid {lock.pid} left on stack {lock.stack}: it runs no more")
         try:
             stack = LeanStack(
                 role.value,
                 self._workspace,
-                known=self._file_backend and stack_is_there(self._lab.state_dir, role.value),
+                known=self._state_dir is not None and stack_is_there(self._state_dir, role.value),
                 create=create,
             )
         except CommandError as error:
             raise self._command_failure(error, f"stack {role}") from error
-        if self._file_backend and has_pending_operations(self._lab.state_dir, role.value):
+        if self._state_dir and has_pending_operations(self._state_dir, role.value):
             self._say(f"stack {role} was interrupted: its pending operations are cleared first")
             self._refresh(stack, role, clear_pending=True)
         return stack

@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from cli.backend import backend_url, own_backend_url
 from contracts.errors import LabError, UsageError
 from contracts.settings import (
     ENVIRONMENT,
@@ -121,10 +122,15 @@ def existing_labs(folder: Path) -> list[str]:
     return sorted(path.parent.parent.name for path in folder.glob("*/project/Pulumi.yaml"))
 
 
-def ensure_project(lab: Lab, *, virtualenv: Path, port_base: int) -> bool:
+def ensure_project(lab: Lab, *, virtualenv: Path, port_base: int, backend: str | None = None) -> bool:
     """Makes the project directory, or brings its Pulumi.yaml up to date (the checkout or the virtual
-    environment may have moved). Stack files are made once. Returns whether the lab is new."""
+    environment may have moved). Stack files are made once. Returns whether the lab is new.
+
+    Args:
+        backend: where the stacks' state lies; None leaves it where it is.
+    """
     new = not lab.exists
+    backend = backend or backend_url(lab, {})
     for folder in (lab.home, lab.project_dir, lab.state_dir, lab.pulumi_home, lab.logs_dir):
         folder.mkdir(parents=True, exist_ok=True)
     lab.secrets_dir.mkdir(mode=0o700, exist_ok=True)
@@ -142,7 +148,7 @@ def ensure_project(lab: Lab, *, virtualenv: Path, port_base: int) -> bool:
     for role in Role:
         if not lab.stack_file(role).exists():
             _make_stack_file(lab, role, begun or port_base)
-    _write_if_changed(lab.project_dir / "Pulumi.yaml", _project_yaml(lab, virtualenv))
+    _write_if_changed(lab.project_dir / "Pulumi.yaml", _project_yaml(lab, virtualenv, backend))
     install_plugins(lab.launchers_dir, virtualenv / "bin" / "python")
     return new
 
@@ -153,7 +159,12 @@ def _has_passphrase(lab: Lab) -> bool:
 
 def passphrase_is_lost(lab: Lab) -> bool:
     """Whether there is state that was encrypted with a passphrase which is not there any more."""
-    return not _has_passphrase(lab) and any((lab.state_dir / ".pulumi" / "stacks").glob("*/*.json"))
+    if _has_passphrase(lab):
+        return False
+    # The salt stands beside the state wherever that lies; the state alone has it after a lost stack file.
+    files = [lab.stack_file(role) for role in Role]
+    salted = any("encryptionsalt:" in file.read_text(encoding="utf-8") for file in files if file.exists())
+    return salted or any((lab.state_dir / ".pulumi" / "stacks").glob("*/*.json"))
 
 
 def half_made_port_base(lab: Lab) -> int | None:
@@ -165,7 +176,7 @@ def half_made_port_base(lab: Lab) -> int | None:
     return None
 
 
-def _project_yaml(lab: Lab, virtualenv: Path) -> str:
+def _project_yaml(lab: Lab, virtualenv: Path, backend: str) -> str:
     document: dict[str, Any] = {
         "name": NAMESPACE,
         "description": f"Lakehouse Lab {lab.name!r}; made by the lab command, which keeps it up to date",
@@ -174,6 +185,8 @@ def _project_yaml(lab: Lab, virtualenv: Path) -> str:
         # Named here they are used without a warning; one that is only on PATH gets one at each run.
         "plugins": {"providers": [{"name": name, "path": str(lab.launchers_dir)} for name in PLUGINS]},
     }
+    if backend != own_backend_url(lab):
+        document["backend"] = {"url": backend}
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=1000)
 
 
@@ -258,11 +271,6 @@ def _write_if_changed(path: Path, text: str) -> bool:
         return False
     write_private(path, text)
     return True
-
-
-def backend_url(lab: Lab, environ: Mapping[str, str] | None = None) -> str:
-    """LAB_BACKEND_URL, else the lab's own folder as file backend."""
-    return environment("LAB_BACKEND_URL", environ) or f"file://{lab.state_dir}"
 
 
 def program_environment(lab: Lab, environ: Mapping[str, str] | None = None) -> dict[str, str]:

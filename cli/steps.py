@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from cli.backend import backend_url
 from cli.catalog_choice import CatalogChoice, choose_catalog
 from cli.components import artifacts_of, check_placement, saved_set
 from cli.engine import RunResult
@@ -45,14 +46,15 @@ def prepare_project(session: Session, *, port_base: int | None = None) -> bool:
         port_base: the first port of a new lab's block; None chooses one.
     """
     lab = session.lab
+    backend = backend_url(lab, session.environ)
     if lab.exists:
-        return ensure_project(lab, virtualenv=session.virtualenv, port_base=0)
+        return ensure_project(lab, virtualenv=session.virtualenv, port_base=0, backend=backend)
     labs = labs_home(session.environ)
     # Two labs that are made at the same moment must not choose the same block, wherever they are.
     with waiting_for(lab.cache / "labs-folders.lock"):
         others = remember_folder(lab.cache, labs)
         base = port_base or half_made_port_base(lab) or choose_block(labs, others)
-        new = ensure_project(lab, virtualenv=session.virtualenv, port_base=base)
+        new = ensure_project(lab, virtualenv=session.virtualenv, port_base=base, backend=backend)
     session.say(f"new lab {lab.name!r} in {lab.home}, ports {base} to {base + PORTS_PER_LAB - 1}")
     return new
 

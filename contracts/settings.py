@@ -405,7 +405,7 @@ ENVIRONMENT: Mapping[str, str] = {
     "LAB_CACHE": "Folder of artifacts shared by all labs; default: lakehouse-lab in the user's cache folder.",
     "LAB_NAME": "The lab that commands act on when --name is not given; default: lab.",
     "LAB_POLARIS_HOME": "Folder with Polaris' official server and admin distributions; a lab remembers it.",
-    "LAB_BACKEND_URL": "Pulumi state backend; default: a file backend in the lab's folder.",
+    "LAB_BACKEND_URL": "Pulumi state backend of a new lab, which remembers it; default: in the lab's folder.",
     "LAB_DIRECT_LOGIN": "Set to 1 to print the sign-in address instead of opening a browser.",
 }
 """Every environment variable that the lab itself reads."""

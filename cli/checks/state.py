@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from cli.backend import backend_url, file_backend
 from cli.checks.findings import FIX, Finding, fixed, ok, problem, warning
 from cli.locks import (
     command_running,
@@ -46,7 +47,10 @@ def command(session: Session) -> Iterator[Finding]:
 
 def locks(session: Session, fix: bool) -> Iterator[Finding]:
     """Locks of the engine; ``fix`` removes those whose engine runs no more, and ends what it left."""
-    found = find_locks(session.lab.state_dir)
+    folder = file_backend(session.lab, session.environ)
+    if folder is None:
+        return
+    found = find_locks(folder)
     stale = [lock for lock in found if not lock.alive]
     for lock in found:
         if lock.alive:
@@ -56,7 +60,7 @@ def locks(session: Session, fix: bool) -> Iterator[Finding]:
                 "wait until it has ended",
             )
     if stale and fix and len(stale) == len(found):
-        remove_stale(session.lab.state_dir)
+        remove_stale(folder)
         yield fixed("lock", f"removed {len(stale)} stale")
     elif stale:
         yield problem("lock", f"left by pid {stale[0].pid}, which runs no more", FIX)
@@ -64,7 +68,10 @@ def locks(session: Session, fix: bool) -> Iterator[Finding]:
 
 def state(session: Session, fix: bool) -> Iterator[Finding]:
     """The engine's checkpoints: readable, and free of operations that never ended."""
-    folder = session.lab.state_dir
+    folder = file_backend(session.lab, session.environ)
+    if folder is None:
+        yield ok("state", f"in {backend_url(session.lab, session.environ)}; Pulumi keeps its history there")
+        return
     for role in Role:
         if state_is_damaged(folder, role.value):
             if fix and restore_state(folder, role.value):
@@ -88,7 +95,9 @@ def state(session: Session, fix: bool) -> Iterator[Finding]:
 def is_settled(session: Session) -> bool:
     """Whether a run of the engine would find neither a lock nor operations that never ended: it removes
     what is stale before anything else."""
-    folder = session.lab.state_dir
+    folder = file_backend(session.lab, session.environ)
+    if folder is None:
+        return True
     return not find_locks(folder) and not any(has_pending_operations(folder, role.value) for role in Role)
 
 

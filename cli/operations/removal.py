@@ -6,12 +6,13 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cli.backend import file_backend
 from cli.locks import remove_stale
 from cli.operations.lifecycle import stop_services
 from cli.project import Lab
 from cli.session import Session
 from contracts.errors import LabError
-from contracts.settings import Role, environment
+from contracts.settings import Role
 from placements.local.unprivileged import remove_unprivileged
 
 
@@ -49,9 +50,11 @@ def destroy(session: Session, confirm: Callable[[DestroyPlan], None]) -> Destroy
     plan = destroy_plan(session)
     confirm(plan)
     with session.exclusive("destroy"):
-        remove_stale(lab.state_dir)
+        if folder := file_backend(lab, session.environ):
+            remove_stale(folder)
         with session.uninterrupted():
-            if not session.is_local() or environment("LAB_BACKEND_URL", session.environ):
+            # State that does not go with the lab's folder has to be removed where it lies.
+            if not session.is_local() or folder != lab.state_dir:
                 for role in (Role.LAB, Role.PERSISTENT):
                     if session.engine.exists(role):
                         session.engine.destroy(role)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cli.backend import backend_url, file_backend
 from cli.components import merge
 from cli.ports import blocks_in_use, check_block, choose_block, remember_folder
 from cli.project import (
@@ -19,6 +20,7 @@ from cli.project import (
     ensure_project,
     open_lab,
     parse_config,
+    passphrase_is_lost,
     program_environment,
     read_config,
     set_config,
@@ -145,9 +147,47 @@ def test_exports_survive_a_shell_with_any_path(lab: Lab, tmp_path: Path) -> None
     assert seen["PYTHONPATH"] == f"{ROOT}:/a b"
 
 
-def test_a_backend_of_ones_own_is_kept(lab: Lab) -> None:
-    assert program_environment(lab, {"LAB_BACKEND_URL": "s3://bucket"})["PULUMI_BACKEND_URL"] == "s3://bucket"
+def test_a_backend_of_ones_own_is_remembered(lab: Lab) -> None:
+    elsewhere = {"LAB_BACKEND_URL": "s3://bucket/"}
+    assert program_environment(lab, elsewhere)["PULUMI_BACKEND_URL"] == "s3://bucket"
     assert program_environment(lab, {})["PULUMI_BACKEND_URL"] == f"file://{lab.state_dir}"
+    ensure_project(lab, virtualenv=Path("/venv"), port_base=1, backend=backend_url(lab, elsewhere))
+    ensure_project(lab, virtualenv=Path("/moved"), port_base=1)
+    assert program_environment(lab, {})["PULUMI_BACKEND_URL"] == "s3://bucket"
+    assert file_backend(lab, {}) is None
+
+
+def test_another_backend_than_the_state_lies_in_is_refused(lab: Lab, tmp_path: Path) -> None:
+    make(lab)
+    stacks = lab.state_dir / ".pulumi" / "stacks" / "lakehouse-lab"
+    stacks.mkdir(parents=True)
+    (stacks / "persistent.json").write_text("{}")
+    with pytest.raises(UsageError) as refused:
+        backend_url(lab, {"LAB_BACKEND_URL": f"file://{tmp_path}/other"})
+    assert refused.value.permitted == f"file://{lab.state_dir}"
+
+
+@pytest.mark.parametrize("given", ["bucket", "file://relative/folder", "file:/x"])
+def test_what_is_no_backend_is_refused(lab: Lab, given: str) -> None:
+    with pytest.raises(UsageError, match="not the URL of a state backend"):
+        backend_url(lab, {"LAB_BACKEND_URL": given})
+
+
+def test_a_file_backend_elsewhere_is_looked_at_where_it_is(lab: Lab, tmp_path: Path) -> None:
+    folder = tmp_path / "with space"
+    assert file_backend(lab, {"LAB_BACKEND_URL": f"file://{folder}"}) == folder
+    assert file_backend(lab, {"LAB_BACKEND_URL": "file://~/x"}) == Path.home() / "x"
+    assert file_backend(lab, {}) == lab.state_dir
+
+
+def test_a_salt_without_its_passphrase_is_a_lost_one(lab: Lab) -> None:
+    make(lab)
+    assert not passphrase_is_lost(lab)
+    lab.passphrase_file.unlink()
+    assert not passphrase_is_lost(lab)
+    with lab.stack_file(Role.LAB).open("a") as file:
+        file.write("encryptionsalt: v1:x\n")
+    assert passphrase_is_lost(lab)
 
 
 def test_each_lab_has_a_block_of_its_own(tmp_path: Path) -> None:
