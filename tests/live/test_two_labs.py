@@ -1,10 +1,12 @@
 """Two labs side by side on one machine: each has its own ports, home, people and keys, and neither notices
-what becomes of the other."""
+what becomes of the other. The state of the second one lies in a backend that its first ``up`` was told."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
@@ -29,18 +31,34 @@ class Labs(NamedTuple):
 @pytest.fixture(scope="module")
 def labs() -> Iterator[Labs]:
     """Brought up at the same time, below one folder."""
+
+    def bring_up(one: LiveLab) -> None:
+        told = {"LAB_BACKEND_URL": f"file://{backend_of_b(one)}"} if one.home.name == "b" else {}
+        first = replace(one, environment={**one.environment, **told})
+        first.ok("--name", one.home.name, *UP, timeout_s=3000)
+
     with temporary_folder() as folder:
+        (folder / "backend of b").mkdir()
         environment = {**clean_environment(), "LAB_HOME": str(folder)}
         made = Labs(
             *(LiveLab(environment={**environment, "LAB_NAME": n}, home=folder / n) for n in ("a", "b"))
         )
         try:
             with ThreadPoolExecutor(2) as both:
-                list(both.map(lambda one: one.ok("--name", one.home.name, *UP, timeout_s=3000), made))
+                list(both.map(bring_up, made))
             yield made
         finally:
             for one in made:
                 one.run("destroy", "--yes", timeout_s=300)
+
+
+def backend_of_b(one: LiveLab) -> Path:
+    return one.home.parent / "backend of b"
+
+
+def stacks(folder: Path) -> set[str]:
+    """Names of the stacks that a file backend holds."""
+    return {path.stem for path in (folder / ".pulumi" / "stacks").glob("*/*.json")}
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +110,16 @@ def test_each_has_ports_and_processes_of_its_own(labs: Labs) -> None:
     assert abs(first_port(labs.a) - first_port(labs.b)) >= PORTS_PER_LAB
     assert not set(pids(labs.a).values()) & set(pids(labs.b).values())
     assert labs.a.json("status")["labs"] == ["a", "b"]
+
+
+def test_state_lies_where_the_first_up_was_told(labs: Labs) -> None:
+    assert stacks(backend_of_b(labs.b)) == {"lab", "persistent"}
+    assert not stacks(labs.b.home / "state")
+    assert stacks(labs.a.home / "state") == {"lab", "persistent"}
+    told = replace(labs.a, environment={**labs.a.environment, "LAB_BACKEND_URL": "file:///elsewhere"})
+    refused = told.run("up")
+    assert refused.returncode == 2, refused.stdout
+    assert "lies elsewhere than LAB_BACKEND_URL says" in refused.stderr
 
 
 def test_no_process_of_one_has_to_do_with_the_home_of_the_other(labs: Labs) -> None:
@@ -186,4 +214,5 @@ def test_one_is_destroyed_and_the_other_stays_as_it_was(labs: Labs) -> None:
     labs.b.ok("destroy", "--yes")
     assert (fingerprint(labs.a), pids(labs.a)) == before
     assert not labs.b.home.exists()
+    assert not stacks(backend_of_b(labs.b))
     assert labs.a.json("status")["labs"] == ["a"]
