@@ -144,6 +144,11 @@ class ForwardingCommand(PulumiCommand):
         return result
 
 
+WITHOUT_CHECKPOINTS: Mapping[str, str] = {"PULUMI_EXPERIMENTAL": "1", "PULUMI_SKIP_CHECKPOINTS": "1"}
+"""The engine then writes a stack's state once, at the run's end, and not before and after each of a hundred
+resources."""
+
+
 class LeanStack(Stack):
     """Leaves out what the SDK asks for before and after each run, whether the stack is there, outputs twice
     and history: four more starts of the CLI, for answers that are known or that nobody here reads.
@@ -207,8 +212,13 @@ class PulumiEngine:
         interrupts: Interrupts,
         say: Callable[[str], None] = silent,
         verbose: bool = False,
+        rebuilt_at_will: bool = False,
     ) -> None:
+        """``rebuilt_at_will``: whatever the lab stack makes is found again by its next run, so that a run
+        which is killed in its middle may leave the state as it was before."""
+        self._without_checkpoints = {Role.LAB} if rebuilt_at_will else set[Role]()
         self._lab, self._say, self._verbose, self._interrupts = lab, say, verbose, interrupts
+        self._environment = dict(environment)
         self._workspace = LocalWorkspace(
             work_dir=str(lab.project_dir),
             pulumi_home=str(lab.pulumi_home),
@@ -318,6 +328,10 @@ class PulumiEngine:
             def on_event(event: EngineEvent) -> None:
                 events.add(event)
 
+            self._workspace.env_vars = {
+                **self._environment,
+                **(WITHOUT_CHECKPOINTS if role in self._without_checkpoints else {}),
+            }
             try:
                 call(on_output=keep, on_error=keep, on_event=on_event, color="never", suppress_outputs=True)
             except CommandError as error:

@@ -122,6 +122,7 @@ class Session:
                 interrupts=self.interrupts,
                 say=self.say,
                 verbose=self.verbose,
+                rebuilt_at_will=self.is_local(),
             )
         return self._engine
 

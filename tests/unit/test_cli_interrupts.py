@@ -15,11 +15,13 @@ import psutil
 import pytest
 from pulumi.automation import CommandError
 
-from cli.engine import ForwardingCommand
+from cli.engine import WITHOUT_CHECKPOINTS, ForwardingCommand, PulumiEngine
 from cli.events import EventLog, readable_error, short_name
 from cli.interrupts import Interrupts
 from cli.locks import find_locks, has_pending_operations, remove_stale
+from cli.project import open_lab
 from contracts.errors import LabError
+from contracts.settings import Role
 
 ENGINE = """#!{python}
 import os, signal, sys, time
@@ -250,3 +252,24 @@ def test_services_are_left_to_those_who_watch_them() -> None:
     now[0] = 30.0
     log.add(_Event(res_outputs_event=_Part(metadata=metadata)))
     assert (said, log.durations_s()) == ([], {"Process trino": 30.0})
+
+
+@pytest.mark.parametrize("rebuilt_at_will", [True, False])
+def test_only_a_stack_that_is_rebuilt_at_will_goes_without_checkpoints(
+    tmp_path: Path, rebuilt_at_will: bool
+) -> None:
+    lab = open_lab("lab", {"LAB_HOME": str(tmp_path)})
+    lab.project_dir.mkdir(parents=True)
+    engine = PulumiEngine(
+        lab,
+        path=tmp_path / "pulumi",
+        version="3.200.0",
+        environment={"EXTRA": "value"},
+        interrupts=Interrupts(),
+        rebuilt_at_will=rebuilt_at_will,
+    )
+    seen: list[dict[str, str]] = []
+    for role in (Role.LAB, Role.PERSISTENT):
+        engine._run("up", role, lambda **_: seen.append(dict(engine._workspace.env_vars)))
+    assert [WITHOUT_CHECKPOINTS.items() <= one.items() for one in seen] == [rebuilt_at_will, False]
+    assert all(one["EXTRA"] == "value" for one in seen)
