@@ -12,8 +12,8 @@ import pytest
 EXPECTED_SKIPS = Path(__file__).with_name("expected_skips.txt")
 _unexpected: list[str] = []
 
-# A shell without job control starts what it runs in the background deaf to Ctrl-C, and so would be every command
-# that tests interrupt.
+# A shell without job control starts what it runs in the background deaf to Ctrl-C, and so would be every
+# command that tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
