@@ -93,7 +93,7 @@ class EnginePort(Protocol):
         ...
 
     def remove(self, role: Role) -> None:
-        """Forgets a stack that was destroyed, with its history and config."""
+        """Forgets a stack that was destroyed, with its history."""
         ...
 
 
@@ -269,7 +269,8 @@ class PulumiEngine:
 
     def remove(self, role: Role) -> None:
         try:
-            self._workspace.remove_stack(role.value)
+            # Its settings go with the lab's folder: a destroy that is ended here has to find them again.
+            self._workspace.remove_stack(role.value, preserve_config=True)
         except CommandError as error:
             raise self._command_failure(error, f"removal of stack {role}") from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -24,7 +25,8 @@ def status(options: Options, watch: bool) -> None:
 
     session = options.session()
     if watch:
-        _watch(options)
+        with suppress(KeyboardInterrupt):  # how watching ends
+            _watch(options)
         return
     result = run(session)
     options.show(result, lambda: status_text(result, time.time()))
@@ -130,13 +132,14 @@ def logs(options: Options, service: str | None, lines: int, follow: bool) -> Non
         options.show(files, lambda: "\n".join(f"{name:32} {path}" for name, path in files.items()))
         options.next_steps(lab_command(options, "logs SERVICE -f"))
         return
-    for line in run(session, service, lines=lines, follow=follow):
-        if options.json:
-            import json
+    with suppress(KeyboardInterrupt) if follow else nullcontext():
+        for line in run(session, service, lines=lines, follow=follow):
+            if options.json:
+                import json
 
-            print(json.dumps({"service": service, "line": line}, ensure_ascii=False), flush=True)
-        else:
-            print(line, flush=follow)
+                print(json.dumps({"service": service, "line": line}, ensure_ascii=False), flush=True)
+            else:
+                print(line, flush=follow)
 
 
 @command("credentials")
