@@ -8,7 +8,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 
@@ -25,12 +25,20 @@ class Following:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self._lines.put(line)
+        with self.process.stdout as lines:
+            for line in lines:
+                self._lines.put(line)
+
+    def close(self) -> None:
+        """Ends the command, whatever it is at."""
+        self.process.kill()
+        self.process.wait()
+        self._reader.join(TIMEOUT_S)
 
     def until(self, wanted: Callable[[str], bool]) -> str:
         """The first line that is wanted. Raises queue.Empty when none comes in time."""
@@ -43,13 +51,10 @@ class Following:
 def following(lab: LiveLab, *arguments: str) -> Iterator[Following]:
     """The command, ended by Ctrl-C, which is no failure."""
     process = lab.start(*arguments)
-    try:
-        yield Following(process)
+    with closing(Following(process)) as shown:
+        yield shown
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait(TIMEOUT_S) == 0
-    finally:
-        process.kill()
-        process.wait()
 
 
 def test_a_restart_is_shown_as_it_happens(lab: LiveLab) -> None:
