@@ -228,8 +228,10 @@ class Service:
         return self.process is not None and self.process.alive
 
     async def _died(self, too_slow: str | None = None) -> None:
-        reason = too_slow or self._exit_reason()
+        child = self._child
         await self._clear_process()
+        # Known only now: the first thread of a process may be gone before the others are.
+        reason = too_slow or _exit_reason(child)
         self._restarts += 1
         self._last_death = reason
         hopeless = too_slow is not None or self._deaths + 1 >= self._options.attempts
@@ -292,14 +294,6 @@ class Service:
         self._child = None
         self.process = None
 
-    def _exit_reason(self) -> str:
-        code = self._child.poll() if self._child else None
-        if code is None:
-            return "its process ended (how is not known: it was started by an earlier supervisor)"
-        if code < 0:
-            return f"its process was ended by {signal.Signals(-code).name}"
-        return f"its process ended with status {code}"
-
     async def _pause(self, seconds: float) -> None:
         """Sleeps, but no longer than until something else is wanted."""
         self._wake.clear()
@@ -356,3 +350,13 @@ class Service:
             self._running_hash = str(saved["process"].get("plan_hash", "")) if recorded else ""
             self._enter(ServiceState.STARTING)
             _log.info("%s: adopted process %d", self.spec.name, self.process.pid)
+
+
+def _exit_reason(child: subprocess.Popen[bytes] | None) -> str:
+    """How a process ended that is reaped; one that an earlier supervisor started can't be."""
+    code = child.returncode if child else None
+    if code is None:
+        return "its process ended (how is not known: it was started by an earlier supervisor)"
+    if code < 0:
+        return f"its process was ended by {signal.Signals(-code).name}"
+    return f"its process ended with status {code}"
