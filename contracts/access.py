@@ -101,6 +101,19 @@ class Rule:
     description: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class MaskKey:
+    """Where the key of the hash mask lies for Trino: one column of one row."""
+
+    catalog: str
+    schema: str
+    table: str
+    column: str
+
+
+MASK_KEY = MaskKey(catalog="masking", schema="public", table="hash_key", column="key")
+"""A database of its own, which ``$row-filter`` alone may read: the key is in no plan, answer or bundle."""
+
 EVERY_RULE = "*"
 """Among an exception's ``lifts``: every rule there is."""
 

@@ -93,6 +93,7 @@ class Slot:
     catalog_database: Database
     keycloak_database: Database
     governance_database: Database
+    masking_database: Database
     control_plane_database: Database
     agent_database: Database
     warehouse: Warehouse

@@ -5,9 +5,9 @@ Bundle format: https://www.openpolicyagent.org/docs/management-bundles/
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import hashlib
-import hmac
 import io
 import json
 import tarfile
@@ -17,9 +17,18 @@ from typing import Any
 
 import jwt
 
-from contracts.access import EVERY_RULE, AccessData, AccessException, Mask, Privilege, Rule, RuleKind
+from contracts.access import (
+    EVERY_RULE,
+    MASK_KEY,
+    AccessData,
+    AccessException,
+    Mask,
+    Privilege,
+    Rule,
+    RuleKind,
+)
 from contracts.errors import UsageError
-from governance.predicates import literals, parts, placeholders, tables_read
+from governance.predicates import literals, parts, placeholders, subqueries, tables_read
 from governance.reach import Holdings, Target, rule_targets
 
 BUNDLE_NAME = "lab"
@@ -35,7 +44,6 @@ BUNDLE_ROOT = "lab"
 MASK_RANK = {Mask.NULL: 0, Mask.HASH: 1, Mask.LAST_4: 2, Mask.EMAIL_DOMAIN: 3}
 """Of several masks the one with the lowest rank, which hides most, is taken."""
 
-_HASH_KEY_PURPOSE = b"lakehouse-lab column mask"
 Tree = dict[str, Any]
 
 
@@ -46,7 +54,6 @@ def compile_data(
     revision: int,
     issued_at_ns: int,
     max_age_s: int,
-    hash_salt: str,
     owners: Mapping[str, str],
 ) -> dict[str, Any]:
     """The data document of the bundle, indexed so that each decision is a lookup.
@@ -56,16 +63,17 @@ def compile_data(
         revision: number of the published state, counted by the governor.
         issued_at_ns: when the bundle was signed, nanoseconds since the epoch.
         max_age_s: seconds after ``issued_at_ns`` from which everything is denied.
-        hash_salt: secret of the hash mask. It stays here: the bundle carries a key derived from it.
         owners: ``ns.table`` → the group that has all privileges on it.
 
     Raises:
         UsageError: access data that validation would refuse (malformed object, unreadable predicate).
     """
-    if len(hash_salt) < 16:
-        raise UsageError("the salt of the hash mask is too short", permitted="16 characters or more")
-    key = hmac.new(hash_salt.encode(), _HASH_KEY_PURPOSE, hashlib.sha256).hexdigest()
-    bundle = {"revision": revision, "issued_at_ns": issued_at_ns, "max_age_s": max_age_s, "hash_key": key}
+    bundle = {
+        "revision": revision,
+        "issued_at_ns": issued_at_ns,
+        "max_age_s": max_age_s,
+        "mask_key": dataclasses.asdict(MASK_KEY),
+    }
     return {
         BUNDLE_ROOT: {"catalog": catalog, "bundle": bundle, "access": _access(access, catalog, owners)},
     }
@@ -180,6 +188,7 @@ def _add_filter(tree: Tree, rule: Rule, target: Target, catalog: str) -> None:
             "by_group": bool(rule.values) or "values" in used,
             "values": literals(rule.values),
             "as_filter_user": rule.as_filter_user,
+            "guarded": not subqueries(expression),
         }
     )
     if rule.as_filter_user:

@@ -13,7 +13,7 @@ from datetime import datetime
 from contracts.access import EVERY_RULE, AccessData, AccessException, Mask, Rule, RuleKind
 from contracts.identity import ROW_FILTER_USER
 from governance.bundle import MASK_RANK
-from governance.predicates import literals, parts, placeholders, quote_literal
+from governance.predicates import literals, parts, placeholders, quote_literal, subqueries
 from governance.reach import EVERY_COLUMN, Holdings, Target, places, rule_targets
 from governance.reports import ColumnUse, Exemption, FilterUse, GrantUse, TableView, Visibility
 
@@ -135,7 +135,9 @@ def _filter(rule: Rule, target: Target, reader: Reader, catalog: str) -> FilterU
         piece.get("sql") or given[piece["placeholder"]]
         for piece in parts(expression, catalog=catalog, column=target.column)
     )
-    return FilterUse(rule=rule.id, predicate=predicate, identity=identity)
+    return FilterUse(
+        rule=rule.id, predicate=predicate, identity=identity, guarded=not subqueries(expression)
+    )
 
 
 def _column(column: str, reaching: Iterable[tuple[Rule, Target]]) -> ColumnUse:

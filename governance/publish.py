@@ -120,7 +120,6 @@ class BundleSettings:
 
     catalog: str
     max_age_s: int
-    hash_salt: str
     rego: Mapping[str, str]
     signing_key_pem: str
 
@@ -200,6 +199,5 @@ class Publisher:
             revision=revision.revision,
             issued_at_ns=issued_at_ns,
             max_age_s=settings.max_age_s,
-            hash_salt=settings.hash_salt,
             owners={owner.table: owner.group for owner in owners},
         )

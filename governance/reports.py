@@ -28,11 +28,23 @@ class GrantUse:
 
 @dataclass(frozen=True, kw_only=True)
 class FilterUse:
-    """A row filter as it reaches the reader: Trino SQL, and the identity it runs with if not theirs."""
+    """A row filter as it reaches the reader: Trino SQL, and the identity it runs with if not theirs.
+
+    Trino evaluates conditions that are not deterministic before others, also a reader's own before a
+    filter. A ``guarded`` filter is given to it in a form that is evaluated first.
+    """
 
     rule: str
     predicate: str
     identity: str | None
+    guarded: bool = False
+
+    @property
+    def told(self) -> str:
+        """What Trino is told, as ``policies/trino/views.rego`` has it."""
+        if not self.guarded:
+            return self.predicate
+        return f"({self.predicate}) AND CASE WHEN {self.predicate} THEN random() >= 0 ELSE false END"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,7 @@ from governance.governor.auth import TokenVerifier, realm_keys
 from governance.governor.loops import audit_loop, publish_loop, reconcile_loop
 from governance.governor.service import Governor
 from governance.governor.settings import GovernorSettings, PolarisSettings, read_settings
+from governance.masking import MaskKeyStore, mask_key
 from governance.publish import BundleSettings, Publisher, S3BundleStore, read_policies
 from governance.reconcile.cycle import Reconciler
 from governance.reconcile.keycloak import KeycloakAdmin
@@ -67,7 +68,6 @@ def build_governor(settings: GovernorSettings, tls: ssl.SSLContext) -> Governor:
     publisher_settings = BundleSettings(
         catalog=settings.trino_catalog,
         max_age_s=settings.bundle_max_age_s,
-        hash_salt=settings.hash_salt,
         rego=read_policies(settings.policies_dir),
         signing_key_pem=settings.signing_key_pem,
     )
@@ -88,7 +88,13 @@ def build_governor(settings: GovernorSettings, tls: ssl.SSLContext) -> Governor:
         closed_namespaces=settings.closed_namespaces,
     )
     limit = timedelta(seconds=settings.exception_max_s)
-    return Governor(store, Publisher(store, objects, publisher_settings), reconciler, exception_limit=limit)
+    return Governor(
+        store,
+        Publisher(store, objects, publisher_settings),
+        reconciler,
+        exception_limit=limit,
+        mask_keys=MaskKeyStore(make_engine(settings.masking_database_url), mask_key(settings.hash_salt)),
+    )
 
 
 def build_collector(settings: GovernorSettings) -> Collector:

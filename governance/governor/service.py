@@ -25,6 +25,7 @@ from governance.derivation import restrictions
 from governance.governor.auth import Caller, ForbiddenError, Permission
 from governance.governor.editing import EXCEPTION_LIMIT, Editor, UnknownRevisionError
 from governance.governor.knowledge import Knowledge, UnavailableError
+from governance.masking import MaskKeyStore
 from governance.publish import Publisher
 from governance.reconcile.cycle import Reconciler
 from governance.seeding import seed_access
@@ -75,8 +76,10 @@ class Governor:
         *,
         publish_wait_s: float = _PUBLISH_WAIT_S,
         exception_limit: timedelta = EXCEPTION_LIMIT,
+        mask_keys: MaskKeyStore | None = None,
     ) -> None:
         self.store = store
+        self._mask_keys = mask_keys
         self.signals = Signals()
         self.errors: dict[str, str] = {}
         self.knowledge = Knowledge(reconciler)
@@ -239,7 +242,10 @@ class Governor:
     # --- publishing and reconciling --------------------------------------------------------------------
 
     def publish(self) -> None:
-        """Publishes or signs anew. Raises as ``Publisher.publish`` does."""
+        """Publishes or signs anew, the key of the masks first: without it they can't be read. Raises as
+        ``Publisher.publish`` does."""
+        if self._mask_keys is not None:
+            self._mask_keys.ensure()
         self.publisher.publish()
         self.signals.published()
 

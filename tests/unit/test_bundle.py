@@ -28,7 +28,6 @@ from contracts.errors import UsageError
 from governance.bundle import SIGNING_KEY_ID, build_bundle, compile_data
 from governance.predicates import parts, quote_identifier, quote_literal, tables_read
 
-SALT = "a salt that is long enough"
 READ = (Privilege.SELECT,)
 
 
@@ -38,7 +37,6 @@ def compiled(access: AccessData, **changed: Any) -> dict[str, Any]:
         "revision": 4,
         "issued_at_ns": 1_700_000_000_000_000_000,
         "max_age_s": 3600,
-        "hash_salt": SALT,
         "owners": {},
     }
     found: dict[str, Any] = compile_data(access, **{**given, **changed})["lab"]
@@ -197,13 +195,15 @@ def test_unusable_rules_are_refused(rule: Rule, said: str) -> None:
         compiled(AccessData(rules=(rule,)))
 
 
-def test_the_salt_stays_behind() -> None:
-    first, second = compiled(AccessData()), compiled(AccessData(), hash_salt="another salt, long enough")
-    assert SALT not in json.dumps(first)
-    assert first["bundle"]["hash_key"] != second["bundle"]["hash_key"]
-    assert len(bytes.fromhex(first["bundle"]["hash_key"])) == 32
-    with pytest.raises(UsageError, match="too short"):
-        compiled(AccessData(), hash_salt="short")
+def test_the_mask_is_told_where_its_key_lies_and_not_the_key() -> None:
+    told = compiled(AccessData())["bundle"]["mask_key"]
+    assert told == {"catalog": "masking", "schema": "public", "table": "hash_key", "column": "key"}
+
+
+@pytest.mark.parametrize(("expression", "guarded"), [("region = 'x'", True), ("k IN (SELECT k FROM s.u)", False)])
+def test_filters_on_own_columns_are_guarded(expression: str, guarded: bool) -> None:
+    (one,) = compiled(AccessData(rules=(row_filter(expression=expression),)))["access"]["filters"]["shop"]["orders"]
+    assert one["guarded"] is guarded
 
 
 @pytest.fixture(scope="module")
