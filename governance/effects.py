@@ -135,9 +135,7 @@ def _filter(rule: Rule, target: Target, reader: Reader, catalog: str) -> FilterU
         piece.get("sql") or given[piece["placeholder"]]
         for piece in parts(expression, catalog=catalog, column=target.column)
     )
-    return FilterUse(
-        rule=rule.id, predicate=predicate, identity=identity, guarded=not subqueries(expression)
-    )
+    return FilterUse(rule=rule.id, predicate=predicate, identity=identity, guarded=not subqueries(expression))
 
 
 def _column(column: str, reaching: Iterable[tuple[Rule, Target]]) -> ColumnUse:

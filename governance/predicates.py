@@ -123,6 +123,14 @@ def subqueries(predicate: str) -> bool:
         return True
 
 
+def leak_warning(rule: str) -> str:
+    """What is to be known of a rule whose predicate reads other tables."""
+    return (
+        f"rule {rule} reads another table: conditions of a reader's own are evaluated before it, and can be "
+        "made to tell of rows that it hides"
+    )
+
+
 def columns_read(expression: str, *, table: str) -> set[str]:
     """Columns of ``table`` (``ns.name``) that the predicate names outside of subqueries and lambdas, the
     tagged one left out.

@@ -103,7 +103,8 @@ class ChangeResult:
     """What a change did, or would do when it was only tried.
 
     ``revision`` is the living one afterwards; ``published`` says whether OPA's bundle had it when this
-    was said; ``widenings`` are what rules and tags no longer keep from whom.
+    was said; ``widenings`` are what rules and tags no longer keep from whom; ``warnings`` what to know of
+    rules that were written.
     """
 
     revision: int
@@ -112,6 +113,7 @@ class ChangeResult:
     published: bool
     changes: tuple[Change, ...]
     widenings: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

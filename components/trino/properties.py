@@ -152,7 +152,7 @@ def masking_catalog(jdbc_url: str) -> str:
     return properties(
         {
             "connector.name": "postgresql",
-            "connection-url": f"{jdbc_url}?options=-c%20default_transaction_read_only=on&ApplicationName=trino",
+            "connection-url": f"{jdbc_url}?options=-c%20default_transaction_read_only=on",
             "connection-user": "${ENV:TRINO_MASKING_ROLE}",
             "connection-password": "${ENV:TRINO_MASKING_PASSWORD}",
             "metadata.cache-ttl": "1h",

@@ -200,9 +200,13 @@ def test_the_mask_is_told_where_its_key_lies_and_not_the_key() -> None:
     assert told == {"catalog": "masking", "schema": "public", "table": "hash_key", "column": "key"}
 
 
-@pytest.mark.parametrize(("expression", "guarded"), [("region = 'x'", True), ("k IN (SELECT k FROM s.u)", False)])
+@pytest.mark.parametrize(
+    ("expression", "guarded"), [("region = 'x'", True), ("k IN (SELECT k FROM s.u)", False)]
+)
 def test_filters_on_own_columns_are_guarded(expression: str, guarded: bool) -> None:
-    (one,) = compiled(AccessData(rules=(row_filter(expression=expression),)))["access"]["filters"]["shop"]["orders"]
+    (one,) = compiled(AccessData(rules=(row_filter(expression=expression),)))["access"]["filters"]["shop"][
+        "orders"
+    ]
     assert one["guarded"] is guarded
 
 

@@ -32,12 +32,13 @@ def test_one_row_is_kept_whatever_happens_to_it(database_url: str) -> None:
     keys = MaskKeyStore(engine, mask_key(SALT))
     keys.ensure()
     keys.ensure()
-    read = f"SELECT {MASK_KEY.column} FROM {MASK_KEY.schema}.{MASK_KEY.table}"
+    assert (MASK_KEY.schema, MASK_KEY.table, MASK_KEY.column) == ("public", "hash_key", "key")
+    read = "SELECT key FROM public.hash_key"
     with psycopg.connect(url, autocommit=True) as connection:
         assert connection.execute(read).fetchall() == [(mask_key(SALT),)]
         with pytest.raises(psycopg.errors.CheckViolation):
-            connection.execute(f"INSERT INTO {MASK_KEY.table} VALUES (2, 'x')")
-        connection.execute(f"UPDATE {MASK_KEY.table} SET key = 'x'")
+            connection.execute("INSERT INTO hash_key VALUES (2, 'x')")
+        connection.execute("UPDATE hash_key SET key = 'x'")
         keys.ensure()
         assert connection.execute(read).fetchall() == [(mask_key(SALT),)]
         MaskKeyStore(engine, mask_key(f"{SALT}!")).ensure()
@@ -55,6 +56,8 @@ def test_trino_reads_it_without_a_secret_in_a_file() -> None:
     text = masking_catalog("jdbc:postgresql://127.0.0.1:5432/lab_masking")
     assert "connector.name=postgresql" in text
     assert "default_transaction_read_only" in text
-    secrets = [line for line in text.splitlines() if line.startswith(("connection-user", "connection-password"))]
+    secrets = [
+        line for line in text.splitlines() if line.startswith(("connection-user", "connection-password"))
+    ]
     assert len(secrets) == 2
     assert all("${ENV:" in line for line in secrets)
