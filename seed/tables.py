@@ -241,7 +241,7 @@ def _alter(existing: Table, table: SeedTable) -> Transaction:
                 spec.remove_field(name)
             for name, added in declared.items():
                 if name not in fields:
-                    spec.add_field(schema.find_column_name(added.source_id), added.transform, name)
+                    spec.add_field(schema.find_field(added.source_id).name, added.transform, name)
     if _sorted_by(existing) != table.sort:
         with transaction.update_sort_order() as order:
             for column in table.sort:

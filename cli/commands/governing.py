@@ -158,8 +158,8 @@ def rule(options: Options, rule_id: str, **given: Any) -> None:
     """Make the rule ID, or replace it: a mask, a denied column or a row filter."""
     from cli.operations.access import rule as run
 
-    names = ("tag_name", "target", "mask", "deny", "expression", "exempt", "values")
-    names += ("as_filter_user", "accept_leak", "description")
+    parts = ("tag_name", "target", "mask", "deny", "expression", "exempt", "values")
+    names = (*parts, "as_filter_user", "accept_leak", "description")
     document = rule_document(rule_id, **{key: given.pop(key) for key in names})
     _show_change(options, run(options.session(), _edit(given), document))
 

@@ -32,6 +32,7 @@ from governance.governor.service import Governor
 from governance.governor.settings import GovernorSettings, PolarisSettings, read_settings
 from governance.masking import MaskKeyStore, mask_key
 from governance.publish import BundleSettings, Publisher, S3BundleStore, read_policies
+from governance.rawcatalog.door import Door
 from governance.reconcile.cycle import Reconciler
 from governance.reconcile.keycloak import KeycloakAdmin
 from governance.reconcile.nessie import NessieAdmin
@@ -131,6 +132,19 @@ def build_counter(settings: GovernorSettings, tls: ssl.SSLContext) -> TrinoCount
     return TrinoCounter(_client(settings.trino_url, token, tls), catalog=settings.trino_catalog)
 
 
+def build_door(
+    settings: GovernorSettings, governor: Governor, tls: ssl.SSLContext
+) -> tuple[Door, TokenVerifier] | None:
+    """The door of raw engines; None where the catalog has grants on tables itself."""
+    if settings.polaris is not None:
+        return None
+    token = ClientCredentials(settings.token_url, Audience.GOVERNOR.value, settings.client_secret)
+    door = Door(_client(settings.catalog_uri, token, tls), settings.catalog_warehouse, governor.raw_rights)
+    return door, TokenVerifier(
+        settings.issuer_url, realm_keys(settings.jwks_url, tls), audience=Audience.CATALOG
+    )
+
+
 def _catalog(settings: GovernorSettings, tls: ssl.SSLContext) -> CatalogAdmin:
     if settings.polaris is None:
         return NessieAdmin()
@@ -181,7 +195,13 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _stopped)
     uvicorn.run(
         create_app(
-            governor, verifier, loops, counter=counter, collector=collector, catalog=settings.trino_catalog
+            governor,
+            verifier,
+            loops,
+            counter=counter,
+            collector=collector,
+            catalog=settings.trino_catalog,
+            raw_door=build_door(settings, governor, tls),
         ),
         host=settings.bind,
         port=settings.port,

@@ -16,9 +16,8 @@ HTTPS endpoints).
 Catalog: ``GOVERNOR_CATALOG_KIND`` (``polaris`` or ``nessie``), ``GOVERNOR_CATALOG_URI`` (Iceberg REST),
 ``GOVERNOR_CATALOG_WAREHOUSE``.
 
-With Nessie: ``GOVERNOR_CATALOG_CLOSED_NAMESPACES`` (optional, separated by commas: what its rules keep
-from the role ``catalog_writer``; when set, a group that may not read some other namespace raw does not
-get that role).
+With Nessie: ``GOVERNOR_CATALOG_CLOSED_NAMESPACES`` (optional, separated by commas: what no raw engine may
+touch).
 
 With Polaris: ``GOVERNOR_CATALOG_MANAGEMENT_URL`` (``…/api/management/v1``), ``GOVERNOR_CATALOG_ROOT_SECRET``
 and ``GOVERNOR_CATALOG_ROOT_ID`` (``root``), ``GOVERNOR_CATALOG_TOKEN_URL`` (``<URI>/v1/oauth/tokens``),
@@ -89,7 +88,7 @@ class GovernorSettings:
     catalog_kind: str
     catalog_uri: str
     catalog_warehouse: str
-    closed_namespaces: frozenset[str] | None
+    closed_namespaces: frozenset[str]
     polaris: PolarisSettings | None
     s3_endpoint_url: str
     s3_region: str
@@ -237,9 +236,9 @@ def _polaris(env: _Environment, uri: str) -> PolarisSettings:
     )
 
 
-def _closed_namespaces(environ: Mapping[str, str]) -> frozenset[str] | None:
-    text = environ.get(f"{_PREFIX}CATALOG_CLOSED_NAMESPACES")
-    return None if text is None else frozenset(name.strip() for name in text.split(",") if name.strip())
+def _closed_namespaces(environ: Mapping[str, str]) -> frozenset[str]:
+    text = environ.get(f"{_PREFIX}CATALOG_CLOSED_NAMESPACES", "")
+    return frozenset(name.strip() for name in text.split(",") if name.strip())
 
 
 def _object(value: Any) -> dict[str, Any]:
