@@ -77,7 +77,7 @@ class Reconciler:
         grants = self._derive(access, owners)
         if self._catalog.table_grants:
             return grants
-        return {
+        found = {
             group: {
                 table: held
                 for table, held in tables.items()
@@ -85,6 +85,7 @@ class Reconciler:
             }
             for group, tables in grants.items()
         }
+        return {group: tables for group, tables in found.items() if tables}
 
     def run(
         self,
