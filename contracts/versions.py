@@ -202,6 +202,8 @@ TRINO = MavenArtifact(
     packing=Packing.TAR_GZ,
     keep=(
         "lib/",
+        # PostgreSQL's connector knows the type Geometry.
+        "plugin/geospatial/",
         "plugin/iceberg/",
         "plugin/opa/",
         "plugin/postgresql/",

@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from contracts.access import (
     RuleKind,
 )
 from contracts.errors import UsageError
-from governance.predicates import literals, parts, placeholders, subqueries, tables_read
+from governance.predicates import guarded, literals, parts, placeholders, tables_read
 from governance.reach import Holdings, Target, rule_targets
 
 BUNDLE_NAME = "lab"
@@ -45,6 +45,7 @@ MASK_RANK = {Mask.NULL: 0, Mask.HASH: 1, Mask.LAST_4: 2, Mask.EMAIL_DOMAIN: 3}
 """Of several masks the one with the lowest rank, which hides most, is taken."""
 
 Tree = dict[str, Any]
+Required = Mapping[str, Collection[str]]
 
 
 def compile_data(
@@ -55,6 +56,7 @@ def compile_data(
     issued_at_ns: int,
     max_age_s: int,
     owners: Mapping[str, str],
+    required: Required | None = None,
 ) -> dict[str, Any]:
     """The data document of the bundle, indexed so that each decision is a lookup.
 
@@ -64,6 +66,7 @@ def compile_data(
         issued_at_ns: when the bundle was signed, nanoseconds since the epoch.
         max_age_s: seconds after ``issued_at_ns`` from which everything is denied.
         owners: ``ns.table`` → the group that has all privileges on it.
+        required: ``ns.table`` → columns that hold no null, as far as is known.
 
     Raises:
         UsageError: access data that validation would refuse (malformed object, unreadable predicate).
@@ -75,11 +78,15 @@ def compile_data(
         "mask_key": dataclasses.asdict(MASK_KEY),
     }
     return {
-        BUNDLE_ROOT: {"catalog": catalog, "bundle": bundle, "access": _access(access, catalog, owners)},
+        BUNDLE_ROOT: {
+            "catalog": catalog,
+            "bundle": bundle,
+            "access": _access(access, catalog, owners, required or {}),
+        },
     }
 
 
-def _access(access: AccessData, catalog: str, owners: Mapping[str, str]) -> Tree:
+def _access(access: AccessData, catalog: str, owners: Mapping[str, str], required: Required) -> Tree:
     targets = rule_targets(access)
     rules = sorted(access.rules, key=lambda rule: rule.id)
     holdings = Holdings(access.grants, owners)
@@ -98,11 +105,14 @@ def _access(access: AccessData, catalog: str, owners: Mapping[str, str]) -> Tree
         for target in targets[rule.id]:
             _protect(tree["protected"], rule, target)
             if rule.kind is RuleKind.ROW_FILTER:
-                _add_filter(tree, rule, target, catalog)
+                _add_filter(tree, rule, target, catalog, required.get(target.name, ()))
             elif rule.kind is RuleKind.COLUMN_MASK:
                 mask = _mask(rule)
                 entry = {"id": rule.id, "mask": mask.value, "rank": MASK_RANK[mask]}
                 _column(tree["masks"], target).append({**entry, "exempt": _exempt(rule)})
+                if mask is Mask.HASH:
+                    # The hash is made as that identity, which is asked for the column, too.
+                    _read_by_filters(tree, target.name)
             else:
                 _column(tree["denies"], target).append({"id": rule.id, "exempt": _exempt(rule)})
     for exception in sorted(access.exceptions):
@@ -162,7 +172,7 @@ def _protect(tree: Tree, rule: Rule, target: Target) -> None:
         filed.append(entry)
 
 
-def _add_filter(tree: Tree, rule: Rule, target: Target, catalog: str) -> None:
+def _add_filter(tree: Tree, rule: Rule, target: Target, catalog: str, required: Collection[str]) -> None:
     expression = rule.expression or ""
     used = placeholders(expression)
     if "column" in used and target.column is None:
@@ -188,13 +198,17 @@ def _add_filter(tree: Tree, rule: Rule, target: Target, catalog: str) -> None:
             "by_group": bool(rule.values) or "values" in used,
             "values": literals(rule.values),
             "as_filter_user": rule.as_filter_user,
-            "guarded": not subqueries(expression),
+            "guarded": guarded(expression, column=target.column, required=required),
         }
     )
     if rule.as_filter_user:
         for name in {target.name, *reads}:
-            namespace, _, table = name.rpartition(".")
-            tree["filter_reads"].setdefault(namespace, {})[table] = True
+            _read_by_filters(tree, name)
+
+
+def _read_by_filters(tree: Tree, name: str) -> None:
+    namespace, _, table = name.rpartition(".")
+    tree["filter_reads"].setdefault(namespace, {})[table] = True
 
 
 def read_rego(folder: Path) -> dict[str, str]:

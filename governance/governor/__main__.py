@@ -91,7 +91,7 @@ def build_governor(settings: GovernorSettings, tls: ssl.SSLContext) -> Governor:
     limit = timedelta(seconds=settings.exception_max_s)
     return Governor(
         store,
-        Publisher(store, objects, publisher_settings),
+        Publisher(store, objects, publisher_settings, required=reconciler.tables.required),
         reconciler,
         exception_limit=limit,
         mask_keys=MaskKeyStore(make_engine(settings.masking_database_url), mask_key(settings.hash_salt)),

@@ -179,7 +179,13 @@ class Insight:
     def _effects(self, document: Mapping[str, Any]) -> Effects:
         owners = {owner.table: owner.group for owner in self._governor.store.owners()}
         access = AccessData.from_document(document)
-        return Effects(access, owners, catalog=self._catalog, now=datetime.now(tz=UTC))
+        return Effects(
+            access,
+            owners,
+            catalog=self._catalog,
+            now=datetime.now(tz=UTC),
+            required=self._governor.knowledge.required(),
+        )
 
     def _state(self, number: int | None) -> State:
         revision: AccessRevision = (

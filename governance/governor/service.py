@@ -97,6 +97,7 @@ class Governor:
         self._reconciler = reconciler
         self._publish_wait_s = publish_wait_s
         self._last_report: ReconcileReport | None = None
+        self._told_required: dict[str, frozenset[str]] = {}
         self._raw_rights: tuple[object, RawRights] | None = None
         self._prepare_lock = threading.Lock()
         self._prepared = False
@@ -284,6 +285,11 @@ class Governor:
             everything=everything,
         )
         before, self._last_report = self._last_report, report
+        required = self._reconciler.tables.required()
+        if required != self._told_required:
+            # How filters are told depends on them.
+            self._told_required = required
+            self.signals.publish.set()
         gone = frozenset(owners) - self._reconciler.tables.names()
         if gone and not report.errors:
             # Only tables that existed get an owner, so one that is not listed was dropped.
