@@ -134,12 +134,17 @@ class UserCatalog:
         try:
             loaded: Table = self._catalog.load_table(table)
         except Exception as error:
-            if type(error).__name__ in _REFUSALS or "AccessCheckException" in str(error):
+            if is_refusal(error):
                 raise DeniedError(f"denied: {error}") from error
             if isinstance(error, (RESTError, RequestException)):
                 raise LabError(f"the catalog does not answer: {error}") from error
             raise
         return loaded
+
+
+def is_refusal(error: BaseException | None) -> bool:
+    """Whether a catalog said that somebody may not, or that there is no such thing for them."""
+    return type(error).__name__ in _REFUSALS or "AccessCheckException" in str(error)
 
 
 def count_rows(keys: Mapping[str, str], uris: Sequence[str]) -> int:

@@ -13,11 +13,12 @@ from cli.conformance_raw import (
     UserCatalog,
     count_rows,
     data_files,
+    is_refusal,
     key_cells,
     pyiceberg_cells,
     spark_cells,
 )
-from cli.query import Rows
+from cli.query import DeniedError, Rows
 from cli.session import Session
 from contracts.errors import LabError
 from contracts.identity import Audience
@@ -82,6 +83,8 @@ def _compared(
     found = dict.fromkeys(files, "error: not reached")
     try:
         found |= dict(cells(persona))
+    except DeniedError:
+        found = dict.fromkeys(files, DENIED)
     except LabError as error:
         found = dict.fromkeys(files, f"error: {error.what}")
     for table, listed in files.items():
@@ -99,7 +102,13 @@ def _compared(
 def _catalog(session: Session, outputs: LabOutputs, persona: str) -> UserCatalog:
     from cli.user_catalog import open_user_catalog
 
-    return UserCatalog(open_user_catalog(outputs, user_tokens(session, outputs, persona, Audience.CATALOG)))
+    token = user_tokens(session, outputs, persona, Audience.CATALOG)
+    try:
+        return UserCatalog(open_user_catalog(outputs, token))
+    except LabError as error:
+        if is_refusal(error.__cause__):
+            raise DeniedError(f"denied: {error.what}") from error
+        raise
 
 
 @contextmanager

@@ -218,7 +218,7 @@ def check_location(location: Any, table: Table, warehouse: str) -> None:
 def check_loaded(metadata: Mapping[str, Any], table: Table, warehouse: str) -> None:
     """Raises RefusedError when a table's files lie elsewhere than in its namespace's folder: the credentials
     that come with it would open that place."""
-    folder = f"{warehouse.rstrip('/')}/{'/'.join(table.namespace)}/"
+    folder = _folder(table, warehouse)
     location = str(metadata.get("location") or "")
     if not location.startswith(folder) or "/../" in location:
         raise RefusedError(
@@ -262,6 +262,30 @@ def check_updates(updates: Sequence[Mapping[str, Any]], table: Table, warehouse:
                     "where a table's files lie is not a raw engine's to choose", value=update.get("location")
                 )
             check_location(update.get("location"), table, warehouse)
+        for place in _places(update):
+            folder = _folder(table, warehouse)
+            if not str(place).startswith(folder) or "/../" in str(place):
+                raise RefusedError(
+                    "a table's metadata lies in the folder of its namespace",
+                    value=place,
+                    permitted=f"files below {folder}",
+                )
+
+
+def _places(update: Mapping[str, Any]) -> Iterator[Any]:
+    """Files that an update brings into the table."""
+    snapshot, statistics = update.get("snapshot"), update.get("statistics")
+    if isinstance(snapshot, Mapping):
+        if snapshot.get("manifests"):
+            yield snapshot["manifests"]
+        yield snapshot.get("manifest-list")
+    for found in (statistics, update.get("partition-statistics")):
+        if isinstance(found, Mapping):
+            yield found.get("statistics-path")
+
+
+def _folder(table: Table, warehouse: str) -> str:
+    return f"{warehouse.rstrip('/')}/{'/'.join(table.namespace)}/"
 
 
 def check_names_kept(updates: Sequence[Mapping[str, Any]], metadata: Mapping[str, Any]) -> None:

@@ -258,6 +258,10 @@ def test_the_first_commit_gives_back_the_place_that_the_catalog_staged(ask: Aski
         {"action": "set-properties", "updated": {"write.data.path": f"{WAREHOUSE}/hr"}},
         {"action": "set-properties", "updates": {"location": f"{WAREHOUSE}/hr"}},
         {"action": "set-properties", "updates": {"anything": f"{WAREHOUSE}/hr"}},
+        {"action": "add-snapshot", "snapshot": {"manifest-list": f"{WAREHOUSE}/hr/people/snap.avro"}},
+        {"action": "add-snapshot", "snapshot": {"manifest-list": f"{WAREHOUSE}/raw/../hr/snap.avro"}},
+        {"action": "add-snapshot", "snapshot": {}},
+        {"action": "set-statistics", "statistics": {"statistics-path": f"{WAREHOUSE}/hr/x.puffin"}},
         {"action": "add-view-version", "view-version": {}},
         {"action": "something-new"},
         {},
@@ -275,7 +279,10 @@ def test_commits_choose_no_place_and_nothing_unknown(ask: Asking, update: dict[s
 
 
 def test_rights_decide_on_each_kind_of_commit(ask: Asking) -> None:
-    append = {"action": "add-snapshot", "snapshot": {}}
+    append = {
+        "action": "add-snapshot",
+        "snapshot": {"manifest-list": f"{WAREHOUSE}/shop/t_{UUID}/metadata/snap.avro"},
+    }
     assert ask("keepers", "POST", "/v1/lake/namespaces/shop/tables/nation", commit(append)).status == 200
     with pytest.raises(RefusedError, match="alter"):
         ask("keepers", "POST", "/v1/lake/namespaces/shop/tables/nation", commit({"action": "add-schema"}))
