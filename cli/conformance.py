@@ -7,10 +7,11 @@ an expected count is taken from the table's reference user, whom no rule of that
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,6 +27,24 @@ EXPECTATIONS = Path(__file__).with_name("conformance.yaml")
 DENIED = "denied"
 SAMPLE_ROWS = 200
 _PARALLEL_PERSONAS = 2
+
+
+class Engine(StrEnum):
+    """Ways to a table."""
+
+    TRINO = "trino"
+    PYICEBERG = "pyiceberg"
+    S3 = "s3"
+    SPARK = "spark"
+
+
+CHECKED = {
+    Engine.TRINO: "rows, masks, denied columns and metadata tables, by SQL",
+    Engine.PYICEBERG: "tables read whole by the catalog, with the user's token",
+    Engine.S3: "files read with each key that the catalog hands to the user",
+    Engine.SPARK: "tables counted by Spark, where its gateway admits the user",
+}
+"""What is checked by which engine, in words."""
 
 
 class QueryPort(Protocol):
@@ -51,18 +70,27 @@ class TableExpectation:
 
 @dataclass(frozen=True, kw_only=True)
 class Expectations:
-    """The whole file. ``metadata`` maps ``table$kind`` → persona → allowed or denied."""
+    """The whole file. ``metadata`` maps ``table$kind`` → persona → allowed or denied, ``raw`` catalog →
+    persona → tables whose files they get; ``spark`` are those whose code Spark runs."""
 
     tables: tuple[TableExpectation, ...]
     metadata: Mapping[str, Mapping[str, str]]
     masks: Mapping[str, str]
+    raw: Mapping[str, Mapping[str, frozenset[str]]] = field(default_factory=dict)
+    spark: frozenset[str] = frozenset()
+
+    def opens(self, engine: Engine, catalog: str, persona: str, table: str) -> bool:
+        """Whether the engine gives ``persona`` all rows of ``table`` (not for Trino, which filters)."""
+        if engine is Engine.SPARK and persona not in self.spark:
+            return False
+        return table in self.raw[catalog].get(persona, frozenset())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
     """One cell: what was expected of ``subject`` (a table, a column or a metadata table) and found."""
 
-    engine: str
+    engine: Engine
     persona: str
     table: str
     subject: str
@@ -88,10 +116,17 @@ class Verification:
     def differences(self) -> tuple[Check, ...]:
         return tuple(check for check in self.checks if not check.passed)
 
-    def matrix(self) -> dict[str, dict[str, str]]:
+    @property
+    def engines(self) -> tuple[Engine, ...]:
+        """Those that were asked, in order."""
+        return tuple(engine for engine in Engine if any(check.engine is engine for check in self.checks))
+
+    def matrix(self, engine: Engine = Engine.TRINO) -> dict[str, dict[str, str]]:
         """Table → persona → rows seen, or denied, with ``!`` where anything differs from the expected."""
         cells: dict[str, dict[str, str]] = {}
         for check in self.checks:
+            if check.engine is not engine:
+                continue
             row = cells.setdefault(check.table, {})
             if check.subject == "rows" or check.persona not in row:
                 mark = "!" if row.get(check.persona, "").endswith("!") else ""
@@ -109,7 +144,26 @@ def read_expectations(path: Path = EXPECTATIONS) -> Expectations:
     metadata = {
         str(name): _by_persona(entry, {"allowed", DENIED}) for name, entry in document["metadata"].items()
     }
-    return Expectations(tables=tables, metadata=metadata, masks=masks)
+    names = {table.table for table in tables}
+    raw = {catalog: _raw(by_persona, names) for catalog, by_persona in document["raw"].items()}
+    spark = frozenset(_known_personas(document["spark"]))
+    return Expectations(tables=tables, metadata=metadata, masks=masks, raw=raw, spark=spark)
+
+
+def _raw(by_persona: Mapping[str, Sequence[str]], known: set[str]) -> dict[str, frozenset[str]]:
+    for tables in by_persona.values():
+        for table in tables:
+            if table not in known:
+                raise unknown_name("table", table, known)
+    return {persona: frozenset(by_persona[persona]) for persona in _known_personas(by_persona)}
+
+
+def _known_personas(names: Iterable[str]) -> list[str]:
+    personas = [persona.username for persona in lab_realm("lab").personas]
+    for name in names:
+        if name not in personas:
+            raise unknown_name("sample user", name, personas)
+    return list(names)
 
 
 def _table(name: str, entry: Mapping[str, Any], masks: Mapping[str, str]) -> TableExpectation:
@@ -134,34 +188,75 @@ def _by_persona(entry: Mapping[str, str], words: set[str]) -> dict[str, str]:
     return {persona: entry.get(persona, entry["default"]) for persona in personas}
 
 
-def verify(session: Session, *, personas: Sequence[str] = (), tables: Sequence[str] = ()) -> Verification:
-    """Runs the suite against the running lab's Trino.
+def verify(
+    session: Session,
+    *,
+    personas: Sequence[str] = (),
+    tables: Sequence[str] = (),
+    engines: Sequence[str] = (),
+) -> Verification:
+    """Runs the suite against the running lab.
 
     Args:
         personas, tables: limit it to these; empty means all.
+        engines: which of :class:`Engine`; empty means those that the lab runs.
 
     Raises:
         UsageError: a name is unknown.
         LabError: the lab is not up, or a service does not answer.
     """
+    from cli.operations.conformance import raw_checks
     from cli.operations.data import sql
 
-    return check_all(read_expectations(), lambda who: sql(session, persona=who), personas, tables)
+    expectations = read_expectations()
+    chosen = _chosen_engines(engines, session.outputs().components)
+    counts_as = partial(sql, session)
+
+    def connect(who: str) -> AbstractContextManager[QueryPort]:
+        return counts_as(persona=who)
+
+    checks: list[Check] = []
+    if Engine.TRINO in chosen:
+        checks += check_all(expectations, connect, personas, tables).checks
+    wanted = chosen_tables(expectations, tables)
+    checks += raw_checks(
+        session, expectations, chosen_personas(personas), wanted, [e for e in chosen if e is not Engine.TRINO]
+    )
+    return Verification(checks=tuple(checks))
+
+
+def _chosen_engines(names: Sequence[str], components: Sequence[str]) -> list[Engine]:
+    """Those named; else those that can be asked in a lab of these components."""
+    for name in names:
+        if name not in list(Engine):
+            raise unknown_name("engine", name, [engine.value for engine in Engine])
+    if names:
+        return [engine for engine in Engine if engine.value in names]
+    optional = (Engine.TRINO, Engine.SPARK)
+    return [engine for engine in Engine if engine not in optional or engine.value in components]
+
+
+def chosen_personas(names: Sequence[str]) -> list[str]:
+    """Those named, else all. Raises UsageError for an unknown one."""
+    return _known_personas(names) or [persona.username for persona in lab_realm("lab").personas]
+
+
+def chosen_tables(expectations: Expectations, names: Sequence[str]) -> list[TableExpectation]:
+    """Those named, else all. Raises UsageError for an unknown one."""
+    known = [table.table for table in expectations.tables]
+    for name in names:
+        if name not in known:
+            raise unknown_name("table", name, known)
+    return [table for table in expectations.tables if not names or table.table in names]
 
 
 def check_all(
     expectations: Expectations, connect: Connect, personas: Sequence[str] = (), tables: Sequence[str] = ()
 ) -> Verification:
-    """Every persona on every table. ``connect`` is called from several threads."""
+    """Every persona on every table, by Trino. ``connect`` is called from several threads."""
     everyone = [persona.username for persona in lab_realm("lab").personas]
-    known = [table.table for table in expectations.tables]
-    for name in personas:
-        if name not in everyone:
-            raise unknown_name("sample user", name, everyone)
-    for name in tables:
-        if name not in known:
-            raise unknown_name("table", name, known)
-    chosen = [table for table in expectations.tables if not tables or table.table in tables]
+    asked = chosen_personas(personas)
+    chosen = chosen_tables(expectations, tables)
     counts = reference_counts(chosen, connect, everyone)
 
     def one(persona: str) -> list[Check]:
@@ -174,7 +269,7 @@ def check_all(
             return found
 
     with ThreadPoolExecutor(_PARALLEL_PERSONAS) as pool:
-        checks = [check for part in pool.map(one, personas or everyone) for check in part]
+        checks = [check for part in pool.map(one, asked) for check in part]
     return Verification(checks=tuple(checks))
 
 
@@ -287,5 +382,5 @@ def _attempt(read: Callable[[], str]) -> str:
 
 def _check(table: str, persona: str, subject: str, expected: str, found: str) -> Check:
     return Check(
-        engine="trino", persona=persona, table=table, subject=subject, expected=expected, found=found
+        engine=Engine.TRINO, persona=persona, table=table, subject=subject, expected=expected, found=found
     )

@@ -34,7 +34,7 @@ def open_user_catalog(outputs: LabOutputs, token: Callable[[], str]) -> RestCata
     """
     # The signature says text, the documentation a nested mapping for ``auth``.
     properties: dict[str, Any] = {
-        "uri": outputs.catalog_uri,
+        "uri": outputs.users_catalog_uri,
         "warehouse": outputs.catalog_warehouse,
         "header.X-Iceberg-Access-Delegation": "vended-credentials",
         "py-io-impl": "pyiceberg.io.pyarrow.PyArrowFileIO",
@@ -48,6 +48,8 @@ def open_user_catalog(outputs: LabOutputs, token: Callable[[], str]) -> RestCata
         catalog = RestCatalog("lab", **properties)
     except (RequestException, RESTError, OAuthError) as error:
         raise LabError(
-            f"the catalog can't be opened: {error}", value=outputs.catalog_uri, next_command="lab status"
+            f"the catalog can't be opened: {error}",
+            value=outputs.users_catalog_uri,
+            next_command="lab status",
         ) from error
     return compatible(catalog)

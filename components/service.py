@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import pulumi
 
-from contracts.identity import RealmModel
+from contracts.identity import CATALOG_DOOR_PATH, RealmModel
 from contracts.outputs import Slot
 from contracts.settings import Settings
 from contracts.workload import Deployed, Placement, Scheme, Workload
@@ -50,6 +50,14 @@ class LabContext:
         """The Iceberg REST endpoint as services reach it."""
         path = {"nessie": "/iceberg", "polaris": "/api/catalog"}[self.catalog_kind]
         return f"{self.placement.internal_url('catalog', 'http')}{path}"
+
+    @property
+    def raw_catalog_uri(self) -> str:
+        """The Iceberg REST endpoint of raw engines. Nessie has no grants on tables and takes services alone:
+        the governor answers in its place."""
+        if self.catalog_kind == "nessie":
+            return f"{self.placement.internal_url('governor', 'http')}{CATALOG_DOOR_PATH}"
+        return self.catalog_uri
 
     @property
     def trino_url(self) -> str:

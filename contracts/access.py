@@ -87,6 +87,10 @@ class Rule:
     ``{catalog}`` the catalog's name in Trino. ``values`` maps group → values (strings or integers).
     ``as_filter_user`` runs the predicate with the identity ``$row-filter``, for predicates that read
     other tables or columns the reader may not read.
+
+    Engines evaluate a predicate that reads other tables after conditions of the reader's own, which can be
+    made to tell of rows that it hides (docs/adr/0014). ``accept_leak`` says that this is accepted; such a
+    predicate is refused without.
     """
 
     id: str
@@ -98,8 +102,22 @@ class Rule:
     expression: str | None = None
     values: Mapping[str, tuple[int | str, ...]] = field(default_factory=dict)
     as_filter_user: bool = False
+    accept_leak: bool = False
     description: str = ""
 
+
+@dataclass(frozen=True, kw_only=True)
+class MaskKey:
+    """Where the key of the hash mask lies for Trino: one column of one row."""
+
+    catalog: str
+    schema: str
+    table: str
+    column: str
+
+
+MASK_KEY = MaskKey(catalog="masking", schema="public", table="hash_key", column="key")
+"""A database of its own, which ``$row-filter`` alone may read: the key is in no plan, answer or bundle."""
 
 EVERY_RULE = "*"
 """Among an exception's ``lifts``: every rule there is."""
@@ -179,6 +197,8 @@ def _rule_document(rule: Rule) -> dict[str, Any]:
         document["values"] = {group: list(values) for group, values in sorted(rule.values.items())}
     if rule.as_filter_user:
         document["as_filter_user"] = True
+    if rule.accept_leak:
+        document["accept_leak"] = True
     if rule.description:
         document["description"] = rule.description
     return document
@@ -251,6 +271,7 @@ def _rule(document: Mapping[str, Any]) -> Rule:
         "expression",
         "values",
         "as_filter_user",
+        "accept_leak",
         "description",
     }
     _only(document, known, "a rule")
@@ -265,6 +286,7 @@ def _rule(document: Mapping[str, Any]) -> Rule:
         expression=document.get("expression"),
         values={group: tuple(values) for group, values in (document.get("values") or {}).items()},
         as_filter_user=bool(document.get("as_filter_user", False)),
+        accept_leak=bool(document.get("accept_leak", False)),
         description=document.get("description", ""),
     )
 

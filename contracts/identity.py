@@ -17,6 +17,8 @@ CATALOG_ROLE_PREFIX = "catalog_"
 """Client roles of the catalog client that carry this prefix reach the catalog, in the claim below."""
 
 CATALOG_ROLES_CLAIM = "catalog_roles"
+CATALOG_DOOR_PATH = "/iceberg"
+"""Where the governor answers raw engines in the place of a catalog without grants on tables."""
 GROUPS_CLAIM = "groups"
 
 
@@ -169,9 +171,6 @@ PERSONAS: tuple[Persona, ...] = (
 
 CATALOG_SERVICE_ROLE = f"{CATALOG_ROLE_PREFIX}service"
 """Full content rights in the catalog: engines that enforce the rules themselves, and the seeds."""
-
-CATALOG_WRITER_ROLE = f"{CATALOG_ROLE_PREFIX}writer"
-"""Raw access on a catalog that has no table grants (Nessie): groups with write rights and no rule."""
 
 
 def lab_realm(name: str) -> RealmModel:

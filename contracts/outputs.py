@@ -93,6 +93,7 @@ class Slot:
     catalog_database: Database
     keycloak_database: Database
     governance_database: Database
+    masking_database: Database
     control_plane_database: Database
     agent_database: Database
     warehouse: Warehouse
@@ -114,12 +115,15 @@ class PersistentOutputs:
 
 @dataclass(frozen=True, kw_only=True)
 class LabOutputs:
-    """Exports of the lab stack: where things are; no secret. ``component_urls`` has the first address of
-    every component by its name; None from a lab that was brought up before it was an output."""
+    """Exports of the lab stack: where things are; no secret. ``catalog_uri`` is for services,
+    ``raw_catalog_uri`` for people and the engines that act for them. ``component_urls`` has the first address
+    of every component by its name; None from a lab that was brought up before it was an output, as for
+    ``raw_catalog_uri``."""
 
     lab: str
     catalog_kind: str
     catalog_uri: str
+    raw_catalog_uri: str | None = None
     catalog_warehouse: str
     issuer_url: str
     governor_url: str
@@ -128,6 +132,11 @@ class LabOutputs:
     components: tuple[str, ...]
     component_urls: Mapping[str, str] | None = None
     ca_certificate: str
+
+    @property
+    def users_catalog_uri(self) -> str:
+        """Where people and their engines reach the catalog."""
+        return self.raw_catalog_uri or self.catalog_uri
 
 
 T = TypeVar("T")

@@ -207,8 +207,7 @@ SETTINGS: tuple[Setting, ...] = (
         default="hr",
         example="hr,finance",
         parse=_names,
-        doc="Nessie: namespaces that no raw engine may touch, since it has no grants on tables; a group that "
-        "could read more than it is granted otherwise gets no raw access at all.",
+        doc="Nessie: namespaces that no raw engine may touch, whatever its user is granted there.",
     ),
     Setting(
         key="bundleMaxAgeS",

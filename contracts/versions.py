@@ -200,7 +200,16 @@ TRINO = MavenArtifact(
     version="476",
     packaging="tar.gz",
     packing=Packing.TAR_GZ,
-    keep=("lib/", "plugin/iceberg/", "plugin/opa/", "plugin/tpch/", "plugin/http-event-listener/"),
+    keep=(
+        "lib/",
+        # PostgreSQL's connector knows the type Geometry.
+        "plugin/geospatial/",
+        "plugin/iceberg/",
+        "plugin/opa/",
+        "plugin/postgresql/",
+        "plugin/tpch/",
+        "plugin/http-event-listener/",
+    ),
     installed_bytes=485_571_454,
     scratch_bytes=550_000_000,
     files={

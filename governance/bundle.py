@@ -5,21 +5,30 @@ Bundle format: https://www.openpolicyagent.org/docs/management-bundles/
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import hashlib
-import hmac
 import io
 import json
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jwt
 
-from contracts.access import EVERY_RULE, AccessData, AccessException, Mask, Privilege, Rule, RuleKind
+from contracts.access import (
+    EVERY_RULE,
+    MASK_KEY,
+    AccessData,
+    AccessException,
+    Mask,
+    Privilege,
+    Rule,
+    RuleKind,
+)
 from contracts.errors import UsageError
-from governance.predicates import literals, parts, placeholders, tables_read
+from governance.predicates import guarded, literals, parts, placeholders, tables_read
 from governance.reach import Holdings, Target, rule_targets
 
 BUNDLE_NAME = "lab"
@@ -35,8 +44,8 @@ BUNDLE_ROOT = "lab"
 MASK_RANK = {Mask.NULL: 0, Mask.HASH: 1, Mask.LAST_4: 2, Mask.EMAIL_DOMAIN: 3}
 """Of several masks the one with the lowest rank, which hides most, is taken."""
 
-_HASH_KEY_PURPOSE = b"lakehouse-lab column mask"
 Tree = dict[str, Any]
+Required = Mapping[str, Collection[str]]
 
 
 def compile_data(
@@ -46,8 +55,8 @@ def compile_data(
     revision: int,
     issued_at_ns: int,
     max_age_s: int,
-    hash_salt: str,
     owners: Mapping[str, str],
+    required: Required | None = None,
 ) -> dict[str, Any]:
     """The data document of the bundle, indexed so that each decision is a lookup.
 
@@ -56,22 +65,28 @@ def compile_data(
         revision: number of the published state, counted by the governor.
         issued_at_ns: when the bundle was signed, nanoseconds since the epoch.
         max_age_s: seconds after ``issued_at_ns`` from which everything is denied.
-        hash_salt: secret of the hash mask. It stays here: the bundle carries a key derived from it.
         owners: ``ns.table`` → the group that has all privileges on it.
+        required: ``ns.table`` → columns that hold no null, as far as is known.
 
     Raises:
         UsageError: access data that validation would refuse (malformed object, unreadable predicate).
     """
-    if len(hash_salt) < 16:
-        raise UsageError("the salt of the hash mask is too short", permitted="16 characters or more")
-    key = hmac.new(hash_salt.encode(), _HASH_KEY_PURPOSE, hashlib.sha256).hexdigest()
-    bundle = {"revision": revision, "issued_at_ns": issued_at_ns, "max_age_s": max_age_s, "hash_key": key}
+    bundle = {
+        "revision": revision,
+        "issued_at_ns": issued_at_ns,
+        "max_age_s": max_age_s,
+        "mask_key": dataclasses.asdict(MASK_KEY),
+    }
     return {
-        BUNDLE_ROOT: {"catalog": catalog, "bundle": bundle, "access": _access(access, catalog, owners)},
+        BUNDLE_ROOT: {
+            "catalog": catalog,
+            "bundle": bundle,
+            "access": _access(access, catalog, owners, required or {}),
+        },
     }
 
 
-def _access(access: AccessData, catalog: str, owners: Mapping[str, str]) -> Tree:
+def _access(access: AccessData, catalog: str, owners: Mapping[str, str], required: Required) -> Tree:
     targets = rule_targets(access)
     rules = sorted(access.rules, key=lambda rule: rule.id)
     holdings = Holdings(access.grants, owners)
@@ -90,11 +105,14 @@ def _access(access: AccessData, catalog: str, owners: Mapping[str, str]) -> Tree
         for target in targets[rule.id]:
             _protect(tree["protected"], rule, target)
             if rule.kind is RuleKind.ROW_FILTER:
-                _add_filter(tree, rule, target, catalog)
+                _add_filter(tree, rule, target, catalog, required.get(target.name, ()))
             elif rule.kind is RuleKind.COLUMN_MASK:
                 mask = _mask(rule)
                 entry = {"id": rule.id, "mask": mask.value, "rank": MASK_RANK[mask]}
                 _column(tree["masks"], target).append({**entry, "exempt": _exempt(rule)})
+                if mask is Mask.HASH:
+                    # The hash is made as that identity, which is asked for the column, too.
+                    _read_by_filters(tree, target.name)
             else:
                 _column(tree["denies"], target).append({"id": rule.id, "exempt": _exempt(rule)})
     for exception in sorted(access.exceptions):
@@ -154,7 +172,7 @@ def _protect(tree: Tree, rule: Rule, target: Target) -> None:
         filed.append(entry)
 
 
-def _add_filter(tree: Tree, rule: Rule, target: Target, catalog: str) -> None:
+def _add_filter(tree: Tree, rule: Rule, target: Target, catalog: str, required: Collection[str]) -> None:
     expression = rule.expression or ""
     used = placeholders(expression)
     if "column" in used and target.column is None:
@@ -180,12 +198,17 @@ def _add_filter(tree: Tree, rule: Rule, target: Target, catalog: str) -> None:
             "by_group": bool(rule.values) or "values" in used,
             "values": literals(rule.values),
             "as_filter_user": rule.as_filter_user,
+            "guarded": guarded(expression, column=target.column, required=required),
         }
     )
     if rule.as_filter_user:
         for name in {target.name, *reads}:
-            namespace, _, table = name.rpartition(".")
-            tree["filter_reads"].setdefault(namespace, {})[table] = True
+            _read_by_filters(tree, name)
+
+
+def _read_by_filters(tree: Tree, name: str) -> None:
+    namespace, _, table = name.rpartition(".")
+    tree["filter_reads"].setdefault(namespace, {})[table] = True
 
 
 def read_rego(folder: Path) -> dict[str, str]:

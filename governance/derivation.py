@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from contracts.access import AccessData, Privilege, Rule
 from governance.reach import Holdings, RulesByTable
 
+READS_AND_WRITES = frozenset({Privilege.SELECT, Privilege.INSERT})
+
 
 @dataclass(frozen=True, kw_only=True)
 class NamespaceRights:
@@ -46,41 +48,55 @@ def derive_raw_grants(
     return {group: granted for group, granted in derived.items() if granted}
 
 
-def writer_groups(
-    access: AccessData, tables: Mapping[str, Sequence[str]], owners: Mapping[str, str]
-) -> frozenset[str]:
-    """Groups for a catalog without table grants: they may write some table, and no rule reaches them on
-    any table they can read. What else the catalog holds is for the catalog's own rules to keep from them:
-    see :func:`unreadable_namespaces`."""
-    holdings = Holdings(access.grants, owners)
-    rules = RulesByTable(access)
-    return frozenset(
-        group
-        for group in holdings.groups()
-        if any(_writes(holdings.on_table(group, table)) for table in tables)
-        and not any(
-            Privilege.SELECT in holdings.on_table(group, table) and _reached(group, rules.on(table))
-            for table in tables
-        )
-    )
+class RawRights:
+    """What raw engines may do on a catalog without grants of its own, asked object by object: all that
+    :func:`derive_raw_grants` gives, but only where it is reading and writing, since such a catalog hands
+    out no credentials that only read. Nothing in ``closed`` namespaces.
 
+    Args:
+        owners: as for :func:`derive_raw_grants`.
 
-def unreadable_namespaces(
-    access: AccessData,
-    tables: Mapping[str, Sequence[str]],
-    owners: Mapping[str, str],
-    groups: Collection[str],
-) -> frozenset[str]:
-    """Namespaces that hold a table which one of ``groups`` may not read raw.
-
-    A role that all of ``groups`` share on a catalog without table grants must not reach them.
+    Raises:
+        UsageError: a malformed object in a tag or rule.
     """
-    raw = derive_raw_grants(access, tables, owners)
-    return frozenset(
-        table.rpartition(".")[0]
-        for table in tables
-        if any(Privilege.SELECT not in raw.get(group, {}).get(table, frozenset()) for group in groups)
-    )
+
+    def __init__(
+        self, access: AccessData, owners: Mapping[str, str], closed: Collection[str] = frozenset()
+    ) -> None:
+        self._holdings = Holdings(access.grants, owners)
+        self._rules = RulesByTable(access)
+        self._namespaces = namespace_rights(access, owners)
+        self._closed = frozenset(closed)
+
+    def on_table(self, groups: Collection[str], table: str) -> frozenset[Privilege]:
+        """Privileges of a member of ``groups`` on ``ns.table``, whether there is one or not."""
+        if table.lower().rpartition(".")[0] in self._closed:
+            return frozenset()
+        rules = self._rules.on(table)
+        held = frozenset[Privilege]().union(
+            *(_raw(self._holdings.on_table(group, table), group, rules) for group in groups)
+        )
+        return held if held >= READS_AND_WRITES else frozenset()
+
+    def may_create(self, groups: Collection[str], namespace: str) -> bool:
+        """Whether a member of ``groups`` may make a table in ``namespace``, and read and write it."""
+        name = namespace.lower()
+        rights = (self._namespaces[group] for group in groups if group in self._namespaces)
+        return name not in self._closed and any(
+            name in found.creatable and name in found.writable for found in rights
+        )
+
+    def lists(self, groups: Collection[str], namespace: str) -> bool:
+        """Whether a member of ``groups`` sees that there is ``namespace``."""
+        name = namespace.lower()
+        listed = {
+            one for group in groups if group in self._namespaces for one in self._namespaces[group].listed
+        }
+        return any(one == name or one.startswith(f"{name}.") for one in listed - self._closed)
+
+    def ruled(self, table: str) -> bool:
+        """Whether any rule is about the table, whomever it reaches: rules are about names."""
+        return bool(self._rules.on(table))
 
 
 def restrictions(
@@ -156,10 +172,6 @@ def _raw(held: frozenset[Privilege], group: str, rules: Sequence[Rule]) -> froze
     if Privilege.SELECT not in held or _reached(group, rules):
         return frozenset()
     return held
-
-
-def _writes(held: frozenset[Privilege]) -> bool:
-    return bool(held - {Privilege.SELECT})
 
 
 def _reached(group: str, rules: Sequence[Rule]) -> bool:

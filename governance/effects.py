@@ -6,14 +6,14 @@ that is not published. tests/policies/test_effects.py holds the two to the same 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from contracts.access import EVERY_RULE, AccessData, AccessException, Mask, Rule, RuleKind
 from contracts.identity import ROW_FILTER_USER
-from governance.bundle import MASK_RANK
-from governance.predicates import literals, parts, placeholders, quote_literal
+from governance.bundle import MASK_RANK, Required
+from governance.predicates import guarded, literals, parts, placeholders, quote_literal
 from governance.reach import EVERY_COLUMN, Holdings, Target, places, rule_targets
 from governance.reports import ColumnUse, Exemption, FilterUse, GrantUse, TableView, Visibility
 
@@ -36,10 +36,20 @@ class Effects:
         owners: ``ns.table`` → the group with all privileges on it.
         catalog: the catalog's name in Trino.
         now: exceptions that ended before it do not count.
+        required: as for ``governance.bundle.compile_data``.
     """
 
-    def __init__(self, access: AccessData, owners: Mapping[str, str], *, catalog: str, now: datetime) -> None:
+    def __init__(
+        self,
+        access: AccessData,
+        owners: Mapping[str, str],
+        *,
+        catalog: str,
+        now: datetime,
+        required: Required | None = None,
+    ) -> None:
         self._catalog = catalog
+        self._required = required or {}
         self._owners = {table.lower(): group for table, group in owners.items()}
         self._holdings = Holdings(access.grants, owners)
         self._exceptions = [exception for exception in access.exceptions if exception.expires_at > now]
@@ -65,7 +75,7 @@ class Effects:
             table=name,
             grants=tuple(self._grants(reader, name, exceptions)),
             filters=tuple(
-                _filter(rule, target, reader, self._catalog)
+                _filter(rule, target, reader, self._catalog, self._required.get(target.name, ()))
                 for rule, target in reaching
                 if rule.kind is RuleKind.ROW_FILTER
             ),
@@ -123,7 +133,7 @@ def share(rule: Rule, groups: Iterable[str]) -> list[str]:
     return sorted({literal for group in groups for literal in held.get(group, ())})
 
 
-def _filter(rule: Rule, target: Target, reader: Reader, catalog: str) -> FilterUse:
+def _filter(rule: Rule, target: Target, reader: Reader, catalog: str, required: Collection[str]) -> FilterUse:
     expression = rule.expression or ""
     identity = ROW_FILTER_USER if rule.as_filter_user else None
     by_group = bool(rule.values) or "values" in placeholders(expression)
@@ -135,7 +145,12 @@ def _filter(rule: Rule, target: Target, reader: Reader, catalog: str) -> FilterU
         piece.get("sql") or given[piece["placeholder"]]
         for piece in parts(expression, catalog=catalog, column=target.column)
     )
-    return FilterUse(rule=rule.id, predicate=predicate, identity=identity)
+    return FilterUse(
+        rule=rule.id,
+        predicate=predicate,
+        identity=identity,
+        guarded=guarded(expression, column=target.column, required=required),
+    )
 
 
 def _column(column: str, reaching: Iterable[tuple[Rule, Target]]) -> ColumnUse:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlglot
@@ -121,6 +121,62 @@ def subqueries(predicate: str) -> bool:
         return parse(predicate).copy().find(exp.Query) is not None
     except ValueError:
         return True
+
+
+def guarded(expression: str, *, column: str | None, required: Collection[str]) -> bool:
+    """Whether the predicate has to be told to Trino in the form that comes before a reader's conditions.
+
+    Not when it reads other tables, which no form keeps in front, nor when it is but ranges of columns
+    that hold no null (``required``): those come first anyhow, and keep their statistics.
+    """
+    if subqueries(expression):
+        return False
+    try:
+        ranges = _ranges(parse(expression, column=column or "some_column"))
+    except ValueError:
+        return True
+    return ranges is None or not ranges <= {name.lower() for name in required}
+
+
+_COMPARED = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE)
+
+
+def _ranges(node: Any) -> set[str] | None:
+    """Columns of a conjunction of comparisons with constants; None when it is anything else."""
+    if isinstance(node, exp.Paren):
+        return _ranges(node.this)
+    if isinstance(node, exp.And):
+        left, right = _ranges(node.left), _ranges(node.right)
+        return None if left is None or right is None else left | right
+    if isinstance(node, exp.In) and node.expressions:
+        constants = all(_constant(one) for one in node.expressions)
+        return _column(node.this) if constants else None
+    if isinstance(node, exp.Between):
+        constants = _constant(node.args["low"]) and _constant(node.args["high"])
+        return _column(node.this) if constants else None
+    if isinstance(node, _COMPARED):
+        if _constant(node.right):
+            return _column(node.left)
+        return _column(node.right) if _constant(node.left) else None
+    return None
+
+
+def _column(node: Any) -> set[str] | None:
+    return {node.name.lower()} if isinstance(node, exp.Column) else None
+
+
+def _constant(node: Any) -> bool:
+    if isinstance(node, exp.Neg | exp.Cast):
+        return _constant(node.this)
+    return isinstance(node, exp.Literal)
+
+
+def leak_warning(rule: str) -> str:
+    """What is to be known of a rule whose predicate reads other tables."""
+    return (
+        f"rule {rule} reads another table: conditions of a reader's own are evaluated before it, and can be "
+        "made to tell of rows that it hides"
+    )
 
 
 def columns_read(expression: str, *, table: str) -> set[str]:

@@ -23,7 +23,7 @@ from minio.error import MinioException, S3Error
 
 from contracts.access import AccessData
 from contracts.errors import LabError
-from governance.bundle import BUNDLE_KEY, build_bundle, compile_data, read_rego
+from governance.bundle import BUNDLE_KEY, Required, build_bundle, compile_data, read_rego
 from governance.client import AccessRevision, Publication, TableOwner
 from governance.store import Store
 
@@ -120,7 +120,6 @@ class BundleSettings:
 
     catalog: str
     max_age_s: int
-    hash_salt: str
     rego: Mapping[str, str]
     signing_key_pem: str
 
@@ -146,7 +145,8 @@ def read_policies(folder: Path) -> dict[str, str]:
 
 
 class Publisher:
-    """Publishes the living revision; run by one loop and repeated to renew the signature."""
+    """Publishes the living revision; run by one loop and repeated to renew the signature. ``required`` tells
+    which columns hold no null."""
 
     def __init__(
         self,
@@ -155,7 +155,9 @@ class Publisher:
         settings: BundleSettings,
         *,
         clock_ns: Callable[[], int] = time.time_ns,
+        required: Callable[[], Required] = dict,
     ) -> None:
+        self._required = required
         self._store = store
         self._objects = objects
         self._settings = settings
@@ -200,6 +202,6 @@ class Publisher:
             revision=revision.revision,
             issued_at_ns=issued_at_ns,
             max_age_s=settings.max_age_s,
-            hash_salt=settings.hash_salt,
             owners={owner.table: owner.group for owner in owners},
+            required=self._required(),
         )

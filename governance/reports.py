@@ -28,11 +28,23 @@ class GrantUse:
 
 @dataclass(frozen=True, kw_only=True)
 class FilterUse:
-    """A row filter as it reaches the reader: Trino SQL, and the identity it runs with if not theirs."""
+    """A row filter as it reaches the reader: Trino SQL, and the identity it runs with if not theirs.
+
+    Trino evaluates conditions that are not deterministic before others, also a reader's own before a
+    filter. A ``guarded`` filter is given to it in a form that is evaluated first.
+    """
 
     rule: str
     predicate: str
     identity: str | None
+    guarded: bool = False
+
+    @property
+    def told(self) -> str:
+        """What Trino is told, as ``policies/trino/views.rego`` has it."""
+        if not self.guarded:
+            return self.predicate
+        return f"({self.predicate}) AND CASE WHEN {self.predicate} THEN random() >= 0 ELSE false END"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +103,8 @@ class ChangeResult:
     """What a change did, or would do when it was only tried.
 
     ``revision`` is the living one afterwards; ``published`` says whether OPA's bundle had it when this
-    was said; ``widenings`` are what rules and tags no longer keep from whom.
+    was said; ``widenings`` are what rules and tags no longer keep from whom; ``warnings`` what to know of
+    rules that were written.
     """
 
     revision: int
@@ -100,6 +113,7 @@ class ChangeResult:
     published: bool
     changes: tuple[Change, ...]
     widenings: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

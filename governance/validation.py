@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from contracts.access import EVERY_RULE, AccessData, AccessException, Rule, RuleKind
 from contracts.errors import UsageError, nearest
 from contracts.identity import GROUPS
-from governance.predicates import PLACEHOLDERS, columns_read, placeholders, tables_read
+from governance.predicates import PLACEHOLDERS, columns_read, placeholders, subqueries, tables_read
 
 _NAME = r"[a-z0-9_][a-z0-9_-]*"
 _GRANT_OBJECT = re.compile(rf"{_NAME}\.(\*|{_NAME})")
@@ -175,8 +175,9 @@ class _Check:
         for name, value in (("expression", rule.expression), ("values", rule.values)):
             if value:
                 self.add(where, f"{name!r} belongs to row filters", "no such key here")
-        if rule.as_filter_user:
-            self.add(where, "'as_filter_user' belongs to row filters", "no such key here")
+        for name, given in (("as_filter_user", rule.as_filter_user), ("accept_leak", rule.accept_leak)):
+            if given:
+                self.add(where, f"{name!r} belongs to row filters", "no such key here")
 
     def _row_filter(self, where: str, rule: Rule, objects: Sequence[str]) -> None:
         if rule.mask is not None:
@@ -196,7 +197,8 @@ class _Check:
         if "column" in used:
             for name in (name for name in objects if name.count(".") < 2):
                 self.add(where, f"it uses {{column}}, and {name} is not a column", "a tag on a column")
-        self._expression(where, rule.expression, objects)
+        if self._expression(where, rule.expression, objects):
+            self._other_tables(where, rule, objects)
 
     def _values(self, where: str, rule: Rule) -> None:
         for group, values in sorted(rule.values.items()):
@@ -208,16 +210,31 @@ class _Check:
             if len({isinstance(value, int) for value in values}) > 1:
                 self.add(where, f"the values of group {group!r} mix texts and numbers", "one kind of value")
 
-    def _expression(self, where: str, expression: str, objects: Sequence[str]) -> None:
+    def _other_tables(self, where: str, rule: Rule, objects: Sequence[str]) -> None:
+        reads_others = subqueries(rule.expression or "")
+        if reads_others and not rule.accept_leak:
+            own = ", ".join(sorted({".".join(name.split(".")[:2]) for name in objects})) or "its own table"
+            self.add(
+                where,
+                "the filter reads another table, so that engines evaluate conditions of a reader's own "
+                "before it: one that is made to fail shows a hidden row's value in its error",
+                f"columns of {own} alone, which may carry what the filter asks for, or --accept-leak",
+            )
+        if rule.accept_leak and not reads_others:
+            self.add(where, "'accept_leak' is for filters that read another table", "no such key here")
+
+    def _expression(self, where: str, expression: str, objects: Sequence[str]) -> bool:
+        """Whether it can be used as far as its form goes."""
         for name in objects or [""]:
             try:
                 read = tables_read(expression, catalog="lake", namespace=name.split(".")[0])
             except ValueError as error:
                 self.add(where, f"the expression is not usable: {error}", "one Trino SQL predicate")
-                return
+                return False
             for table in sorted(read):
                 self.table(where, table)
             self._columns_read(where, expression, name)
+        return True
 
     def _columns_read(self, where: str, expression: str, name: str) -> None:
         """Columns of the filtered table itself; those in subqueries are Trino's to resolve."""

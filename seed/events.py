@@ -43,7 +43,9 @@ def events_table(batch_rows: tuple[int, ...]) -> SeedTable:
             "duration_ms": LongType(),
         },
         keys=("event_id",),
-        partition={"event_time": "month"},
+        required=("region",),
+        # By region, too: who sees one region's rows opens no file with others'.
+        partition={"region": "identity", "event_time": "month"},
         sort=("event_time", "event_id"),
         source={"batches": ",".join(str(rows) for rows in batch_rows)},
         batches=lambda: tuple(

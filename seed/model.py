@@ -58,10 +58,12 @@ class SeedTable:
         revision: raised by hand when the generating code gives other rows.
         columns: name → Iceberg type, in order.
         keys: required columns that identify a row.
-        partition: column → transform, as Iceberg writes it (``year``, ``month``).
+        required: more columns that hold no null.
+        partition: column → transform, as Iceberg writes it (``identity``, ``month``).
         sort: columns the rows of each file are sorted by.
         batches: what is loaded, one snapshot each, oldest first.
         source: what else the rows depend on (options, content of seed files); part of the digest.
+        properties: more Iceberg table properties.
     """
 
     name: str
@@ -73,6 +75,8 @@ class SeedTable:
     partition: Mapping[str, str] = field(default_factory=dict)
     sort: tuple[str, ...] = ()
     source: Mapping[str, str] = field(default_factory=dict)
+    required: tuple[str, ...] = ()
+    properties: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def namespace(self) -> str:
@@ -82,7 +86,7 @@ class SeedTable:
         """The Iceberg schema; field ids count from 1."""
         return Schema(
             *(
-                NestedField(field_id=position, name=name, field_type=kind, required=name in self.keys)
+                NestedField(field_id=position, name=name, field_type=kind, required=self._required(name))
                 for position, (name, kind) in enumerate(self.columns.items(), start=1)
             ),
             identifier_field_ids=[list(self.columns).index(key) + 1 for key in self.keys],
@@ -117,8 +121,13 @@ class SeedTable:
             "partition": dict(self.partition),
             "sort": self.sort,
             "source": dict(self.source),
+            **({"required": self.required} if self.required else {}),
+            **({"properties": dict(self.properties)} if self.properties else {}),
         }
         return hashlib.sha256(json.dumps(document, sort_keys=False).encode()).hexdigest()
+
+    def _required(self, name: str) -> bool:
+        return name in self.keys or name in self.required
 
     def _ids(self) -> dict[str, int]:
         return {name: position for position, name in enumerate(self.columns, start=1)}

@@ -1,6 +1,8 @@
 """The eight TPC-H tables, made by ``tpchgen-cli`` (https://github.com/clflushopt/tpchgen-rs).
 
-Table layouts and row counts: TPC-H specification, §1.4 and §4.2.5, https://www.tpc.org/tpch/.
+Table layouts and row counts: TPC-H specification, §1.4 and §4.2.5, https://www.tpc.org/tpch/. Customers,
+orders and line items have one column more, the region of the customer: a row filter has to find what it asks
+for in the row itself, and a partition that it leaves out is not read at all (docs/adr/0014).
 """
 
 from __future__ import annotations
@@ -13,11 +15,13 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyiceberg.types import DateType, DecimalType, IntegerType, LongType, StringType
 
@@ -43,14 +47,15 @@ _KINDS: Mapping[str, Any] = {
 
 @dataclass(frozen=True, kw_only=True)
 class _Layout:
-    """``rows``: at scale factor 1; ``scales``: False where the count is the same at every factor."""
+    """``rows``: at scale factor 1; ``scales``: False where the count is the same at every factor;
+    ``region``: the column that the customer's region is carried in, and the table partitioned by."""
 
     comment: str
     columns: str
     keys: tuple[str, ...]
     rows: int
     scales: bool = True
-    partition: Mapping[str, str] | None = None
+    region: str | None = None
     sort: tuple[str, ...] = ()
 
 
@@ -82,6 +87,7 @@ _LAYOUTS: Mapping[str, _Layout] = {
         " c_mktsegment:text c_comment:text",
         keys=("c_custkey",),
         rows=150_000,
+        region="c_regionkey",
     ),
     "part": _Layout(
         comment="Parts",
@@ -102,7 +108,7 @@ _LAYOUTS: Mapping[str, _Layout] = {
         " o_orderpriority:text o_clerk:text o_shippriority:int o_comment:text",
         keys=("o_orderkey",),
         rows=1_500_000,
-        partition={"o_orderdate": "year"},
+        region="o_regionkey",
         sort=("o_orderdate", "o_orderkey"),
     ),
     "lineitem": _Layout(
@@ -113,7 +119,7 @@ _LAYOUTS: Mapping[str, _Layout] = {
         " l_comment:text",
         keys=("l_orderkey", "l_linenumber"),
         rows=6_000_000,
-        partition={"l_shipdate": "year"},
+        region="l_regionkey",
         sort=("l_shipdate", "l_orderkey", "l_linenumber"),
     ),
 }
@@ -131,6 +137,8 @@ def _table(
 ) -> SeedTable:
     scale_factor = generation.scale_factor
     columns = dict(item.split(":") for item in layout.columns.split())
+    if layout.region is not None:
+        columns[layout.region] = "id"
     sort = layout.sort or layout.keys
     rows: int | None = layout.rows
     if name == "lineitem":
@@ -143,7 +151,8 @@ def _table(
         revision=1,
         columns={column: _KINDS[kind] for column, kind in columns.items()},
         keys=layout.keys,
-        partition=layout.partition or {},
+        required=(layout.region,) if layout.region is not None else (),
+        partition={layout.region: "identity"} if layout.region is not None else {},
         sort=sort,
         source={"scale_factor": f"{scale_factor:g}"} if layout.scales else {},
         batches=lambda: (Batch(rows=rows, chunks=lambda: generation.chunks(name, sort)),),
@@ -161,13 +170,14 @@ class _Generation:
 
     Each start of the generator costs a second before the first row, so all tables that fit one part
     are made by a single start, when the first of them is asked for. Larger ones are made part by part:
-    at no time is more than one part of a table on disk or in memory.
+    at no time is more than one part of a table on disk or in memory, but for the regions of all customers.
     """
 
     def __init__(self, scale_factor: float) -> None:
         self.scale_factor = scale_factor
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._made: dict[str, Path] = {}
+        self._customers: pa.ChunkedArray | None = None
 
     def chunks(self, table: str, sort: tuple[str, ...]) -> Iterator[pa.Table]:
         """The table's rows, sorted within each chunk.
@@ -177,31 +187,108 @@ class _Generation:
         """
         parts = self._parts(table)
         if parts == 1:
-            yield _sorted(self._single(table), sort)
+            yield _sorted(self._taken(table), sort)
             return
-        with tempfile.TemporaryDirectory(prefix="lab-tpch-", dir=_roomy_folder()) as folder:
-            for part in range(1, parts + 1):
-                _generate(
-                    Path(folder), [table], self.scale_factor, ["--parts", str(parts), "--part", str(part)]
-                )
-                for path in sorted(Path(folder).rglob("*.parquet")):
-                    yield _sorted(path, sort)
+        for number in range(1, parts + 1):
+            # Parts of orders and of their line items are cut at the same orders.
+            wanted = [table, "orders"] if table == "lineitem" else [table]
+            with self._part(wanted, parts, number) as files:
+                orders = self._order_regions(_read(files["orders"])) if table == "lineitem" else None
+                yield _sorted(self._with_region(table, _read(files[table]), orders), sort)
 
     def _parts(self, table: str) -> int:
         layout = _LAYOUTS[table]
         rows = layout.rows * (self.scale_factor if layout.scales else 1)
         return max(1, math.ceil(rows / ROWS_PER_PART))
 
-    def _single(self, table: str) -> Path:
+    @contextmanager
+    def _part(self, tables: Sequence[str], parts: int, number: int) -> Iterator[dict[str, Path]]:
+        """One part of each table, for as long as the body runs."""
+        with tempfile.TemporaryDirectory(prefix="lab-tpch-", dir=_roomy_folder()) as folder:
+            _generate(Path(folder), tables, self.scale_factor, ["--parts", str(parts), "--part", str(number)])
+            yield {table: next((Path(folder) / table).glob("*.parquet")) for table in tables}
+
+    def _taken(self, table: str) -> pa.Table:
+        """The rows of a table of one part; its file is removed."""
         with self._lock:
-            if not self._made:
-                folder = Path(tempfile.mkdtemp(prefix="lab-tpch-", dir=_roomy_folder()))
-                weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-                self._made = {t: folder / f"{t}.parquet" for t in _LAYOUTS if self._parts(t) == 1}
-            if not self._made[table].exists():
-                missing = [t for t, path in self._made.items() if not path.exists()]
-                _generate(self._made[table].parent, missing, self.scale_factor)
-            return self._made[table]
+            self._begin()
+            path = self._made[table]
+            if not path.exists():
+                missing = [t for t, other in self._made.items() if not other.exists()]
+                _generate(path.parent, missing, self.scale_factor)
+            orders = self._order_regions(self._kept("orders")) if table == "lineitem" else None
+            rows = self._with_region(table, _read(path), orders)
+            path.unlink()
+            return rows
+
+    def _kept(self, table: str) -> pa.Table:
+        """The same, whoever took it before; its file stays."""
+        self._begin()
+        if not self._made[table].exists():
+            _generate(self._made[table].parent, [table], self.scale_factor)
+        return _read(self._made[table])
+
+    def _begin(self) -> None:
+        if not self._made:
+            folder = Path(tempfile.mkdtemp(prefix="lab-tpch-", dir=_roomy_folder()))
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+            self._made = {t: folder / f"{t}.parquet" for t in _LAYOUTS if self._parts(t) == 1}
+            _generate(folder, list(self._made), self.scale_factor)
+
+    def _with_region(self, table: str, rows: pa.Table, orders: _OrderRegions | None) -> pa.Table:
+        column = _LAYOUTS[table].region
+        if column is None:
+            return rows
+        if table == "customer":
+            regions = self._nation_regions().take(rows.column("c_nationkey"))
+        elif table == "orders":
+            regions = self._of_customers(rows)
+        else:
+            assert orders is not None  # noqa: S101  # line items come with their orders
+            regions = orders.regions.take(pc.index_in(rows.column("l_orderkey"), value_set=orders.keys))
+        if regions.null_count:
+            raise LabError(f"{GENERATOR} made rows of {table} whose customer has no region", value=table)
+        return rows.append_column(column, regions)
+
+    def _order_regions(self, orders: pa.Table) -> _OrderRegions:
+        keys = orders.column("o_orderkey").combine_chunks()
+        return _OrderRegions(keys=keys, regions=self._of_customers(orders).combine_chunks())
+
+    def _of_customers(self, orders: pa.Table) -> pa.ChunkedArray:
+        """The region of each order's customer; customers are counted from 1 without a gap (§4.2.3)."""
+        return self._customer_regions().take(pc.subtract(orders.column("o_custkey"), 1))
+
+    def _customer_regions(self) -> pa.ChunkedArray:
+        with self._lock:
+            if self._customers is None:
+                self._customers = self._nation_regions().take(self._customer_nations())
+            return self._customers
+
+    def _customer_nations(self) -> pa.ChunkedArray:
+        parts = self._parts("customer")
+        if parts == 1:
+            return _nations_by_key(self._kept("customer"))
+        found = []
+        for number in range(1, parts + 1):
+            with self._part(["customer"], parts, number) as files:
+                found += _nations_by_key(_read(files["customer"])).chunks
+        return pa.chunked_array(found)
+
+    def _nation_regions(self) -> pa.ChunkedArray:
+        with self._lock:
+            return self._kept("nation").sort_by("n_nationkey").column("n_regionkey")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OrderRegions:
+    """Keys of orders and the regions of their customers, in the same order."""
+
+    keys: pa.Array
+    regions: pa.Array
+
+
+def _nations_by_key(customers: pa.Table) -> pa.ChunkedArray:
+    return customers.select(["c_custkey", "c_nationkey"]).sort_by("c_custkey").column("c_nationkey")
 
 
 def _roomy_folder() -> Path:
@@ -214,11 +301,13 @@ def _roomy_folder() -> Path:
     return cache
 
 
-def _sorted(path: Path, sort: tuple[str, ...]) -> pa.Table:
-    """Reads and removes a generated file."""
+def _read(path: Path) -> pa.Table:
     rows = pq.read_table(path)
-    path.unlink()
-    return rows.cast(_without_views(rows.schema)).sort_by([(name, "ascending") for name in sort])
+    return rows.cast(_without_views(rows.schema))
+
+
+def _sorted(rows: pa.Table, sort: tuple[str, ...]) -> pa.Table:
+    return rows.sort_by([(name, "ascending") for name in sort])
 
 
 def _without_views(schema: pa.Schema) -> pa.Schema:

@@ -23,8 +23,10 @@ from pyiceberg.exceptions import (
     RESTError,
     TableAlreadyExistsError,
 )
+from pyiceberg.schema import Schema
 from pyiceberg.table import Table, Transaction
 from pyiceberg.table.snapshots import Operation, Snapshot
+from pyiceberg.transforms import IdentityTransform
 from requests import RequestException
 
 from contracts.errors import LabError
@@ -202,7 +204,7 @@ def _load(
             batch,
             label=f"{number}/{len(batches)}",
             replaces=replaces and number == 1,
-            table_properties={} if creates else finished,
+            table_properties={} if creates else {**finished, **(table.properties if finished else {})},
         )
         existing = catalog.load_table(table.name)
         before += written
@@ -217,17 +219,38 @@ def _begin(catalog: Catalog, table: SeedTable, properties: Mapping[str, str]) ->
         schema=table.schema(),
         partition_spec=table.partition_spec(),
         sort_order=table.sort_order(),
-        properties={**TABLE_PROPERTIES, "comment": table.comment, **properties},
+        properties={**TABLE_PROPERTIES, **table.properties, "comment": table.comment, **properties},
     )
 
 
 def _alter(existing: Table, table: SeedTable) -> Transaction:
+    """Brings columns, partitioning and sort order to what is declared, with the rows that follow. A column
+    that is added to a table with snapshots is never a required one: those have no value for it."""
     transaction = existing.transaction()
+    schema = table.schema()
     known = set(existing.schema().column_names)
     if not set(table.columns) <= known:
+        optional = [f if f.name in known else f.model_copy(update={"required": False}) for f in schema.fields]
         with transaction.update_schema() as update:
-            update.union_by_name(table.schema())
+            update.union_by_name(Schema(*optional))
+    fields = {f.name: f for f in existing.spec().fields}
+    declared = {f.name: f for f in table.partition_spec().fields}
+    if set(fields) != set(declared):
+        with transaction.update_spec() as spec:
+            for name in set(fields) - set(declared):
+                spec.remove_field(name)
+            for name, added in declared.items():
+                if name not in fields:
+                    spec.add_field(schema.find_field(added.source_id).name, added.transform, name)
+    if _sorted_by(existing) != table.sort:
+        with transaction.update_sort_order() as order:
+            for column in table.sort:
+                order.asc(column, IdentityTransform())
     return transaction
+
+
+def _sorted_by(table: Table) -> tuple[str | None, ...]:
+    return tuple(table.schema().find_column_name(field.source_id) for field in table.sort_order().fields)
 
 
 def _write_batch(

@@ -58,6 +58,7 @@ def lab(settings: Settings) -> None:
         lab=settings.name,
         catalog_kind=catalog_kind,
         catalog_uri=context.catalog_uri,
+        raw_catalog_uri=context.raw_catalog_uri,
         catalog_warehouse=TRINO_CATALOG,
         issuer_url=context.issuer_url,
         governor_url=context.placement.operator_url("governor", "http"),

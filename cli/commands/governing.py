@@ -48,6 +48,7 @@ def change_text(result: ChangeResult) -> str:
     """What was done, item by item."""
     lines = [f"  {one.verb} {one.section.removesuffix('s')} {one.name}" for one in result.changes]
     lines += [f"  widens: {one}" for one in result.widenings]
+    lines += [f"  warning: {one}" for one in result.warnings]
     if result.tried_only:
         return "\n".join(["nothing was changed; it would be:", *(lines or ["  no difference"])])
     if not result.changed:
@@ -148,14 +149,18 @@ def grant(options: Options, privileges: str, target: str, groups: tuple[str, ...
     "--values", multiple=True, metavar="GROUP=V,V", help="What {values} in the filter is for a group."
 )
 @click.option("--as-filter-user", is_flag=True, help="The filter reads other tables past their rules.")
+@click.option(
+    "--accept-leak", is_flag=True, help="The filter reads other tables; a reader may get around it."
+)
 @click.option("--description", default="", help="What it is for.")
 @edit_options
 def rule(options: Options, rule_id: str, **given: Any) -> None:
     """Make the rule ID, or replace it: a mask, a denied column or a row filter."""
     from cli.operations.access import rule as run
 
-    names = ("tag_name", "target", "mask", "deny", "expression", "exempt", "values", "as_filter_user")
-    document = rule_document(rule_id, **{key: given.pop(key) for key in (*names, "description")})
+    parts = ("tag_name", "target", "mask", "deny", "expression", "exempt", "values")
+    names = (*parts, "as_filter_user", "accept_leak", "description")
+    document = rule_document(rule_id, **{key: given.pop(key) for key in names})
     _show_change(options, run(options.session(), _edit(given), document))
 
 
@@ -170,6 +175,7 @@ def rule_document(
     exempt: tuple[str, ...],
     values: tuple[str, ...],
     as_filter_user: bool,
+    accept_leak: bool,
     description: str,
 ) -> dict[str, Any]:
     """The options as one rule of ``policies/data/rules.yaml``. Raises UsageError."""
@@ -186,6 +192,8 @@ def rule_document(
         found["values"] = dict(_share(one) for one in values)
     if as_filter_user:
         found["as_filter_user"] = True
+    if accept_leak:
+        found["accept_leak"] = True
     if description:
         found["description"] = description
     return found

@@ -54,6 +54,7 @@ def explain(options: Options, table: str, user: str | None) -> int:
 def explanation_text(result: Explained) -> str:
     """Grants, rows, columns, and whether OPA agrees."""
     from cli.render import table
+    from governance.predicates import leak_warning, subqueries
 
     found = result.explanation
     groups = ", ".join(found.groups) or "no group"
@@ -68,6 +69,8 @@ def explanation_text(result: Explained) -> str:
         for one in found.view.filters:
             runs = f" (read as {one.identity})" if one.identity else ""
             lines.append(f"rows:     only where {one.predicate}{runs}, by rule {one.rule}")
+            if subqueries(one.predicate):
+                lines.append(f"warning:  {leak_warning(one.rule)}")
         if not found.view.filters:
             lines.append("rows:     all; no filter reaches the reader")
         lines += [f"exempt:   from rule {one.rule}: {one.by}" for one in found.view.exemptions]

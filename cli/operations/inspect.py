@@ -194,6 +194,7 @@ def credentials(session: Session, *, all_keys: bool = False) -> Credentials:
             slot.catalog_database,
             slot.keycloak_database,
             slot.governance_database,
+            slot.masking_database,
             slot.control_plane_database,
             slot.agent_database,
         ):

@@ -219,7 +219,7 @@ def urls_of(outputs: LabOutputs) -> dict[str, str]:
     """Where people and tools reach the lab, by what is there."""
     urls = {
         "sign-in": outputs.issuer_url,
-        "catalog": outputs.catalog_uri,
+        "catalog": outputs.users_catalog_uri,
         "governor": outputs.governor_url,
         "opa": outputs.opa_url,
     }

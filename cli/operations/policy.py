@@ -97,7 +97,7 @@ def opa_differences(
 
 def _filter_differences(found: Explanation, filters: Sequence[Mapping[str, Any]]) -> list[str]:
     decided = sorted((entry["expression"], entry.get("identity") or "") for entry in filters)
-    said = sorted((use.predicate, use.identity or "") for use in found.view.filters)
+    said = sorted((use.told, use.identity or "") for use in found.view.filters)
     return [] if decided == said else [f"OPA filters rows by {[text for text, _ in decided]}"]
 
 

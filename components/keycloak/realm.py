@@ -19,7 +19,6 @@ from contracts.identity import (
     CATALOG_ROLE_PREFIX,
     CATALOG_ROLES_CLAIM,
     CATALOG_SERVICE_ROLE,
-    CATALOG_WRITER_ROLE,
     GROUPS_CLAIM,
     Audience,
     Client,
@@ -243,7 +242,7 @@ class LabRealm(pulumi.ComponentResource):
 
     def _register_catalog_roles(self) -> None:
         catalog = self._clients["catalog"]
-        names = [CATALOG_SERVICE_ROLE, CATALOG_WRITER_ROLE]
+        names = [CATALOG_SERVICE_ROLE]
         names += [f"{CATALOG_ROLE_PREFIX}{group.name}" for group in self._model.groups]
         self._roles = {
             name: keycloak.Role(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 import pulumi
@@ -14,7 +13,7 @@ from components.service import LabContext, Service
 from contracts.workload import Layout, Port, Probe, Workload
 
 
-def workload(args: CatalogArgs, layout: Layout, *, closed_namespaces: Sequence[str] = ()) -> Workload:
+def workload(args: CatalogArgs, layout: Layout) -> Workload:
     """Ready includes the database and the bucket."""
     return Workload(
         name="catalog",
@@ -40,7 +39,6 @@ def workload(args: CatalogArgs, layout: Layout, *, closed_namespaces: Sequence[s
                 realm_url=args.realm_url,
                 issuer_url=args.issuer_url,
                 jwks_url=args.jwks_url,
-                closed_namespaces=closed_namespaces,
             )
         },
         memory_mib=320,
@@ -57,6 +55,4 @@ class Nessie(Service):
 
     def __init__(self, context: LabContext, opts: pulumi.ResourceOptions | None = None) -> None:
         layout = context.placement.layout("catalog", "nessie", ("http", "management"))
-        closed = context.settings.closed_namespaces
-        made = workload(catalog_args(context), layout, closed_namespaces=closed)
-        super().__init__(context.placement, made, opts)
+        super().__init__(context.placement, workload(catalog_args(context), layout), opts)

@@ -5,11 +5,9 @@ Secrets reach it by environment; ``${NAME}`` is SmallRye Config's expansion.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from components.java import properties
 from components.quarkus import http_properties, oidc_properties
-from contracts.identity import CATALOG_SERVICE_ROLE, CATALOG_WRITER_ROLE
+from contracts.identity import CATALOG_SERVICE_ROLE
 from contracts.workload import Layout
 
 
@@ -20,7 +18,6 @@ def application_properties(
     realm_url: str,
     issuer_url: str,
     jwks_url: str,
-    closed_namespaces: Sequence[str],
 ) -> str:
     """``application.properties``."""
     return properties(
@@ -29,8 +26,7 @@ def application_properties(
             "quarkus.log.level": "INFO",
             **_store(),
             **_identity(realm_url=realm_url, issuer_url=issuer_url, jwks_url=jwks_url),
-            **authorization_rules(closed_namespaces),
-            **service_paths(),
+            **authorization_rules(),
             **_warehouse(warehouse),
         }
     )
@@ -59,52 +55,18 @@ def _identity(*, realm_url: str, issuer_url: str, jwks_url: str) -> dict[str, st
     }
 
 
-RAW_OPERATIONS = (
-    "VIEW_REFERENCE",
-    "READ_ENTRIES",
-    "READ_CONTENT_KEY",
-    "READ_ENTITY_VALUE",
-    "COMMIT_CHANGE_AGAINST_REFERENCE",
-    "CREATE_ENTITY",
-    "UPDATE_ENTITY",
-    "DELETE_ENTITY",
-)
-"""What a raw engine does; branches, history and configuration are not among it."""
+def authorization_rules() -> dict[str, str]:
+    """CEL: everything is denied but to the services, which enforce the rules themselves
+    (https://projectnessie.org/nessie-latest/authorization/).
 
-
-def authorization_rules(closed_namespaces: Sequence[str]) -> dict[str, str]:
-    """CEL: everything is denied but to the two roles (https://projectnessie.org/nessie-latest/authorization/).
-
-    The service role belongs to engines that enforce the rules themselves. The governor gives the writer
-    role to groups that have write rights and no rule, since Nessie has no grants on tables; it never
-    touches ``closed_namespaces``.
+    Nessie has no grants on tables, and lets who may commit choose by a table's properties which files the
+    credentials open that come with it. So raw engines ask the governor's door (``governance.rawcatalog``),
+    which asks here as a service.
     """
-    operations = ", ".join(f"'{name}'" for name in RAW_OPERATIONS)
-    conditions = [
-        f"'{CATALOG_WRITER_ROLE}' in roles",
-        f"op in [{operations}]",
-        *(f"path != '{name}' && !path.startsWith('{name}.')" for name in closed_namespaces),
-    ]
     return {
         "nessie.server.authorization.enabled": "true",
         "nessie.server.authorization.type": "CEL",
         "nessie.server.authorization.rules.service": f"'{CATALOG_SERVICE_ROLE}' in roles",
-        "nessie.server.authorization.rules.writer": " && ".join(conditions),
-    }
-
-
-def service_paths() -> dict[str, str]:
-    """Only the service role may use Nessie's own API, which points any name at any files, and adopt a
-    table by its files: either would give another namespace's data away
-    (https://quarkus.io/guides/security-authorize-web-endpoints-reference)."""
-    permission, policy = "quarkus.http.auth.permission", "quarkus.http.auth.policy"
-    register = ("/iceberg/v1/*/namespaces/*/register", "/iceberg/v1/namespaces/*/register")
-    return {
-        f"{policy}.service.roles-allowed": CATALOG_SERVICE_ROLE,
-        f"{permission}.native.paths": "/api/*",
-        f"{permission}.native.policy": "service",
-        f"{permission}.register.paths": ",".join(register),
-        f"{permission}.register.policy": "service",
     }
 
 

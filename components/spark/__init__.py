@@ -86,7 +86,7 @@ class Spark(Service):
         def with_warehouse(slot: Slot) -> str:
             return defaults(
                 catalog_kind=context.catalog_kind,
-                catalog_uri=context.catalog_uri,
+                catalog_uri=context.raw_catalog_uri,
                 token_url=token_url,
                 bind_address=layout.bind_address,
                 heap_mib=heap_mib,

@@ -15,13 +15,16 @@ from components.trino.properties import (
     event_listener,
     lake_catalog,
     log_levels,
+    masking_catalog,
 )
+from contracts.access import MASK_KEY
 from contracts.workload import Capability, Layout, Port, Probe, Scheme, Workload, WorkloadClass
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrinoArgs:
-    """Identity provider, catalog, object store, policy decisions, audit, and the server's certificate."""
+    """Identity provider, catalog, object store, policy decisions, the masks' key, audit, and the server's
+    certificate."""
 
     issuer_url: str
     realm_url: str
@@ -30,6 +33,9 @@ class TrinoArgs:
     opa_url: str
     audit_url: str
     heap_mib: int
+    masking_jdbc_url: pulumi.Input[str]
+    masking_role: pulumi.Input[str]
+    masking_password: pulumi.Input[str]
     s3_endpoint_url: pulumi.Input[str]
     s3_region: pulumi.Input[str]
     s3_path_style: pulumi.Input[str]
@@ -55,6 +61,8 @@ def workload(args: TrinoArgs, layout: Layout) -> Workload:
             "TRINO_CLIENT_SECRET": args.client_secret,
             "TRINO_INTERNAL_SECRET": args.internal_secret,
             "TRINO_AUDIT_TOKEN": args.audit_token,
+            "TRINO_MASKING_ROLE": args.masking_role,
+            "TRINO_MASKING_PASSWORD": args.masking_password,
             "S3_ENDPOINT_URL": args.s3_endpoint_url,
             "S3_REGION": args.s3_region,
             "S3_PATH_STYLE": args.s3_path_style,
@@ -69,12 +77,15 @@ def workload(args: TrinoArgs, layout: Layout) -> Workload:
             "catalog/lake.properties": lake_catalog(
                 catalog_uri=args.catalog_uri, warehouse=TRINO_CATALOG, token_url=args.token_url
             ),
+            f"catalog/{MASK_KEY.catalog}.properties": pulumi.Output.from_input(args.masking_jdbc_url).apply(
+                masking_catalog
+            ),
             "server.pem": args.server_pem,
             "ca.pem": args.ca_certificate,
         },
         memory_mib=args.heap_mib + 300,
         cpu_millicores=1000,
-        depends_on=("opa",),
+        depends_on=("opa", "postgres"),
         needs=frozenset({Capability.PROCESS}),
         identity="trino",
         workload_class=WorkloadClass.QUERY,
@@ -97,6 +108,9 @@ class Trino(Service):
             opa_url=context.placement.internal_url("opa", "http"),
             audit_url=context.placement.internal_url("governor", "http"),
             heap_mib=context.settings.trino_heap_mib,
+            masking_jdbc_url=slot.apply(lambda s: s.masking_database.jdbc_url),
+            masking_role=slot.apply(lambda s: s.masking_database.role),
+            masking_password=secret(slot, lambda s: s.masking_database.password),
             s3_endpoint_url=slot.apply(lambda s: s.warehouse.endpoint_url),
             s3_region=slot.apply(lambda s: s.warehouse.region),
             s3_path_style=slot.apply(lambda s: str(s.warehouse.path_style).lower()),

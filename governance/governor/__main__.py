@@ -30,7 +30,9 @@ from governance.governor.auth import TokenVerifier, realm_keys
 from governance.governor.loops import audit_loop, publish_loop, reconcile_loop
 from governance.governor.service import Governor
 from governance.governor.settings import GovernorSettings, PolarisSettings, read_settings
+from governance.masking import MaskKeyStore, mask_key
 from governance.publish import BundleSettings, Publisher, S3BundleStore, read_policies
+from governance.rawcatalog.door import Door
 from governance.reconcile.cycle import Reconciler
 from governance.reconcile.keycloak import KeycloakAdmin
 from governance.reconcile.nessie import NessieAdmin
@@ -67,7 +69,6 @@ def build_governor(settings: GovernorSettings, tls: ssl.SSLContext) -> Governor:
     publisher_settings = BundleSettings(
         catalog=settings.trino_catalog,
         max_age_s=settings.bundle_max_age_s,
-        hash_salt=settings.hash_salt,
         rego=read_policies(settings.policies_dir),
         signing_key_pem=settings.signing_key_pem,
     )
@@ -88,7 +89,13 @@ def build_governor(settings: GovernorSettings, tls: ssl.SSLContext) -> Governor:
         closed_namespaces=settings.closed_namespaces,
     )
     limit = timedelta(seconds=settings.exception_max_s)
-    return Governor(store, Publisher(store, objects, publisher_settings), reconciler, exception_limit=limit)
+    return Governor(
+        store,
+        Publisher(store, objects, publisher_settings, required=reconciler.tables.required),
+        reconciler,
+        exception_limit=limit,
+        mask_keys=MaskKeyStore(make_engine(settings.masking_database_url), mask_key(settings.hash_salt)),
+    )
 
 
 def build_collector(settings: GovernorSettings) -> Collector:
@@ -123,6 +130,19 @@ def build_counter(settings: GovernorSettings, tls: ssl.SSLContext) -> TrinoCount
         settings.token_url, Audience.GOVERNOR.value, settings.client_secret, scope=audience
     )
     return TrinoCounter(_client(settings.trino_url, token, tls), catalog=settings.trino_catalog)
+
+
+def build_door(
+    settings: GovernorSettings, governor: Governor, tls: ssl.SSLContext
+) -> tuple[Door, TokenVerifier] | None:
+    """The door of raw engines; None where the catalog has grants on tables itself."""
+    if settings.polaris is not None:
+        return None
+    token = ClientCredentials(settings.token_url, Audience.GOVERNOR.value, settings.client_secret)
+    door = Door(_client(settings.catalog_uri, token, tls), settings.catalog_warehouse, governor.raw_rights)
+    return door, TokenVerifier(
+        settings.issuer_url, realm_keys(settings.jwks_url, tls), audience=Audience.CATALOG
+    )
 
 
 def _catalog(settings: GovernorSettings, tls: ssl.SSLContext) -> CatalogAdmin:
@@ -175,7 +195,13 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _stopped)
     uvicorn.run(
         create_app(
-            governor, verifier, loops, counter=counter, collector=collector, catalog=settings.trino_catalog
+            governor,
+            verifier,
+            loops,
+            counter=counter,
+            collector=collector,
+            catalog=settings.trino_catalog,
+            raw_door=build_door(settings, governor, tls),
         ),
         host=settings.bind,
         port=settings.port,

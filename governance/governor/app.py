@@ -50,6 +50,8 @@ from governance.governor.loops import Loop
 from governance.governor.routes import add_access_routes
 from governance.governor.service import AlreadyGrantedError, Governor
 from governance.impact import Counter
+from governance.rawcatalog.door import Door
+from governance.rawcatalog.routes import add_door
 from governance.store import OwnedByAnotherError
 
 log = logging.getLogger(__name__)
@@ -110,10 +112,12 @@ def create_app(
     counter: Counter | None = None,
     collector: Collector | None = None,
     catalog: str = "lake",
+    raw_door: tuple[Door, TokenVerifier] | None = None,
 ) -> FastAPI:
     """The application. ``loops`` run as long as it does; the first of them to run prepares the database.
     ``counter`` counts rows for comparisons; None where nothing can. ``collector`` takes what the audit is
-    made of; without one there is no audit."""
+    made of; without one there is no audit. ``raw_door`` is the door of raw engines to a catalog without
+    grants on tables, and what checks their tokens."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -181,6 +185,8 @@ def create_app(
         return governor.store.owners()
 
     add_access_routes(app, governor, Insight(governor, counter, catalog=catalog), _caller)
+    if raw_door is not None:
+        add_door(app, *raw_door, governor.note_raw)
     if collector is not None:
         add_audit_routes(app, governor, collector, _caller)
     return app

@@ -20,6 +20,7 @@ from governance.governor.rights import (
     require_narrow,
     require_sections,
 )
+from governance.predicates import leak_warning
 from governance.reports import Change, ChangeResult
 from governance.store import AccessChange, Store
 from governance.validation import KnownObjects, require_valid
@@ -190,6 +191,11 @@ class Editor:
             published=self._await_publication(revision.revision) if not only_try else False,
             changes=edit.changes,
             widenings=edit.widenings,
+            warnings=tuple(
+                leak_warning(change.name)
+                for change in edit.changes
+                if change.section == "rules" and (change.after or {}).get("accept_leak")
+            ),
         )
 
 

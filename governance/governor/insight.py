@@ -19,6 +19,7 @@ from governance.governor.rights import require_edit
 from governance.governor.service import Governor
 from governance.impact import Counter, differences, measure
 from governance.merge import merge_seed
+from governance.predicates import leak_warning
 from governance.reports import DriftReport, Explanation, ImpactReport, RevisionDetail, Visibility
 from governance.store import document_digest
 
@@ -120,6 +121,7 @@ class Insight:
         found = differences(self._effects(old.document), self._effects(new.document), readers, chosen)
         if count and self._counter is None:
             notes.append("rows are not counted: this lab runs no Trino")
+        notes += [leak_warning(r["id"]) for r in new.document["rules"] if r.get("accept_leak")]
         counter = self._counter if count else None
         return ImpactReport(
             before=old.label,
@@ -177,7 +179,13 @@ class Insight:
     def _effects(self, document: Mapping[str, Any]) -> Effects:
         owners = {owner.table: owner.group for owner in self._governor.store.owners()}
         access = AccessData.from_document(document)
-        return Effects(access, owners, catalog=self._catalog, now=datetime.now(tz=UTC))
+        return Effects(
+            access,
+            owners,
+            catalog=self._catalog,
+            now=datetime.now(tz=UTC),
+            required=self._governor.knowledge.required(),
+        )
 
     def _state(self, number: int | None) -> State:
         revision: AccessRevision = (

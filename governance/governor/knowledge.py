@@ -43,6 +43,10 @@ class Knowledge:
             self.refresh()
         return self._reconciler.tables.columns()
 
+    def required(self) -> dict[str, frozenset[str]]:
+        """``ns.table`` → columns that hold no null, as of the last look."""
+        return self._reconciler.tables.required()
+
     def objects(self, groups: frozenset[str]) -> KnownObjects:
         """What exists, as of the last look."""
         tables = self._reconciler.tables

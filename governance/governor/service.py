@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -21,15 +22,18 @@ from governance.client import (
     SeedResult,
     TableOwner,
 )
-from governance.derivation import restrictions
+from governance.derivation import RawRights, restrictions
 from governance.governor.auth import Caller, ForbiddenError, Permission
 from governance.governor.editing import EXCEPTION_LIMIT, Editor, UnknownRevisionError
 from governance.governor.knowledge import Knowledge, UnavailableError
+from governance.masking import MaskKeyStore
 from governance.publish import Publisher
 from governance.reconcile.cycle import Reconciler
 from governance.seeding import seed_access
 from governance.store import Store, document_digest
 from governance.validation import KnownObjects, require_valid
+
+log = logging.getLogger(__name__)
 
 _PUBLISH_WAIT_S = 10.0
 
@@ -75,8 +79,10 @@ class Governor:
         *,
         publish_wait_s: float = _PUBLISH_WAIT_S,
         exception_limit: timedelta = EXCEPTION_LIMIT,
+        mask_keys: MaskKeyStore | None = None,
     ) -> None:
         self.store = store
+        self._mask_keys = mask_keys
         self.signals = Signals()
         self.errors: dict[str, str] = {}
         self.knowledge = Knowledge(reconciler)
@@ -91,6 +97,8 @@ class Governor:
         self._reconciler = reconciler
         self._publish_wait_s = publish_wait_s
         self._last_report: ReconcileReport | None = None
+        self._told_required: dict[str, frozenset[str]] = {}
+        self._raw_rights: tuple[object, RawRights] | None = None
         self._prepare_lock = threading.Lock()
         self._prepared = False
 
@@ -159,6 +167,26 @@ class Governor:
             tables={table: tuple(sorted(found)) for table, found in sorted(held.items())},
             restricted=restrictions(access, tables, owners, caller.groups),
         )
+
+    def raw_rights(self) -> RawRights:
+        """What raw engines may do on a catalog without grants on tables, by the living access data."""
+        current = self.store.current()
+        owners = self.store.owners()
+        key = (None if current is None else current.revision, owners)
+        held = self._raw_rights
+        if held is None or held[0] != key:
+            access = AccessData() if current is None else _access(current)
+            by_table = {owner.table: owner.group for owner in owners}
+            held = key, RawRights(access, by_table, self._reconciler.closed_namespaces)
+            self._raw_rights = held
+        return held[1]
+
+    def note_raw(self, caller: Caller, asked: str, status: int) -> None:
+        """Keeps what a raw engine wrote or was refused. What can't be kept was done all the same."""
+        try:
+            self.store.log(caller.username, "catalog.raw", {"asked": asked, "status": status})
+        except SQLAlchemyError as error:
+            log.warning("a raw engine's request is not kept: %s: %s", asked, str(error).splitlines()[0])
 
     def fingerprint(self) -> Fingerprint:
         """Identity of the living access data."""
@@ -239,7 +267,10 @@ class Governor:
     # --- publishing and reconciling --------------------------------------------------------------------
 
     def publish(self) -> None:
-        """Publishes or signs anew. Raises as ``Publisher.publish`` does."""
+        """Publishes or signs anew, the key of the masks first: without it they can't be read. Raises as
+        ``Publisher.publish`` does."""
+        if self._mask_keys is not None:
+            self._mask_keys.ensure()
         self.publisher.publish()
         self.signals.published()
 
@@ -254,6 +285,11 @@ class Governor:
             everything=everything,
         )
         before, self._last_report = self._last_report, report
+        required = self._reconciler.tables.required()
+        if required != self._told_required:
+            # How filters are told depends on them.
+            self._told_required = required
+            self.signals.publish.set()
         gone = frozenset(owners) - self._reconciler.tables.names()
         if gone and not report.errors:
             # Only tables that existed get an owner, so one that is not listed was dropped.

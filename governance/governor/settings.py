@@ -3,6 +3,9 @@
 Database: ``GOVERNOR_DATABASE_URL`` (``postgresql://…``) or ``GOVERNOR_DATABASE_HOST``, ``_PORT``,
 ``_NAME``, ``_ROLE``, ``_PASSWORD``.
 
+The database of the hash mask's key, which Trino reads: ``GOVERNOR_MASKING_DATABASE_URL``, or ``_HOST`` and
+so on as above.
+
 Service: ``GOVERNOR_BIND`` (127.0.0.1), ``GOVERNOR_PORT``.
 
 Identity: ``GOVERNOR_ISSUER_URL`` (the issuer in tokens), ``GOVERNOR_JWKS_URL``, ``GOVERNOR_TOKEN_URL``,
@@ -13,9 +16,8 @@ HTTPS endpoints).
 Catalog: ``GOVERNOR_CATALOG_KIND`` (``polaris`` or ``nessie``), ``GOVERNOR_CATALOG_URI`` (Iceberg REST),
 ``GOVERNOR_CATALOG_WAREHOUSE``.
 
-With Nessie: ``GOVERNOR_CATALOG_CLOSED_NAMESPACES`` (optional, separated by commas: what its rules keep
-from the role ``catalog_writer``; when set, a group that may not read some other namespace raw does not
-get that role).
+With Nessie: ``GOVERNOR_CATALOG_CLOSED_NAMESPACES`` (optional, separated by commas: what no raw engine may
+touch).
 
 With Polaris: ``GOVERNOR_CATALOG_MANAGEMENT_URL`` (``…/api/management/v1``), ``GOVERNOR_CATALOG_ROOT_SECRET``
 and ``GOVERNOR_CATALOG_ROOT_ID`` (``root``), ``GOVERNOR_CATALOG_TOKEN_URL`` (``<URI>/v1/oauth/tokens``),
@@ -73,6 +75,7 @@ class GovernorSettings:
     """The governor's settings; see the module."""
 
     database_url: str = field(repr=False)
+    masking_database_url: str = field(repr=False)
     bind: str
     port: int
     issuer_url: str
@@ -85,7 +88,7 @@ class GovernorSettings:
     catalog_kind: str
     catalog_uri: str
     catalog_warehouse: str
-    closed_namespaces: frozenset[str] | None
+    closed_namespaces: frozenset[str]
     polaris: PolarisSettings | None
     s3_endpoint_url: str
     s3_region: str
@@ -134,7 +137,8 @@ def read_settings(environ: Mapping[str, str]) -> GovernorSettings:
         )
     ca_file = env.text("CA_FILE", "")
     return GovernorSettings(
-        database_url=_database_url(env),
+        database_url=_database_url(env, "DATABASE"),
+        masking_database_url=_database_url(env, "MASKING_DATABASE"),
         bind=env.text("BIND", "127.0.0.1"),
         port=env.number("PORT", None, 1),
         issuer_url=env.url("ISSUER_URL"),
@@ -232,9 +236,9 @@ def _polaris(env: _Environment, uri: str) -> PolarisSettings:
     )
 
 
-def _closed_namespaces(environ: Mapping[str, str]) -> frozenset[str] | None:
-    text = environ.get(f"{_PREFIX}CATALOG_CLOSED_NAMESPACES")
-    return None if text is None else frozenset(name.strip() for name in text.split(",") if name.strip())
+def _closed_namespaces(environ: Mapping[str, str]) -> frozenset[str]:
+    text = environ.get(f"{_PREFIX}CATALOG_CLOSED_NAMESPACES", "")
+    return frozenset(name.strip() for name in text.split(",") if name.strip())
 
 
 def _object(value: Any) -> dict[str, Any]:
@@ -243,15 +247,16 @@ def _object(value: Any) -> dict[str, Any]:
     return value
 
 
-def _database_url(env: _Environment) -> str:
-    url = env.text("DATABASE_URL", "")
+def _database_url(env: _Environment, name: str) -> str:
+    url = env.text(f"{name}_URL", "")
     if url:
         scheme, separator, rest = url.partition("://")
         if not separator or scheme not in ("postgresql", "postgres", "postgresql+psycopg"):
             raise UsageError(
-                "GOVERNOR_DATABASE_URL is no PostgreSQL URL", permitted="postgresql://role@host/name"
+                f"GOVERNOR_{name}_URL is no PostgreSQL URL", permitted="postgresql://role@host/name"
             )
         return f"postgresql+psycopg://{rest}"
-    role, password = quote(env.text("DATABASE_ROLE"), safe=""), quote(env.text("DATABASE_PASSWORD"), safe="")
-    host, port = env.text("DATABASE_HOST"), env.number("DATABASE_PORT", 5432, 1)
-    return f"postgresql+psycopg://{role}:{password}@{host}:{port}/{quote(env.text('DATABASE_NAME'), safe='')}"
+    role, password = (quote(env.text(f"{name}_{part}"), safe="") for part in ("ROLE", "PASSWORD"))
+    host, port = env.text(f"{name}_HOST"), env.number(f"{name}_PORT", 5432, 1)
+    database = quote(env.text(f"{name}_NAME"), safe="")
+    return f"postgresql+psycopg://{role}:{password}@{host}:{port}/{database}"

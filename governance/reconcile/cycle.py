@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from contracts.access import AccessData
 from contracts.errors import LabError
 from governance.client import ReconcileReport
-from governance.derivation import derive_raw_grants, namespace_rights, unreadable_namespaces, writer_groups
+from governance.derivation import READS_AND_WRITES, derive_raw_grants, namespace_rights
 from governance.reconcile.keycloak import GroupNode, KeycloakAdmin
 from governance.reconcile.port import (
     RESERVED_GROUPS,
@@ -31,8 +31,7 @@ from governance.reconcile.tables import CatalogTables
 class Reconciler:
     """Runs one at a time; a second caller waits for the first.
 
-    ``closed_namespaces`` are those that a catalog without table grants keeps from the writer role by its
-    own rules; None when that is not known.
+    ``closed_namespaces`` are those of a catalog without table grants that no raw engine touches.
     """
 
     def __init__(
@@ -41,7 +40,7 @@ class Reconciler:
         tables: CatalogTables,
         catalog: CatalogAdmin,
         *,
-        closed_namespaces: frozenset[str] | None = None,
+        closed_namespaces: frozenset[str] = frozenset(),
     ) -> None:
         self._closed_namespaces = closed_namespaces
         self._keycloak = keycloak
@@ -49,6 +48,11 @@ class Reconciler:
         self._catalog = catalog
         self._lock = threading.Lock()
         self._converged_on: str | None = None
+
+    @property
+    def closed_namespaces(self) -> frozenset[str]:
+        """Those of a catalog without grants on tables that no raw engine touches."""
+        return self._closed_namespaces
 
     @property
     def tables(self) -> CatalogTables:
@@ -69,12 +73,19 @@ class Reconciler:
 
     def raw_grants(self, access: AccessData, owners: Mapping[str, str]) -> TableGrants:
         """What raw engines may do in each group's name on this catalog, with the tables as they are known
-        here. Without table grants only writers have access at all."""
+        here; as ``RawRights`` where it has no grants on tables."""
         grants = self._derive(access, owners)
         if self._catalog.table_grants:
             return grants
-        writers = self._writers(access, owners)
-        return {group: tables for group, tables in grants.items() if group in writers}
+        found = {
+            group: {
+                table: held
+                for table, held in tables.items()
+                if held >= READS_AND_WRITES and table.rpartition(".")[0] not in self._closed_namespaces
+            }
+            for group, tables in grants.items()
+        }
+        return {group: tables for group, tables in found.items() if tables}
 
     def run(
         self,
@@ -157,9 +168,8 @@ class Reconciler:
     ) -> DesiredRoles:
         names = frozenset(group.name for group in groups)
         creators, loaders = _creators(access, owners)
-        writers = self._writers(access, owners)
         readers = frozenset(group for group, tables in grants.items() if any(tables.values()))
-        touching = readers | writers | frozenset().union(*creators.values())
+        touching = readers | frozenset().union(*creators.values())
         for group in sorted(touching & RESERVED_GROUPS):
             journal.errors.append(
                 f"group {group!r} has a name that the catalog keeps for itself: no raw access"
@@ -170,19 +180,6 @@ class Reconciler:
             groups=allowed,
             creators={namespace: held & allowed for namespace, held in creators.items()},
             loaders={namespace: held & allowed for namespace, held in loaders.items()},
-            writers=writers & allowed,
-        )
-
-    def _writers(self, access: AccessData, owners: Mapping[str, str]) -> frozenset[str]:
-        """Groups for the role that opens a catalog without table grants. When it is known which
-        namespaces the catalog's own rules keep from that role, a group must need no other kept from it."""
-        tables = self._tables.columns()
-        writers = frozenset(writer_groups(access, tables, owners))
-        closed = self._closed_namespaces
-        if closed is None:
-            return writers
-        return frozenset(
-            group for group in writers if unreadable_namespaces(access, tables, owners, [group]) <= closed
         )
 
     def _digest(self, desired: DesiredRoles, grants: TableGrants) -> str:
@@ -192,7 +189,6 @@ class Reconciler:
             sorted(desired.identities.services),
             sorted((place, sorted(groups)) for place, groups in desired.creators.items()),
             sorted((place, sorted(groups)) for place, groups in desired.loaders.items()),
-            sorted(desired.writers),
             sorted((g, t, sorted(p)) for g, tables in grants.items() for t, p in tables.items()),
             uuids,
         )

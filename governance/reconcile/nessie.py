@@ -1,22 +1,22 @@
-"""Nessie: it has no table grants; who has raw access is said by one client role in the token."""
+"""Nessie: it has no table grants, and takes nobody but the services; raw engines come through the
+governor's own door (``governance.rawcatalog``)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from contracts.identity import CATALOG_WRITER_ROLE
 from governance.reconcile.port import ConfirmTables, DesiredRoles, Journal, TableGrants
 
 
 class NessieAdmin:
-    """Nothing is written to Nessie itself: its rules read the roles in the token at every request."""
+    """Nothing is written to Nessie itself: its rules read the services' role in the token."""
 
     kind = "nessie"
     table_grants = False
 
-    def role_groups(self, desired: DesiredRoles) -> Mapping[str, frozenset[str]]:
-        """The writer role, for exactly the groups that no rule holds back."""
-        return {CATALOG_WRITER_ROLE: desired.writers}
+    def role_groups(self, desired: DesiredRoles) -> Mapping[str, frozenset[str]]:  # noqa: ARG002 - the port's signature
+        """None: a role would open every table alike."""
+        return {}
 
     def prepare(self, services: frozenset[str], journal: Journal) -> None:
         """Nessie's rules know the services' role."""

@@ -12,7 +12,7 @@ import httpx
 
 from contracts.access import Privilege
 from contracts.errors import LabError
-from contracts.identity import CATALOG_ROLE_PREFIX, CATALOG_SERVICE_ROLE, CATALOG_WRITER_ROLE
+from contracts.identity import CATALOG_ROLE_PREFIX, CATALOG_SERVICE_ROLE
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,6 @@ SERVICE_PRINCIPAL_ROLE = CATALOG_SERVICE_ROLE.removeprefix(CATALOG_ROLE_PREFIX)
 RESERVED_GROUPS: frozenset[str] = frozenset(
     {
         SERVICE_PRINCIPAL_ROLE,
-        CATALOG_WRITER_ROLE.removeprefix(CATALOG_ROLE_PREFIX),
         "root",
         "service_admin",
         "catalog_admin",
@@ -49,15 +48,13 @@ class DesiredRoles:
     """Who is to be what in the catalog.
 
     ``groups`` are those that may touch it, ``creators`` maps a namespace to the groups that may create
-    tables in it, ``loaders`` to those of them that may also read and write every table of it raw;
-    ``writers`` are the groups with raw access on a catalog without table grants.
+    tables in it, ``loaders`` to those of them that may also read and write every table of it raw.
     """
 
     identities: Identities
     groups: frozenset[str]
     creators: Mapping[str, frozenset[str]]
     loaders: Mapping[str, frozenset[str]]
-    writers: frozenset[str]
 
 
 TableGrants = Mapping[str, Mapping[str, frozenset[Privilege]]]
@@ -100,7 +97,7 @@ class CatalogAdmin(Protocol):
 
     @property
     def table_grants(self) -> bool:
-        """Whether it has grants on tables; without, only writers have raw access."""
+        """Whether it has grants on tables; without, raw engines have what ``RawRights`` gives."""
         ...
 
     def role_groups(self, desired: DesiredRoles) -> Mapping[str, frozenset[str]]:

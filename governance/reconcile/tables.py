@@ -25,10 +25,12 @@ _LOADERS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class TableInfo:
-    """What is known of one table. ``uuid`` tells a table from its successor of the same name."""
+    """What is known of one table. ``uuid`` tells a table from its successor of the same name; ``required``
+    columns hold no null."""
 
     uuid: str
     columns: tuple[str, ...]
+    required: frozenset[str] = frozenset()
 
 
 class CatalogTables:
@@ -73,6 +75,11 @@ class CatalogTables:
         """``ns.table`` → columns of the current schema, as of the last refresh."""
         with self._lock:
             return {name: info.columns for name, info in sorted(self._known.items())}
+
+    def required(self) -> dict[str, frozenset[str]]:
+        """``ns.table`` → columns that hold no null, as of the last refresh."""
+        with self._lock:
+            return {name: info.required for name, info in sorted(self._known.items()) if info.required}
 
     def known(self) -> Mapping[str, TableInfo]:
         """All that is known, as of the last refresh."""
@@ -126,6 +133,7 @@ class CatalogTables:
         return TableInfo(
             uuid=str(metadata.get("table-uuid") or ""),
             columns=tuple(str(field["name"]) for field in schema["fields"]),
+            required=frozenset(str(field["name"]) for field in schema["fields"] if field.get("required")),
         )
 
     def _namespaces(self, parent: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

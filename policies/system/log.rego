@@ -2,8 +2,8 @@
 # https://www.openpolicyagent.org/docs/management-decision-logs/
 #
 # Listings (`batch`) are not reported: they show names, ask about up to all tables at once, and the statement that
-# lists is in the audit anyway. Nor is what the API's readers are shown, which may hold the key of the hash mask.
-# Of filters and masks their number or their columns are reported, not their SQL: a mask's holds that key.
+# lists is in the audit anyway. Nor is what the API's readers are shown.
+# Of filters and masks their number or their columns are reported, not their SQL, which tells values.
 package system.log
 
 import rego.v1

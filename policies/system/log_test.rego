@@ -45,7 +45,7 @@ test_only_decisions_about_reads_and_changes_are_reported if {
 	not dropped(filters)
 	not dropped(creation)
 	dropped(decision("lab/trino/batch", {"operation": "FilterTables"}, [0]))
-	dropped({"path": "lab/bundle", "result": {"hash_key": "x"}})
+	dropped({"path": "lab/bundle", "result": {"revision": 1}})
 	dropped({"path": "system/authz/allow"})
 	dropped({})
 }

@@ -233,13 +233,26 @@ any_denied(namespace, table) if {
 	not exempted(rule, namespace, table)
 }
 
-# The row filter identity reads what the filters read, whole, and does nothing else.
-filter_user_permitted("AccessCatalog", resource) if resource.catalog.name == data.lab.catalog
+# The row filter identity reads what filters and masks read, whole, and does nothing else.
+filter_user_permitted("AccessCatalog", resource) if {
+	resource.catalog.name in {data.lab.catalog, data.lab.bundle.mask_key.catalog}
+}
 
 filter_user_permitted("SelectFromColumns", resource) if {
 	resource.table.catalogName == data.lab.catalog
 	some [schema, name] in places(resource.table.schemaName, resource.table.tableName)
 	data.lab.access.filter_reads[schema][name]
+}
+
+# The key of the hash mask: nobody else may name its catalog at all.
+filter_user_permitted("SelectFromColumns", resource) if {
+	key := data.lab.bundle.mask_key
+	resource.table.catalogName == key.catalog
+	resource.table.schemaName == key.schema
+	resource.table.tableName == key.table
+	every column in resource.table.columns {
+		column == key.column
+	}
 }
 
 # The counting identity reads every table of the lake with built-in functions, and does nothing else.

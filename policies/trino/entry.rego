@@ -101,9 +101,9 @@ columnMasks := masks if {
 	ready
 	input.action.operation == "GetColumnMask"
 	legal_columns
-	masks := [{"index": index, "viewExpression": {"expression": expression}} |
+	masks := [{"index": index, "viewExpression": mask} |
 		some index, candidate in input.action.filterResources
-		expression := mask_on(candidate.column)
+		mask := mask_on(candidate.column)
 	]
 }
 

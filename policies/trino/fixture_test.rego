@@ -5,7 +5,12 @@ import rego.v1
 
 now_ns := 1700000000000000000
 
-bundle := {"revision": 3, "issued_at_ns": now_ns, "max_age_s": 3600, "hash_key": "ab12"}
+bundle := {
+	"revision": 3,
+	"issued_at_ns": now_ns,
+	"max_age_s": 3600,
+	"mask_key": {"catalog": "keys", "schema": "public", "table": "hash", "column": "key"},
+}
 
 everything := {
 	"alter": true,
@@ -42,6 +47,7 @@ access := {
 			"by_group": true,
 			"values": {"readers": ["2", "1"], "west": ["3", "1"]},
 			"as_filter_user": false,
+			"guarded": true,
 		}],
 		"orders": [
 			{
@@ -51,6 +57,7 @@ access := {
 				"by_group": false,
 				"values": {},
 				"as_filter_user": true,
+				"guarded": false,
 			},
 			{
 				"id": "own",
@@ -59,6 +66,7 @@ access := {
 				"by_group": false,
 				"values": {},
 				"as_filter_user": false,
+				"guarded": true,
 			},
 		],
 	}},

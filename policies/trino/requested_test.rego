@@ -12,6 +12,8 @@ table_procedure(name, procedure_name) := {"table": table(name), "function": {"fu
 
 elsewhere(catalog, schema, name) := {"catalogName": catalog, "schemaName": schema, "tableName": name, "columns": []}
 
+key_table(name, columns) := object.union(elsewhere("keys", "public", name), {"columns": columns})
+
 lake_schema(name) := {"schema": {"catalogName": "lake", "schemaName": name}}
 
 with_property(thing, name, value) := object.union(thing, {"properties": {name: value}})
@@ -54,6 +56,18 @@ cases := {
 		"SelectFromColumns",
 		{"table": columns("customer", ["key"])},
 		(granted_people | {"$row-filter"}),
+	],
+	"the catalog of the mask's key": ["AccessCatalog", {"catalog": {"name": "keys"}}, {"$row-filter"}],
+	"the mask's key": ["SelectFromColumns", {"table": key_table("hash", ["key"])}, {"$row-filter"}],
+	"more than the mask's key": ["SelectFromColumns", {"table": key_table("hash", ["key", "x"])}, set()],
+	"another table beside the mask's key": ["SelectFromColumns", {"table": key_table("other", ["key"])}, set()],
+	"seeing the mask's key": ["FilterTables", {"table": key_table("hash", [])}, set()],
+	"writing the mask's key": ["InsertIntoTable", {"table": key_table("hash", [])}, set()],
+	"a query passed on to where the mask's key is": ["ExecuteFunction", procedure("keys", "system", "query"), set()],
+	"a statement passed on to where the mask's key is": [
+		"ExecuteProcedure",
+		procedure("keys", "system", "execute"),
+		set(),
 	],
 	"reading a denied column": [
 		"SelectFromColumns",

@@ -40,9 +40,19 @@ filters_on(table) := [] if {
 	not unruled
 }
 
-view_expression(rule) := {"expression": predicate(rule), "identity": row_filter_user} if rule.as_filter_user
+view_expression(rule) := {"expression": told(rule), "identity": row_filter_user} if rule.as_filter_user
 
-view_expression(rule) := {"expression": predicate(rule)} if not rule.as_filter_user
+view_expression(rule) := {"expression": told(rule)} if not rule.as_filter_user
+
+# Trino turns what it can of a query's conditions into ranges of columns and evaluates those first, then what is
+# not deterministic, then the rest. A reader's own condition that draws a number and fails with a row's value in
+# its message would so come before a filter that is no range, or before one whose column is null. The second part
+# of a guarded filter is of the kind that comes first, never null, and there before any condition of the reader's.
+told(rule) := concat("", ["(", text, ") AND CASE WHEN ", text, " THEN random() >= 0 ELSE false END"]) if {
+	rule.guarded
+	not without_share(rule)
+	text := predicate(rule)
+} else := predicate(rule)
 
 # A reader that no values are given to sees no row.
 predicate(rule) := "false" if {
@@ -70,11 +80,10 @@ quoted(value) := concat("", ["'", replace(value, "'", "''"), "'"])
 identifier(name) := concat("", ["\"", replace(name, "\"", "\"\""), "\""])
 
 # Of the masks that reach the reader the one that hides most: governance/bundle.py ranks them.
-mask_on(column) := expression if {
+mask_on(column) := masked(kind, identifier(column.columnName), column.columnType) if {
 	in_lake(column)
 	not unruled
 	[_, kind] := min(masks_reaching(column))
-	expression := masked(kind, identifier(column.columnName), column.columnType)
 }
 
 # A denied column can't be read at all; its mask only guards against an answer that lets it through.
@@ -97,10 +106,17 @@ hidden(column) if {
 	restricted(column.schemaName, base_name(column.tableName))
 }
 
-# A mask that does not fit the column's type hides the value altogether.
-masked(kind, name, type) := concat("", ["CAST(", shape, " AS ", type, ")"]) if {
+# A mask that does not fit the column's type hides the value altogether. The hash reads its key as the identity
+# that alone may do so.
+masked(kind, name, type) := view if {
 	shape := shaped(kind, name, type)
-} else := concat("", ["CAST(NULL AS ", type, ")"])
+	expression := concat("", ["CAST(", shape, " AS ", type, ")"])
+	view := object.union({"expression": expression}, mask_identity(kind))
+} else := {"expression": concat("", ["CAST(NULL AS ", type, ")"])}
+
+mask_identity("hash") := {"identity": row_filter_user}
+
+mask_identity(kind) := {} if kind != "hash"
 
 shaped("email_domain", name, type) := sprintf(
 	"'***' || regexp_extract(CAST(%s AS varchar), '@[^@]*$')",
@@ -124,10 +140,11 @@ shaped("hash", name, "bigint") := sprintf("from_big_endian_64(substr(%s, 1, 8))"
 
 shaped("hash", name, type) := sprintf("lower(to_hex(%s))", [digest(name)]) if holds_digest(type)
 
-digest(name) := sprintf(
-	"hmac_sha256(to_utf8(CAST(%s AS varchar)), from_hex('%s'))",
-	[name, data.lab.bundle.hash_key],
-)
+# The key is read while the query runs: a literal would stand in the plan that EXPLAIN shows to the masked reader.
+digest(name) := sprintf("hmac_sha256(to_utf8(CAST(%s AS varchar)), (SELECT %s FROM %s.%s.%s))", array.concat(
+	[name],
+	[identifier(data.lab.bundle.mask_key[part]) | some part in ["column", "catalog", "schema", "table"]],
+))
 
 textual("varchar")
 

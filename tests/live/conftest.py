@@ -21,6 +21,8 @@ from typing import Any
 
 import pytest
 
+from tests.live.people import People
+
 ROOT = Path(__file__).resolve().parents[2]
 SCALE_FACTOR = "0.01"
 UMASK = 0o077
@@ -190,3 +192,11 @@ def lab(small_temporary_folder: Path | None) -> Iterator[LiveLab]:
         if "LAB_LIVE_HOME" not in os.environ:
             live.run("destroy", "--yes", timeout_s=300)
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def people(lab: LiveLab) -> Iterator[People]:
+    """The lab's sample users, with open connections."""
+    found = People(lab)
+    yield found
+    found.close()

@@ -36,7 +36,6 @@ ROOT = Path(__file__).resolve().parents[2]
 POLICIES = ROOT / "policies"
 AUDIT_TOKEN = "the-token-of-the-decision-log"
 TOKEN = "the-token-of-a-test-long-enough"
-SALT = "x" * 32
 Json = dict[str, Any]
 
 
@@ -65,7 +64,6 @@ def compiled(access: AccessData, *, revision: int = 1, age_s: float = 0, max_age
         revision=revision,
         issued_at_ns=time.time_ns() - int(age_s * 1e9),
         max_age_s=max_age_s,
-        hash_salt=SALT,
         owners={"raw.loaded": "analysts_emea"},
     )
 

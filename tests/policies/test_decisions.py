@@ -86,8 +86,7 @@ def _recorded_id(line: str) -> str:
 
 @pytest.mark.parametrize("line", RECORDED.read_text().splitlines(), ids=_recorded_id)
 def test_requests_recorded_from_trino(opa: Opa, line: str) -> None:
-    """Questions of a real Trino 476, with the answers it then enforced. Keys of the hash mask depend on
-    the salt alone, which the recording shares."""
+    """Questions of a real Trino 476, with the answers it then enforced."""
     recorded = json.loads(line)
     assert opa.decide(recorded["decision"], recorded["input"]) == recorded["result"]
 

@@ -30,7 +30,7 @@ from contracts.identity import PERSONAS
 from governance.bundle import compile_data
 from governance.effects import Effects, Reader
 from governance.reports import Visibility
-from tests.policies.server import POLICIES, SALT, Json, question, seed_access
+from tests.policies.server import POLICIES, Json, question, seed_access
 
 NOW = datetime.now(tz=UTC).replace(microsecond=0)
 OWNERS = {"shop.b": "owners"}
@@ -83,7 +83,6 @@ def decide(program: Path, folder: Path, access: AccessData, owners: dict[str, st
         revision=1,
         issued_at_ns=int(datetime.now(tz=UTC).timestamp() * 1e9),
         max_age_s=3600,
-        hash_salt=SALT,
         owners=owners,
     )
     (folder / "data.json").write_text(json.dumps(data))
@@ -100,7 +99,7 @@ def told(effects: Effects, reader: Reader, table: str, columns: tuple[str, ...])
     """The same from the explanation."""
     view = effects.view(reader, table, columns)
     filters = [
-        {"expression": use.predicate, **({"identity": use.identity} if use.identity else {})}
+        {"expression": use.told, **({"identity": use.identity} if use.identity else {})}
         for use in view.filters
     ]
     looks = [use.visibility for use in view.columns]

@@ -20,7 +20,7 @@ class FakeKeycloak:
         self.members = {group: set(users) for group, users in members.items()}
         self.disabled: set[str] = set()
         self.children: dict[str, list[str]] = {}
-        self.roles = {"catalog_service", "catalog_writer"}
+        self.roles = {"catalog_service"}
         self.group_roles: set[tuple[str, str]] = set()
         self.user_roles: set[tuple[str, str]] = {
             ("service-account-trino", "catalog_service"),

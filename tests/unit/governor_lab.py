@@ -99,7 +99,6 @@ class Lab:
         settings = BundleSettings(
             catalog="lake",
             max_age_s=3600,
-            hash_salt="0123456789abcdef",
             rego={"lab/trino/x.rego": "package lab.trino\n"},
             signing_key_pem=SIGNING_PEM,
         )

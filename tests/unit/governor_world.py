@@ -56,7 +56,7 @@ EXPECTED = {
 class World:
     """A realm, a catalog, and the reconciler between them."""
 
-    def __init__(self, *, nessie: bool = False, closed: frozenset[str] | None = None) -> None:
+    def __init__(self, *, nessie: bool = False, closed: frozenset[str] = frozenset()) -> None:
         self.keycloak = FakeKeycloak(
             {
                 "data_engineers": {"engineer", "Ada.Lovelace@x"},

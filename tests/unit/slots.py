@@ -18,6 +18,7 @@ def make_slot() -> Slot:
         catalog_database=_database("catalog"),
         keycloak_database=_database("keycloak"),
         governance_database=_database("governance"),
+        masking_database=_database("masking"),
         control_plane_database=_database("control_plane"),
         agent_database=_database("agent"),
         warehouse=Warehouse(

@@ -28,7 +28,6 @@ from contracts.errors import UsageError
 from governance.bundle import SIGNING_KEY_ID, build_bundle, compile_data
 from governance.predicates import parts, quote_identifier, quote_literal, tables_read
 
-SALT = "a salt that is long enough"
 READ = (Privilege.SELECT,)
 
 
@@ -38,7 +37,6 @@ def compiled(access: AccessData, **changed: Any) -> dict[str, Any]:
         "revision": 4,
         "issued_at_ns": 1_700_000_000_000_000_000,
         "max_age_s": 3600,
-        "hash_salt": SALT,
         "owners": {},
     }
     found: dict[str, Any] = compile_data(access, **{**given, **changed})["lab"]
@@ -177,6 +175,10 @@ def test_filter_identity_may_read_what_its_filters_read() -> None:
     reads = compiled(access)["access"]["filter_reads"]
     assert reads == {"crm": {"customer": True}, "shop": {"nation": True, "orders": True}}
     assert compiled(AccessData(rules=(row_filter(),)))["access"]["filter_reads"] == {}
+    hashed = Rule(id="h", kind=RuleKind.COLUMN_MASK, object="shop.orders.k", mask=Mask.HASH)
+    other = Rule(id="o", kind=RuleKind.COLUMN_MASK, object="shop.nation.k", mask=Mask.NULL)
+    reads = compiled(AccessData(rules=(hashed, other)))["access"]["filter_reads"]
+    assert reads == {"shop": {"orders": True}}
 
 
 @pytest.mark.parametrize(
@@ -197,13 +199,39 @@ def test_unusable_rules_are_refused(rule: Rule, said: str) -> None:
         compiled(AccessData(rules=(rule,)))
 
 
-def test_the_salt_stays_behind() -> None:
-    first, second = compiled(AccessData()), compiled(AccessData(), hash_salt="another salt, long enough")
-    assert SALT not in json.dumps(first)
-    assert first["bundle"]["hash_key"] != second["bundle"]["hash_key"]
-    assert len(bytes.fromhex(first["bundle"]["hash_key"])) == 32
-    with pytest.raises(UsageError, match="too short"):
-        compiled(AccessData(), hash_salt="short")
+def test_the_mask_is_told_where_its_key_lies_and_not_the_key() -> None:
+    told = compiled(AccessData())["bundle"]["mask_key"]
+    assert told == {"catalog": "masking", "schema": "public", "table": "hash_key", "column": "key"}
+
+
+@pytest.mark.parametrize(
+    ("expression", "guarded"),
+    [
+        ("region = 'x'", False),
+        ("region IN ({values})", False),
+        ("owner = {user} AND (n BETWEEN -1 AND 3)", False),
+        ("DATE '2026-01-01' < d", False),
+        ("region IN ('x') AND n <> 1", False),
+        ("optional = 'x'", True),
+        ("region = 'x' OR n = 1", True),
+        ("NOT (region = 'x')", True),
+        ("region = n", True),
+        ("lower(region) = 'x'", True),
+        ("region LIKE 'x%'", True),
+        ("contains(chain, {user})", True),
+        ("true", True),
+        ("k IN (SELECT k FROM s.u)", False),
+    ],
+)
+def test_filters_are_guarded_unless_they_are_ranges_of_columns_without_null(
+    expression: str, guarded: bool
+) -> None:
+    rule = row_filter(expression=expression, values={"readers": ("x",)} if "values" in expression else {})
+    known = {"shop.orders": frozenset({"region", "owner", "n", "d"})}
+    (one,) = compiled(AccessData(rules=(rule,)), required=known)["access"]["filters"]["shop"]["orders"]
+    assert one["guarded"] is guarded
+    (one,) = compiled(AccessData(rules=(rule,)))["access"]["filters"]["shop"]["orders"]
+    assert one["guarded"] is ("SELECT" not in expression)
 
 
 @pytest.fixture(scope="module")

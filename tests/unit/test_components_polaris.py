@@ -108,7 +108,6 @@ def test_both_catalogs_listen_and_take_tokens_alike(server: dict[str, str]) -> N
             realm_url=ARGS.realm_url,
             issuer_url=ARGS.issuer_url,
             jwks_url=ARGS.jwks_url,
-            closed_namespaces=["hr"],
         )
     )
     alike = [

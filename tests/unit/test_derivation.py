@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 from contracts.access import AccessData, Grant, Mask, Privilege, Rule, RuleKind, TagAssignment
 from governance.derivation import (
     NamespaceRights,
+    RawRights,
     derive_raw_grants,
     namespace_rights,
     restrictions,
-    unreadable_namespaces,
-    writer_groups,
 )
 
 ALL = frozenset(Privilege)
@@ -62,13 +61,14 @@ def test_owners_hold_everything_unless_a_rule_reaches_them() -> None:
     assert found == {"loaders": {"raw.a": ALL}}
 
 
-def test_writers_of_a_catalog_without_table_grants() -> None:
+def test_a_catalog_without_grants_gives_what_is_read_and_written_table_by_table() -> None:
     access = AccessData(
         grants=(
             grant("engineers", "shop.*", *Privilege),
             grant("masked", "shop.*", *Privilege),
             grant("readers", "shop.nation"),
-            grant("elsewhere", "none.*", *Privilege),
+            grant("fillers", "shop.nation", Privilege.INSERT),
+            grant("people", "hr.*", *Privilege),
         ),
         rules=(
             Rule(
@@ -80,9 +80,27 @@ def test_writers_of_a_catalog_without_table_grants() -> None:
             ),
         ),
     )
-    writers = writer_groups(access, TABLES, {})
-    assert writers == {"engineers"}
-    assert unreadable_namespaces(access, TABLES, {}, writers) == {"hr"}
+    rights = RawRights(access, {"raw.own": "readers"}, closed=["hr"])
+    assert rights.on_table(["engineers"], "shop.orders") == ALL
+    assert rights.on_table(["masked"], "shop.orders") == frozenset()
+    assert rights.on_table(["masked"], "shop.nation") == ALL
+    assert rights.on_table(["masked"], "SHOP.ORDERS") == frozenset()
+    assert rights.on_table(["engineers"], "shop.to_come") == ALL
+    # It hands out no credentials that only read; and writing alone is not reading.
+    assert rights.on_table(["readers"], "shop.nation") == frozenset()
+    assert rights.on_table(["fillers"], "shop.nation") == frozenset()
+    assert rights.on_table(["readers"], "raw.own") == ALL
+    assert rights.on_table(["people"], "hr.people") == frozenset()
+    assert rights.on_table([], "shop.nation") == frozenset()
+    assert [rights.may_create([group], "shop") for group in ("engineers", "masked", "readers")] == [
+        True,
+        False,
+        False,
+    ]
+    assert not rights.may_create(["people"], "hr")
+    assert [rights.lists(["readers"], name) for name in ("shop", "raw", "hr")] == [True, True, False]
+    assert not rights.lists(["people"], "hr")
+    assert (rights.ruled("shop.orders"), rights.ruled("shop.nation")) == (True, False)
 
 
 @pytest.mark.parametrize(

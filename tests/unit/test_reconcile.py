@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
-from contracts.access import AccessData, Grant, Privilege, Rule, RuleKind, TagAssignment
-from contracts.identity import CATALOG_WRITER_ROLE
+from contracts.access import AccessData, Grant, Privilege, TagAssignment
 from governance.reconcile.tables import CatalogTables
 from tests.unit import governor_world
 from tests.unit.governor_polaris import CATALOG, Entity
@@ -192,32 +189,36 @@ def test_grant_on_an_object_that_is_not_there_is_pending_and_made_later(settled:
     assert ("namespace", "TABLE_CREATE", ("lab_raw",), "") in settled.polaris.grants["data_engineers"]
 
 
-def test_nessie_maps_the_writer_role_to_exactly_the_writer_groups() -> None:
+def test_nessie_gives_roles_to_nobody() -> None:
     world = World(nessie=True)
     world.polaris.assigned.add(("service-account-governor", "service"))
     world.polaris.catalogs[CATALOG] = Entity(CATALOG)
-    world.keycloak.group_roles = {("strangers", CATALOG_WRITER_ROLE)}
+    world.keycloak.roles.add("catalog_analysts")
+    world.keycloak.group_roles = {("strangers", "catalog_analysts"), ("auditors", "catalog_service")}
     report = world.converge()
-    assert world.keycloak.group_roles == {("data_engineers", CATALOG_WRITER_ROLE)}
+    assert world.keycloak.group_roles == set()
     assert report.catalog_kind == "nessie"
     assert world.polaris.writes == []
     assert world.converge().changes == ()
 
-    world.access = AccessData(grants=ACCESS.grants, tags=ACCESS.tags, rules=())
-    tagged = Rule(id="all", kind=RuleKind.COLUMN_DENY, tag="pii.email")
-    world.access = AccessData(grants=ACCESS.grants, tags=ACCESS.tags, rules=(tagged,))
-    world.converge()
-    assert world.keycloak.group_roles == set()
 
-
-@pytest.mark.parametrize(("closed", "writers"), [(frozenset({"hr"}), 1), (frozenset[str](), 0)])
-def test_nessie_writer_role_needs_closed_namespaces(closed: frozenset[str], writers: int) -> None:
-    world = World(nessie=True, closed=closed)
+def test_raw_access_on_nessie_is_reading_and_writing_outside_closed_namespaces() -> None:
+    world = World(nessie=True, closed=frozenset({"hr"}))
     world.polaris.assigned.add(("service-account-governor", "service"))
     world.polaris.catalogs[CATALOG] = Entity(CATALOG)
     world.polaris.create_table("hr", "employees")
+    write = (Privilege.SELECT, Privilege.INSERT)
+    world.access = AccessData(
+        grants=(
+            Grant(group="data_engineers", object="retail.*", privileges=write),
+            Grant(group="data_engineers", object="hr.*", privileges=write),
+            Grant(group="auditors", object="retail.*", privileges=(Privilege.SELECT,)),
+        )
+    )
     world.converge()
-    assert len(world.keycloak.group_roles) == writers
+    found = world.reconciler.raw_grants(world.access, {})
+    assert set(found) == {"data_engineers"}
+    assert {table.partition(".")[0] for table in found["data_engineers"]} == {"retail"}
 
 
 def test_tables_are_loaded_once_and_then_in_turn() -> None:

@@ -35,7 +35,7 @@ def _foreign_entities(world: World) -> None:
 
 
 def _foreign_keycloak_roles(world: World) -> None:
-    world.keycloak.roles.add("catalog_service_admin")
+    world.keycloak.roles |= {"catalog_service_admin", "catalog_writer"}
     world.keycloak.group_roles |= {("strangers", "catalog_service"), ("auditors", "catalog_writer")}
     world.keycloak.user_roles |= {("stranger", "catalog_service"), ("analyst", "catalog_service_admin")}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -23,7 +24,7 @@ from contracts.identity import PERSONAS
 from seed import retail, tables
 from seed.catalogue import seed_tables_for, select
 from seed.connection import Connection
-from seed.model import DATA, SeedOptions, SeedReport, Status
+from seed.model import DATA, Batch, SeedOptions, SeedReport, Status
 from seed.people import management_chains
 from seed.tables import BATCH_PROPERTY, DIGEST_PROPERTY, converge
 
@@ -106,14 +107,14 @@ def test_everything_is_created_counted_and_then_unchanged(lab: Lab) -> None:
 def test_tables_are_laid_out_as_declared(lab: Lab) -> None:
     lab.run(("retail.lineitem",))
     table = lab.table("retail.lineitem")
-    assert [field.name for field in table.spec().fields] == ["l_shipdate_year"]
+    assert [field.name for field in table.spec().fields] == ["l_regionkey_identity"]
     assert table.metadata.format_version == 2
     assert table.properties["write.parquet.compression-codec"] == "zstd"
     sort = [table.schema().find_column_name(field.source_id) for field in table.sort_order().fields]
     assert sort == ["l_shipdate", "l_orderkey", "l_linenumber"]
     assert table.schema().identifier_field_names() == {"l_orderkey", "l_linenumber"}
     files = table.inspect.files().to_pylist()
-    assert len(files) == 7
+    assert len(files) == 5
     assert {file["sort_order_id"] for file in files} == {table.sort_order().order_id}
     for file in files:
         part = pa.parquet.read_table(file["file_path"].removeprefix("file://"))
@@ -239,6 +240,9 @@ def test_an_empty_table_without_a_snapshot_is_repaired(lab: Lab) -> None:
     assert lab.rows("hr.departments") == 8
 
 
+REGIONS_OF_EVENTS = 3
+
+
 def data_files(lab: Lab) -> list[Path]:
     return sorted((lab.folder / "warehouse").rglob("*.parquet"))
 
@@ -273,7 +277,7 @@ def test_a_load_that_stops_half_way_is_resumed(
         patch.setattr(CreateTableTransaction, "commit_transaction", die_creating)
         with pytest.raises(KeyboardInterrupt):
             lab.run(("web",))
-    assert len(data_files(lab)) == commits
+    assert len(data_files(lab)) == commits * REGIONS_OF_EVENTS
     if commits == 0:
         with pytest.raises(NoSuchTableError):
             lab.table("web.events")
@@ -283,7 +287,7 @@ def test_a_load_that_stops_half_way_is_resumed(
     assert report.tables["web.events"].status is (Status.REPAIRED if commits else Status.CREATED)
     assert lab.rows("web.events") == 50_000
     assert len(snapshots(lab.table("web.events"))) == 5
-    assert len(data_files(lab)) == 5
+    assert len(data_files(lab)) == 5 * REGIONS_OF_EVENTS
     assert lab.run(("web",)).changed == ()
 
 
@@ -297,16 +301,84 @@ def test_another_count_than_declared_is_refused_before_the_commit(lab: Lab) -> N
     assert data_files(lab) == []
 
 
-def test_large_tables_are_made_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("table", "rows_per_part", "parts"),
+    [("retail.orders", 140, 11), ("retail.lineitem", 2400, 3)],
+)
+def test_large_tables_are_made_part_by_part(
+    monkeypatch: pytest.MonkeyPatch, table: str, rows_per_part: int, parts: int
+) -> None:
+    """At 140 rows a part customers come in parts, too."""
+
     def load() -> pa.Table:
-        orders = next(t for t in seed_tables_for(OPTIONS) if t.name == "retail.orders")
-        return pa.concat_tables(orders.batches()[0].chunks())
+        found = next(t for t in seed_tables_for(OPTIONS) if t.name == table)
+        return pa.concat_tables(found.batches()[0].chunks())
 
     whole = load()
-    monkeypatch.setattr(retail, "ROWS_PER_PART", 800)
-    parts = load()
-    assert (whole.column(0).num_chunks, parts.column(0).num_chunks) == (1, 2)
-    assert parts.sort_by("o_orderkey").equals(whole.sort_by("o_orderkey"))
+    monkeypatch.setattr(retail, "ROWS_PER_PART", rows_per_part)
+    parted = load()
+    assert (whole.column(0).num_chunks, parted.column(0).num_chunks) == (1, parts)
+    keys = [(name, "ascending") for name in whole.column_names[:4]]
+    assert parted.sort_by(keys).equals(whole.sort_by(keys))
+
+
+def test_customers_orders_and_line_items_carry_the_customers_region() -> None:
+    """Told by joining, as the generator's own columns have it."""
+    rows = {
+        t.name.removeprefix("retail."): pa.concat_tables(t.batches()[0].chunks())
+        for t in seed_tables_for(OPTIONS)
+        if t.namespace == "retail"
+    }
+    nations = dict(
+        zip(*(rows["nation"].column(c).to_pylist() for c in ("n_nationkey", "n_regionkey")), strict=True)
+    )
+    customers = {r["c_custkey"]: r for r in rows["customer"].to_pylist()}
+    orders = {r["o_orderkey"]: r for r in rows["orders"].to_pylist()}
+    for row in customers.values():
+        assert row["c_regionkey"] == nations[row["c_nationkey"]]
+    for row in orders.values():
+        assert row["o_regionkey"] == customers[row["o_custkey"]]["c_regionkey"]
+    lines = rows["lineitem"].select(["l_orderkey", "l_regionkey"]).to_pylist()
+    assert all(row["l_regionkey"] == orders[row["l_orderkey"]]["o_regionkey"] for row in lines)
+    assert {row["l_regionkey"] for row in lines} == {0, 1, 2, 3, 4}
+
+
+def test_a_table_of_an_older_layout_gets_the_new_one_with_its_new_rows(lab: Lab) -> None:
+    """Without the region's column, and partitioned by year."""
+    orders = next(t for t in seed_tables_for(OPTIONS) if t.name == "retail.orders")
+    columns = {name: kind for name, kind in orders.columns.items() if name != "o_regionkey"}
+
+    def old_batches() -> tuple[Batch, ...]:
+        rows = pa.concat_tables(orders.batches()[0].chunks()).drop_columns(["o_regionkey"])
+        return (Batch(rows=1500, chunks=lambda: iter([rows])),)
+
+    old = dataclasses.replace(
+        orders,
+        columns=columns,
+        required=(),
+        partition={"o_orderdate": "year"},
+        sort=("o_orderkey",),
+        batches=old_batches,
+    )
+    converge(lab.open, [old])
+    assert [field.name for field in lab.table("retail.orders").spec().fields] == ["o_orderdate_year"]
+    report = lab.run(("retail.orders",))
+    assert report.tables["retail.orders"].status is Status.UPDATED
+    table = lab.table("retail.orders")
+    assert [field.name for field in table.spec().fields] == ["o_regionkey_identity"]
+    sort = [table.schema().find_column_name(field.source_id) for field in table.sort_order().fields]
+    assert sort == list(orders.sort)
+    assert lab.rows("retail.orders") == 1500
+    assert len(table.inspect.files().to_pylist()) == 5
+    assert table.scan().to_arrow().column("o_regionkey").null_count == 0
+    assert lab.run(("retail.orders",)).changed == ()
+
+
+def test_no_extremes_of_people_are_kept_beside_their_rows(lab: Lab) -> None:
+    lab.run(("hr.employees",))
+    (file,) = lab.table("hr.employees").inspect.files().to_pylist()
+    assert not file["lower_bounds"]
+    assert not file["upper_bounds"]
 
 
 def test_a_failing_generator_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

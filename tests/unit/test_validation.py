@@ -77,7 +77,13 @@ VALID = {
     "lambda in a filter": AccessData(rules=(rule(expression="any_match(ARRAY[owner], x -> x = {user})"),)),
     "filter on a table": AccessData(rules=(rule(),)),
     "filter with a subquery": AccessData(
-        rules=(rule(expression="id IN (SELECT id FROM {catalog}.crm.customer)", as_filter_user=True),)
+        rules=(
+            rule(
+                expression="id IN (SELECT id FROM {catalog}.crm.customer)",
+                as_filter_user=True,
+                accept_leak=True,
+            ),
+        )
     ),
     "filter by tag": AccessData(
         tags=(REGION,),
@@ -186,6 +192,15 @@ INVALID = {
     "syntax": (AccessData(rules=(rule(expression="owner = = 1"),)), "not usable"),
     "two statements": (AccessData(rules=(rule(expression="true; DROP TABLE x"),)), "more than one predicate"),
     "closing parenthesis": (AccessData(rules=(rule(expression="true) OR (true"),)), "not usable"),
+    "another table unasked for": (
+        AccessData(rules=(rule(expression="id IN (SELECT id FROM crm.customer)"),)),
+        "columns of shop.orders alone, which may carry what the filter asks for, or --accept-leak",
+    ),
+    "a leak that is none": (
+        AccessData(rules=(rule(accept_leak=True),)),
+        "'accept_leak' is for filters that read another table",
+    ),
+    "a leak of a mask": (AccessData(rules=(mask(accept_leak=True),)), "'accept_leak' belongs to row filters"),
     "union": (AccessData(rules=(rule(expression="true UNION SELECT 1"),)), "more than one predicate"),
     "limit": (AccessData(rules=(rule(expression="true LIMIT 1"),)), "something follows"),
     "placeholder in quotes": (AccessData(rules=(rule(expression="owner LIKE '%{user}'"),)), "not usable"),

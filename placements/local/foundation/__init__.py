@@ -16,7 +16,7 @@ from placements.local.placement import BIND_ADDRESS, LocalPlacement
 
 __all__ = ["DATABASES", "STORE_USERS", "FoundationArgs", "LocalFoundation"]
 
-DATABASES = ("catalog", "keycloak", "governance", "control_plane", "agent")
+DATABASES = ("catalog", "keycloak", "governance", "masking", "control_plane", "agent")
 """One database and one role that owns it, for each of these."""
 
 STORE_USERS = ("catalog", "governor", "opa")
