@@ -27,6 +27,7 @@ def application_properties(
             **_store(),
             **_identity(realm_url=realm_url, issuer_url=issuer_url, jwks_url=jwks_url),
             **authorization_rules(),
+            **services_only(),
             **_warehouse(warehouse),
         }
     )
@@ -67,6 +68,17 @@ def authorization_rules() -> dict[str, str]:
         "nessie.server.authorization.enabled": "true",
         "nessie.server.authorization.type": "CEL",
         "nessie.server.authorization.rules.service": f"'{CATALOG_SERVICE_ROLE}' in roles",
+    }
+
+
+def services_only() -> dict[str, str]:
+    """No path without the services' role: some of Nessie's own interface asks no rule
+    (https://quarkus.io/guides/security-authorize-web-endpoints-reference)."""
+    permission, policy = "quarkus.http.auth.permission", "quarkus.http.auth.policy"
+    return {
+        f"{policy}.service.roles-allowed": CATALOG_SERVICE_ROLE,
+        f"{permission}.service.paths": "/*",
+        f"{permission}.service.policy": "service",
     }
 
 

@@ -216,13 +216,12 @@ class _Request:
         return Answer(status=200, content=json.dumps(page).encode())
 
     def _load_namespace(self) -> Answer:
-        name = ".".join(self.asked.namespace)
-        if not self.rights.lists(self.groups, name):
-            raise RefusedError(f"no raw access to {name}", value=", ".join(sorted(self.groups)))
+        self._require_namespace()
         return self._pass_on()
 
     def _list_tables(self) -> Answer:
         """Only what the caller has."""
+        self._require_namespace()
         answer = self._pass_on()
         if answer.status != 200:
             return answer
@@ -334,6 +333,11 @@ class _Request:
                 permitted="tables that one of the groups may read and write, and that no rule touches for it",
                 next_command="lab sql, where rules are applied, or ask a lab admin for a grant",
             )
+
+    def _require_namespace(self) -> None:
+        name = ".".join(self.asked.namespace)
+        if not self.rights.lists(self.groups, name):
+            raise RefusedError(f"no raw access to {name}", value=", ".join(sorted(self.groups)))
 
     def _require_creation(self, table: Table) -> None:
         if not self.rights.may_create(self.groups, table.namespace_name):

@@ -60,7 +60,7 @@ FAILING = {
     "a shape": "ST_GeometryFromText({text}) IS NOT NULL",
     "overflow": "CAST(length({text}) AS tinyint) * TINYINT '127' > 0",
 }
-DRAWN = "CAST({text} || CAST(random() AS varchar) AS bigint) > 0"
+DRAWN = "CASE WHEN {hidden} AND random() < 2 THEN CAST({text} AS bigint) > 0 ELSE true END"
 """Not the same at each evaluation: Trino puts such conditions before others."""
 
 PLACES = {
@@ -104,7 +104,7 @@ def attempts(table: str) -> Iterator[tuple[str, str]]:
         yield name, PLACES["alone"].format(table=table, hidden=hidden, failing=condition)
     for place, statement in PLACES.items():
         for name, failing in (("drawn", DRAWN), ("cast", FAILING["cast to a number"])):
-            condition = failing.format(text=text)
+            condition = failing.format(text=text, hidden=hidden)
             yield f"{name}, {place}", statement.format(table=table, hidden=hidden, failing=condition)
 
 
@@ -161,12 +161,20 @@ def test_statistics_tell_of_visible_rows_alone(people: People, table: str) -> No
             assert rows is None or rows <= visible
         if low is None and high is None:
             continue
-        seen = people.rows(ANALYST, f"SELECT min({name}), max({name}) FROM {table}")[0]
-        assert [str(low), str(high)] == [_as_shown(value) for value in seen], name
+        least, most = people.rows(ANALYST, f"SELECT min({name}), max({name}) FROM {table}")[0]
+        assert _at_most(least, low), name
+        assert _at_most(high, most), name
 
 
-def _as_shown(value: object) -> str:
-    return str(value).replace(" UTC", "")
+def _at_most(one: object, other: object) -> bool:
+    """Compares a value with one as statistics show it: numbers rounded, times cut."""
+    first, second = str(one), str(other)
+    try:
+        return float(first) <= float(second) * (1 + 1e-6) + 1e-6
+    except ValueError:
+        # Text of one form: the shorter one is cut.
+        length = min(len(first.removesuffix(" UTC")), len(second.removesuffix(" UTC")), 19)
+        return first[:length] <= second[:length]
 
 
 def test_versions_of_a_table_are_filtered_and_masked_as_it_is(people: People) -> None:
@@ -228,7 +236,8 @@ def test_no_function_and_no_error_shows_what_a_mask_hides(people: People) -> Non
         plain = {value for value in plain if len(value) > 5}
         text = f"CAST({column} AS varchar)"
         for name, failing in {**FAILING, "drawn": DRAWN}.items():
-            found = people.ask("auditor", f"SELECT count(*) FROM {table} WHERE {failing.format(text=text)}")
+            condition = failing.format(text=text, hidden="true")
+            found = people.ask("auditor", f"SELECT count(*) FROM {table} WHERE {condition}")
             if any(value in found.text for value in plain):
                 wrong[f"{column}, {name}"] = found.message
         some = next(iter(plain), "0")

@@ -44,7 +44,6 @@ def test_analysts_make_nothing_and_nobody_chooses_places(people: People) -> None
         "COMMENT ON TABLE retail.customer IS 'x'",
         "GRANT SELECT ON retail.customer TO USER analyst_amer",
         "SET SESSION AUTHORIZATION admin",
-        "CREATE FUNCTION raw.f() RETURNS bigint RETURN 1",
         "ANALYZE retail.customer",
     ]
     people.refused(ANALYST, analyst)
@@ -60,7 +59,7 @@ def test_analysts_make_nothing_and_nobody_chooses_places(people: People) -> None
         "CALL lake.system.register_table('raw', 'copy', 's3://lab-warehouse/lake/hr/employees')",
         "CALL lake.system.unregister_table('retail', 'customer')",
         "CALL lake.system.migrate('retail', 'customer')",
-        "ALTER TABLE raw.copy EXECUTE add_files(location => 's3://lab-warehouse/lake/hr', format => 'PARQUET')",
+        f"ALTER TABLE raw.copy EXECUTE add_files(location => {place}, format => 'PARQUET')",
         "ALTER TABLE raw.copy EXECUTE add_files_from_table(schema_name => 'hr', table_name => 'employees')",
         "SELECT * FROM TABLE(lake.system.table_changes('hr', 'employees', 1, 2))",
         "SELECT * FROM TABLE(lake.system.query('SELECT 1'))",
@@ -68,6 +67,7 @@ def test_analysts_make_nothing_and_nobody_chooses_places(people: People) -> None
         "ALTER TABLE retail.customer RENAME TO raw.client",
         "ALTER TABLE retail.customer RENAME COLUMN c_phone TO number",
         "ALTER TABLE retail.customer SET AUTHORIZATION engineer",
+        "CREATE FUNCTION lake.raw.f() RETURNS bigint RETURN 1",
         "CREATE MATERIALIZED VIEW raw.copy AS SELECT * FROM retail.nation",
     ]
     wrong = {}
