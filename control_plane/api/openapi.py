@@ -9,14 +9,14 @@ import json
 import sys
 from pathlib import Path
 
-from control_plane.api.app import create_app
+from control_plane.api.app import described_app
 
 FILE = Path(__file__).with_name("openapi.json")
 
 
 def document() -> str:
     """The description as JSON text; equal code gives equal text."""
-    return json.dumps(create_app().openapi(), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(described_app().openapi(), indent=1, ensure_ascii=False) + "\n"
 
 
 if __name__ == "__main__":
