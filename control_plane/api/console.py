@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -10,9 +11,13 @@ from urllib.parse import urlsplit
 import httpx
 from sqlalchemy.exc import SQLAlchemyError
 
+from control_plane.api.explorer.catalogs import Catalogs
+from control_plane.api.explorer.tables import Tables
+from control_plane.api.governor import Governor
 from control_plane.api.identity.keycloak import Realm
 from control_plane.api.identity.sealing import Sealer
 from control_plane.api.identity.sessions import Sessions
+from control_plane.api.queries.service import Queries
 from control_plane.api.settings import ConsoleSettings
 from control_plane.api.storage.database import Database
 
@@ -42,6 +47,10 @@ class Console:
     sessions: Sessions
     sealer: Sealer
     http: httpx.AsyncClient
+    queries: Queries
+    governor: Governor
+    catalogs: Catalogs
+    tables: Tables
     prepared: bool = field(default=False)
 
     @property
@@ -55,15 +64,21 @@ class Console:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """While the application serves; ends what is under way."""
+        watching = asyncio.create_task(self.queries.watch())
         try:
             yield
         finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            await self.queries.close()
             await self.http.aclose()
+            self.governor.close()
             self.database.close()
 
     def prepare(self) -> None:
         """Brings the database's schema up to date. Raises sqlalchemy.exc.SQLAlchemyError."""
         self.database.upgrade()
+        self.queries.lose_running()
         self.prepared = True
 
     def ready(self) -> bool:
@@ -78,3 +93,4 @@ class Console:
     async def tidy(self) -> None:
         """Removes what is past its time."""
         await self.sessions.forget_expired()
+        await self.queries.tidy()
