@@ -10,6 +10,7 @@ import httpx
 
 from contracts.identity import Audience
 from control_plane.api.console import Console
+from control_plane.api.directory import Directory
 from control_plane.api.explorer.cache import Cache
 from control_plane.api.explorer.catalogs import Catalogs
 from control_plane.api.explorer.tables import Tables
@@ -21,6 +22,7 @@ from control_plane.api.queries.service import Queries, SpoolSettings
 from control_plane.api.queries.trino import Trino
 from control_plane.api.settings import ConsoleSettings
 from control_plane.api.storage.database import Database
+from control_plane.api.storage.kept import KeptStore, Kind
 from control_plane.api.storage.queries import QueryStore
 from control_plane.api.storage.sessions import SessionStore
 from governance.governor.auth import TokenVerifier, realm_keys
@@ -68,7 +70,9 @@ def build_console(
         kept_s=settings.result_kept_s,
     )
     governor = Governor(settings.governor_url, governor_transport or httpx.HTTPTransport(verify=tls))
-    catalogs = Catalogs(queries, governor, Cache(_EXPLORER_CACHE_S), governed=settings.catalog)
+    cache = Cache(_EXPLORER_CACHE_S)
+    catalogs = Catalogs(queries, governor, cache, governed=settings.catalog)
+    queries.wrote = catalogs.forget
     return Console(
         settings=settings,
         database=database,
@@ -80,4 +84,8 @@ def build_console(
         governor=governor,
         catalogs=catalogs,
         tables=Tables(catalogs, governor),
+        directory=Directory(governor, cache),
+        saved_queries=KeptStore(database.sessions, Kind.QUERY),
+        charts=KeptStore(database.sessions, Kind.CHART),
+        dashboards=KeptStore(database.sessions, Kind.DASHBOARD),
     )

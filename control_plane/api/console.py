@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 from sqlalchemy.exc import SQLAlchemyError
 
+from control_plane.api.directory import Directory
 from control_plane.api.explorer.catalogs import Catalogs
 from control_plane.api.explorer.tables import Tables
 from control_plane.api.governor import Governor
@@ -20,6 +21,7 @@ from control_plane.api.identity.sessions import Sessions
 from control_plane.api.queries.service import Queries
 from control_plane.api.settings import ConsoleSettings
 from control_plane.api.storage.database import Database
+from control_plane.api.storage.kept import KeptStore
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,10 @@ class Console:
     governor: Governor
     catalogs: Catalogs
     tables: Tables
+    directory: Directory
+    saved_queries: KeptStore
+    charts: KeptStore
+    dashboards: KeptStore
     prepared: bool = field(default=False)
 
     @property

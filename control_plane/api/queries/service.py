@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -75,6 +76,8 @@ class Queries:
         )
         self._per_user, self._kept_s = per_user, kept_s
         self._queries: dict[UUID, RunningQuery] = {}
+        self.wrote: Callable[[], None] = lambda: None
+        """Called after a statement that changed something."""
         self._runner = Runner(self.spool, self._note_end)
 
     @property
@@ -258,6 +261,8 @@ class Queries:
                 "error",
             },
         )
+        if query.update_type is not None:
+            self.wrote()
         try:
             await to_thread.run_sync(
                 partial(
