@@ -47,7 +47,7 @@ def workload(args: ControlPlaneArgs, layout: Layout) -> Workload:
             "CONSOLE_WEB_DIR": str(layout.source_dir / "control_plane" / "web" / "dist"),
         },
         files={"ca.pem": args.ca_certificate, "components.json": args.components},
-        source=("contracts", "governance", "control_plane"),
+        source=("contracts", "governance", "control_plane/api"),
         volumes=(Volume(name="results", size_mib=2048),),
         memory_mib=160,
         cpu_millicores=200,
