@@ -110,10 +110,10 @@ def test_names_are_quoted(governed: GovernedWorld, people: dict[str, httpx.Clien
     people["analyst"].get(path)
     asked = governed.trino.of("information_schema.columns")[-1].statement
     assert "table_schema = 'a''b' AND table_name = 'c\"d'" in asked
-    governed.trino.on("SELECT \\* FROM", Answer({"x": "integer"}, [[[1], [2], [3]]]))
+    governed.trino.on("SELECT \\* FROM", Answer({"x": "bigint"}, [[[2**60], [2], [3]]]))
     governed.trino.on("table_name = 'x\"y'", Answer(COLUMNS, [[["retail", "x", "id", "t", "NO", None]]]))
     sample = people["analyst"].get(f'{RETAIL}/x"y/sample', params={"limit": 2}).json()
-    assert (sample["rows"], sample["truncated"]) == ([[1], [2]], True)
+    assert (sample["rows"], sample["truncated"]) == ([[str(2**60)], [2]], True)
     assert '"lake"."retail"."x""y" LIMIT 3' in governed.trino.asked[-1].statement
 
 
