@@ -13,8 +13,8 @@ import { Dialog } from "@/components/ui/dialog";
 import { Empty, SkeletonRows } from "@/components/ui/feedback";
 import { Field, Input } from "@/components/ui/input";
 import { notify } from "@/components/ui/toast";
-import { toSpecs } from "./parametervalues";
-import type { Run, RunSnapshot } from "./run";
+import { toSpecs } from "@/query/parametervalues";
+import type { Run, RunSnapshot } from "@/query/run";
 import type { Sheet } from "./sheets";
 
 const DRAWN_ROWS = 20_000;

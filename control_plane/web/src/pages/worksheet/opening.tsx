@@ -4,8 +4,8 @@ import { useNavigate, useParams, useSearchParams } from "react-router";
 import { api, unwrap } from "@/api/client";
 import { ProblemNote } from "@/components/problem";
 import { Spinner } from "@/components/ui/feedback";
-import { fromSpecs } from "./parametervalues";
-import { Run } from "./run";
+import { fromSpecs } from "@/query/parametervalues";
+import { Run } from "@/query/run";
 import type { SheetStore } from "./sheets";
 
 /**

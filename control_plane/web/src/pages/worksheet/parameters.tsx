@@ -1,7 +1,7 @@
 import type { ParameterType } from "@/api/types";
 import { Input, Select } from "@/components/ui/input";
-import { PARAMETER_TYPES, valueError } from "./parametervalues";
-import type { ParameterValue } from "./sheets";
+import { PARAMETER_TYPES, valueError } from "@/query/parametervalues";
+import type { ParameterValue } from "@/query/parametervalues";
 
 /** A control for each `:name` in the text. Values are sent apart from the text, never pasted into it. */
 export function Parameters({

@@ -11,7 +11,7 @@ import { Menu, MenuItem } from "@/components/ui/menu";
 import { Tabs } from "@/components/ui/tabs";
 import { bytes, compact, count, duration, plural } from "@/lib/format";
 import { useNow } from "@/lib/hooks";
-import type { Run, RunSnapshot } from "./run";
+import type { Run, RunSnapshot } from "@/query/run";
 import type { Sheet } from "./sheets";
 import { positionOf } from "./statements";
 import { StatisticsPanel } from "./statistics";

@@ -10,8 +10,9 @@ import { Button } from "@/components/ui/button";
 import { Dialog } from "@/components/ui/dialog";
 import { Field, Input, Textarea } from "@/components/ui/input";
 import { notify } from "@/components/ui/toast";
-import { toSpecs } from "./parametervalues";
-import type { ParameterValue, Sheet } from "./sheets";
+import { toSpecs } from "@/query/parametervalues";
+import type { ParameterValue } from "@/query/parametervalues";
+import type { Sheet } from "./sheets";
 
 /** Saves a worksheet's text, anew or over what it was opened from, and shares it. */
 export function SaveDialog({

@@ -1,13 +1,7 @@
 import { useSyncExternalStore } from "react";
 import { load, save } from "@/lib/storage";
-import type { ParameterType } from "@/api/types";
-import type { Run } from "./run";
-
-/** A value that the user gave for a parameter, as text; how it is sent follows from its type. */
-export interface ParameterValue {
-  type: ParameterType;
-  text: string;
-}
+import type { ParameterValue } from "@/query/parametervalues";
+import type { Run } from "@/query/run";
 
 /** A worksheet of this browser. Its text is kept here, its rows never are. */
 export interface Sheet {

@@ -1,7 +1,7 @@
 import type { ReactNode } from "react";
 import { Empty } from "@/components/ui/feedback";
 import { bytes, count, duration } from "@/lib/format";
-import type { RunSnapshot } from "./run";
+import type { RunSnapshot } from "@/query/run";
 
 /** Trino's numbers of a run. */
 export function StatisticsPanel({ snapshot }: { snapshot: RunSnapshot }) {

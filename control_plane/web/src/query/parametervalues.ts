@@ -1,7 +1,13 @@
 /** Parameters of statements: from what somebody typed to what is sent. All pure. */
 
 import type { Parameter, ParameterSpec, ParameterType } from "@/api/types";
-import type { ParameterValue } from "./sheets";
+
+/** A value that the user gave for a parameter, as text; how it is sent follows from its type. */
+export interface ParameterValue {
+  type: ParameterType;
+  text: string;
+}
+
 
 export const PARAMETER_TYPES: readonly ParameterType[] = [
   "varchar",
