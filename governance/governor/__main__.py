@@ -13,7 +13,6 @@ import ssl
 import sys
 import threading
 from datetime import timedelta
-from pathlib import Path
 from types import FrameType
 
 import httpx
@@ -30,6 +29,7 @@ from governance.governor.auth import TokenVerifier, realm_keys
 from governance.governor.loops import audit_loop, publish_loop, reconcile_loop
 from governance.governor.service import Governor
 from governance.governor.settings import GovernorSettings, PolarisSettings, read_settings
+from governance.governor.trust import trusted
 from governance.publish import BundleSettings, Publisher, S3BundleStore, read_policies
 from governance.reconcile.cycle import Reconciler
 from governance.reconcile.keycloak import KeycloakAdmin
@@ -43,23 +43,6 @@ from governance.store import Store, make_engine
 
 _TIMEOUT = httpx.Timeout(20.0, connect=3.0)
 _GRACE_S = 5
-
-
-def trusted(ca_file: Path | None) -> ssl.SSLContext:
-    """The system's authorities and the lab's. One for all clients: each would cost a megabyte or two.
-
-    Raises:
-        UsageError: the file is missing or holds no certificate.
-    """
-    context = ssl.create_default_context()
-    if ca_file is not None:
-        try:
-            context.load_verify_locations(cafile=ca_file)
-        except (OSError, ssl.SSLError) as error:
-            raise UsageError(
-                f"GOVERNOR_CA_FILE can't be used: {error}", value=str(ca_file), permitted="a PEM file"
-            ) from error
-    return context
 
 
 def build_governor(settings: GovernorSettings, tls: ssl.SSLContext) -> Governor:
@@ -157,7 +140,7 @@ def main() -> int:
     os.environ["no_proxy"] = "*"
     try:
         settings = read_settings(os.environ)
-        tls = trusted(settings.ca_file)
+        tls = trusted(settings.ca_file, "GOVERNOR_CA_FILE")
         governor = build_governor(settings, tls)
         counter = build_counter(settings, tls)
         collector = build_collector(settings)

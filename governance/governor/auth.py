@@ -114,10 +114,7 @@ class TokenVerifier:
         Raises:
             UnauthenticatedError, ForbiddenError (a user in no group), IdentityUnavailableError.
         """
-        scheme, _, token = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise UnauthenticatedError("this needs a token", permitted="Authorization: Bearer <access token>")
-        claims = self._claims(token.strip())
+        claims = self.claims(bearer_token(authorization))
         username = claims["preferred_username"]
         azp = claims.get("azp")
         # The authorized party alone says which client asked; a client acts for itself only when the
@@ -132,7 +129,8 @@ class TokenVerifier:
             client=azp if isinstance(azp, str) else None,
         )
 
-    def _claims(self, token: str) -> dict[str, Any]:
+    def claims(self, token: str) -> dict[str, Any]:
+        """What a valid access token says. Raises UnauthenticatedError, IdentityUnavailableError."""
         try:
             if jwt.get_unverified_header(token).get("alg") not in _ALGORITHMS:
                 raise jwt.InvalidAlgorithmError("it is not signed with RS256")
@@ -160,6 +158,14 @@ class TokenVerifier:
         if claims.get("typ") != "Bearer" or not isinstance(claims["preferred_username"], str):
             raise UnauthenticatedError("this is not an access token", value=claims.get("typ"))
         return claims
+
+
+def bearer_token(authorization: str | None) -> str:
+    """The token in an ``Authorization`` header. Raises UnauthenticatedError."""
+    scheme, _, token = (authorization or "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise UnauthenticatedError("this needs a token", permitted="Authorization: Bearer <access token>")
+    return token.strip()
 
 
 def realm_keys(jwks_url: str, tls: ssl.SSLContext | None = None) -> Callable[[str], Any]:

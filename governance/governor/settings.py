@@ -40,16 +40,14 @@ Every secret may come from a file instead: ``GOVERNOR_X_FILE`` in place of ``GOV
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit
+from typing import Any
+from urllib.parse import quote
 
 from contracts.errors import UsageError, unknown_name
-
-T = TypeVar("T")
+from governance.environment import Environment
 
 _PREFIX = "GOVERNOR_"
 CATALOG_KINDS = ("nessie", "polaris")
@@ -119,7 +117,7 @@ def read_settings(environ: Mapping[str, str]) -> GovernorSettings:
     Raises:
         UsageError: a variable is missing or not valid; names it and what is permitted.
     """
-    env = _Environment(environ)
+    env = Environment(environ, _PREFIX, see=__name__)
     kind = env.text("CATALOG_KIND")
     if kind not in CATALOG_KINDS:
         raise unknown_name("catalog", kind, CATALOG_KINDS)
@@ -134,7 +132,7 @@ def read_settings(environ: Mapping[str, str]) -> GovernorSettings:
         )
     ca_file = env.text("CA_FILE", "")
     return GovernorSettings(
-        database_url=_database_url(env),
+        database_url=env.database_url(),
         bind=env.text("BIND", "127.0.0.1"),
         port=env.number("PORT", None, 1),
         issuer_url=env.url("ISSUER_URL"),
@@ -171,56 +169,7 @@ def read_settings(environ: Mapping[str, str]) -> GovernorSettings:
     )
 
 
-class _Environment:
-    """Reads variables and says what is wrong with one."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
-
-    def text(self, name: str, default: str | None = None) -> str:
-        value = self._environ.get(_PREFIX + name)
-        if not value and self._environ.get(f"{_PREFIX}{name}_FILE"):
-            return self.file(f"{name}_FILE").strip()
-        if value:
-            return value
-        if default is None:
-            raise UsageError(f"{_PREFIX}{name} is not set", permitted="see governance.governor.settings")
-        return default
-
-    def file(self, name: str) -> str:
-        path = self.text(name)
-        try:
-            return Path(path).read_text()
-        except OSError as error:
-            raise UsageError(f"{_PREFIX}{name} can't be read: {error.strerror}", value=path) from error
-
-    def url(self, name: str, default: str | None = None) -> str:
-        value = self.text(name, default)
-        if urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).netloc:
-            raise UsageError(
-                f"{_PREFIX}{name} is no URL", value=value, permitted="http(s)://host[:port][/path]"
-            )
-        return value.rstrip("/")
-
-    def number(self, name: str, default: int | None, low: int) -> int:
-        value = self.text(name, None if default is None else str(default))
-        if not value.isdecimal() or int(value) < low:
-            raise UsageError(
-                f"{_PREFIX}{name} is not valid", value=value, permitted=f"a whole number from {low}"
-            )
-        return int(value)
-
-    def json(self, name: str, check: Callable[[Any], T]) -> T:
-        value = self.text(name)
-        try:
-            return check(json.loads(value))
-        except ValueError as error:
-            raise UsageError(
-                f"{_PREFIX}{name} is not valid", value=value, permitted="a JSON object"
-            ) from error
-
-
-def _polaris(env: _Environment, uri: str) -> PolarisSettings:
+def _polaris(env: Environment, uri: str) -> PolarisSettings:
     return PolarisSettings(
         management_url=env.url("CATALOG_MANAGEMENT_URL"),
         token_url=env.url("CATALOG_TOKEN_URL", f"{uri}/v1/oauth/tokens"),
@@ -241,17 +190,3 @@ def _object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("not an object")
     return value
-
-
-def _database_url(env: _Environment) -> str:
-    url = env.text("DATABASE_URL", "")
-    if url:
-        scheme, separator, rest = url.partition("://")
-        if not separator or scheme not in ("postgresql", "postgres", "postgresql+psycopg"):
-            raise UsageError(
-                "GOVERNOR_DATABASE_URL is no PostgreSQL URL", permitted="postgresql://role@host/name"
-            )
-        return f"postgresql+psycopg://{rest}"
-    role, password = quote(env.text("DATABASE_ROLE"), safe=""), quote(env.text("DATABASE_PASSWORD"), safe="")
-    host, port = env.text("DATABASE_HOST"), env.number("DATABASE_PORT", 5432, 1)
-    return f"postgresql+psycopg://{role}:{password}@{host}:{port}/{quote(env.text('DATABASE_NAME'), safe='')}"

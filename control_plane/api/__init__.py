@@ -1,0 +1,1 @@
+"""The console's back end: signs people in, and asks every other service in the asking user's name."""

@@ -1,0 +1,140 @@
+"""The console's application."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+from typing import Any
+
+from anyio import to_thread
+from fastapi import FastAPI, Request, Response
+from fastapi.routing import APIRoute
+from sqlalchemy.exc import SQLAlchemyError
+
+from control_plane.api.console import Console
+from control_plane.api.problems import add_error_handlers
+from control_plane.api.routes import admin, charts, explorer, governance, queries, saved, session, sql
+from control_plane.api.schemas.common import Problem
+from control_plane.api.security import Security
+from control_plane.api.web import add_web
+
+log = logging.getLogger(__name__)
+
+_ROUTERS = (
+    session.browser,
+    session.api,
+    queries.router,
+    sql.router,
+    saved.router,
+    charts.charts,
+    charts.dashboards,
+    explorer.router,
+    governance.router,
+    admin.router,
+)
+_PREPARE_EVERY_S = 1.0
+_TIDY_EVERY_S = 300.0
+
+
+class Api(FastAPI):
+    """FastAPI, described with the one form that every error here has."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+            document["components"]["responses"] = {
+                "Problem": {"description": Problem.__doc__, "content": content}
+            }
+            for path in document["paths"].values():
+                for operation in path.values():
+                    for status in ("422", "4XX"):
+                        operation["responses"].pop(status, None)
+                    operation["responses"]["default"] = {"$ref": "#/components/responses/Problem"}
+            document["components"]["schemas"].pop("HTTPValidationError", None)
+            document["components"]["schemas"].pop("ValidationError", None)
+        return super().openapi()
+
+
+def described_app() -> FastAPI:
+    """The routes without anything behind them."""
+    app = Api(
+        title="Lakehouse Lab console",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+        generate_unique_id_function=_operation_id,
+        lifespan=_lifespan,
+    )
+    for router in _ROUTERS:
+        app.include_router(router, responses={"4XX": {"model": Problem}})
+    return app
+
+
+def create_app(console: Console) -> FastAPI:
+    """The application. It starts without anything else being up; the database is prepared as soon as it
+    answers."""
+    app = described_app()
+    app.state.console = console
+    add_error_handlers(app)
+    _add_health(app, console)
+    add_web(app, console.settings.web_dir)
+    app.add_middleware(Security, public_url=console.public_url, hosts=console.settings.hosts)
+    return app
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    console: Console = app.state.console
+    async with console.running():
+        loops = [asyncio.create_task(_prepare(console)), asyncio.create_task(_tidy(console))]
+        yield
+        for loop in loops:
+            loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
+
+
+async def _prepare(console: Console) -> None:
+    """Brings the schema up to date once the database answers."""
+    said = ""
+    while not console.prepared:
+        try:
+            await to_thread.run_sync(console.prepare)
+        except SQLAlchemyError as error:
+            line = str(error).splitlines()[0]
+            if line != said:
+                log.warning("the database can't be prepared yet: %s", line)
+            said = line
+            await asyncio.sleep(_PREPARE_EVERY_S)
+
+
+async def _tidy(console: Console) -> None:
+    """Removes what is past its time."""
+    while True:
+        await asyncio.sleep(_TIDY_EVERY_S)
+        try:
+            await console.tidy()
+        except SQLAlchemyError as error:
+            log.warning("nothing could be tidied: %s", str(error).splitlines()[0])
+
+
+def _add_health(app: FastAPI, console: Console) -> None:
+    @app.get("/health", include_in_schema=False)
+    def health() -> dict[str, str]:
+        return {"status": "live"}
+
+    @app.get("/health/ready", include_in_schema=False)
+    def ready(_: Request, response: Response) -> dict[str, str]:
+        if not console.ready():
+            response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
+            return {"status": "waiting for the database"}
+        return {"status": "ready"}
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name

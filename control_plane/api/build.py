@@ -1,0 +1,57 @@
+"""The console wired together, nothing contacted."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+from contracts.identity import Audience
+from control_plane.api.console import Console
+from control_plane.api.identity.keycloak import Realm
+from control_plane.api.identity.sealing import Sealer
+from control_plane.api.identity.sessions import Sessions
+from control_plane.api.settings import ConsoleSettings
+from control_plane.api.storage.database import Database
+from control_plane.api.storage.sessions import SessionStore
+from governance.governor.auth import TokenVerifier, realm_keys
+
+_TIMEOUT = httpx.Timeout(30.0, connect=3.0)
+
+
+def build_console(
+    settings: ConsoleSettings,
+    *,
+    tls: ssl.SSLContext | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
+    signing_key: Callable[[str], Any] | None = None,
+) -> Console:
+    """The console. ``transport`` and ``signing_key`` take the place of the network in tests."""
+    transport = transport or httpx.AsyncHTTPTransport(
+        verify=tls or ssl.create_default_context(),
+        limits=httpx.Limits(max_connections=200, max_keepalive_connections=20),
+    )
+    # All that it speaks to is the lab's own: never through a proxy.
+    http = httpx.AsyncClient(transport=transport, timeout=_TIMEOUT, trust_env=False)
+    keys = signing_key or realm_keys(f"{settings.realm_url}/protocol/openid-connect/certs", tls)
+    realm = Realm(
+        issuer_url=settings.issuer_url,
+        realm_url=settings.realm_url,
+        client_secret=settings.client_secret,
+        redirect_uri=f"{settings.public_url}/auth/callback",
+        http=http,
+        signing_key=keys,
+    )
+    database = Database(settings.database_url)
+    sealer = Sealer(settings.encryption_key, "sessions")
+    verifier = TokenVerifier(settings.issuer_url, keys, Audience.CONTROL_PLANE)
+    return Console(
+        settings=settings,
+        database=database,
+        realm=realm,
+        sessions=Sessions(SessionStore(database.sessions, sealer), realm, verifier),
+        sealer=sealer,
+        http=http,
+    )

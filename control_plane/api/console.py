@@ -1,0 +1,80 @@
+"""What the application is made of."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import httpx
+from sqlalchemy.exc import SQLAlchemyError
+
+from control_plane.api.identity.keycloak import Realm
+from control_plane.api.identity.sealing import Sealer
+from control_plane.api.identity.sessions import Sessions
+from control_plane.api.settings import ConsoleSettings
+from control_plane.api.storage.database import Database
+
+
+@dataclass(frozen=True)
+class CookieNames:
+    """Names of this console's cookies. Cookies know no ports: those of two labs on one machine must not
+    bear the same name."""
+
+    session: str
+    sign_in: str
+
+    @classmethod
+    def of(cls, public_url: str) -> CookieNames:
+        """For the console at that address. ``__Host-``: Secure, for the whole host, from it alone."""
+        place = urlsplit(public_url).port or urlsplit(public_url).scheme
+        return cls(session=f"__Host-console-{place}", sign_in=f"__Host-console-sign-in-{place}")
+
+
+@dataclass(kw_only=True)
+class Console:
+    """The services behind the routes. ``http`` asks other services."""
+
+    settings: ConsoleSettings
+    database: Database
+    realm: Realm
+    sessions: Sessions
+    sealer: Sealer
+    http: httpx.AsyncClient
+    prepared: bool = field(default=False)
+
+    @property
+    def public_url(self) -> str:
+        return self.settings.public_url
+
+    @property
+    def cookies(self) -> CookieNames:
+        return CookieNames.of(self.settings.public_url)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """While the application serves; ends what is under way."""
+        try:
+            yield
+        finally:
+            await self.http.aclose()
+            self.database.close()
+
+    def prepare(self) -> None:
+        """Brings the database's schema up to date. Raises sqlalchemy.exc.SQLAlchemyError."""
+        self.database.upgrade()
+        self.prepared = True
+
+    def ready(self) -> bool:
+        """Whether people can sign in and work, as far as it is the console's own."""
+        try:
+            if self.prepared:
+                self.database.ping()
+        except SQLAlchemyError:
+            return False
+        return self.prepared
+
+    async def tidy(self) -> None:
+        """Removes what is past its time."""
+        await self.sessions.forget_expired()

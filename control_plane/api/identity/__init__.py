@@ -1,0 +1,1 @@
+"""Who calls, and tokens in their name."""
