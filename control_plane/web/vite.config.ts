@@ -4,7 +4,7 @@ import react from "@vitejs/plugin-react";
 import { defineConfig } from "vite";
 
 /** The console's back end while somebody works on these pages: `./lab credentials` shows its address. */
-const backEnd = process.env["CONSOLE_URL"];
+const backEnd = process.env.CONSOLE_URL;
 
 export default defineConfig({
   plugins: [react(), tailwindcss()],

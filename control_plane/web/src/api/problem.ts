@@ -70,7 +70,10 @@ export function asProblem(error: unknown): ApiProblem {
       next_command: "lab status",
     });
   }
-  return new ApiProblem({ title: error instanceof Error ? error.message : String(error), status: 500 });
+  return new ApiProblem({
+    title: error instanceof Error ? error.message : String(error),
+    status: 500,
+  });
 }
 
 /** Whether the same request may succeed later without anybody changing it. */

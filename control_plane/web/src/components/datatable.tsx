@@ -61,7 +61,10 @@ export function DataTable<T>({
     const words = text.toLowerCase().split(/\s+/).filter(Boolean);
     if (words.length === 0) return [...rows];
     return rows.filter((row) => {
-      const hay = columns.map((column) => column.value?.(row) ?? "").join(" ").toLowerCase();
+      const hay = columns
+        .map((column) => column.value?.(row) ?? "")
+        .join(" ")
+        .toLowerCase();
       return words.every((word) => hay.includes(word));
     });
   }, [rows, columns, text]);
@@ -113,7 +116,10 @@ export function DataTable<T>({
           <caption className="sr-only">{label}</caption>
           <thead>
             {table.getHeaderGroups().map((group) => (
-              <tr key={group.id} className="border-b bg-muted text-left text-xs text-muted-foreground">
+              <tr
+                key={group.id}
+                className="border-b bg-muted text-left text-xs text-muted-foreground"
+              >
                 {group.headers.map((header, index) => {
                   const column = columns[index];
                   const sorted = header.column.getIsSorted();
@@ -123,7 +129,11 @@ export function DataTable<T>({
                       key={header.id}
                       scope="col"
                       aria-sort={
-                        sorted === "asc" ? "ascending" : sorted === "desc" ? "descending" : undefined
+                        sorted === "asc"
+                          ? "ascending"
+                          : sorted === "desc"
+                            ? "descending"
+                            : undefined
                       }
                       className={cn(
                         "h-8 px-3 font-medium whitespace-nowrap",
@@ -146,7 +156,10 @@ export function DataTable<T>({
                           ) : sorted === "desc" ? (
                             <ArrowDown className="size-3" aria-hidden />
                           ) : (
-                            <ChevronsUpDown className="size-3 opacity-40 group-hover:opacity-100" aria-hidden />
+                            <ChevronsUpDown
+                              className="size-3 opacity-40 group-hover:opacity-100"
+                              aria-hidden
+                            />
                           )}
                         </button>
                       )}
@@ -183,7 +196,11 @@ export function DataTable<T>({
           </tbody>
         </table>
         {shown.length === 0 &&
-          (rows.length === 0 && empty ? empty : <Empty title={text ? `Nothing has “${text}”` : "Nothing here"} />)}
+          (rows.length === 0 && empty ? (
+            empty
+          ) : (
+            <Empty title={text ? `Nothing has “${text}”` : "Nothing here"} />
+          ))}
       </section>
     </div>
   );

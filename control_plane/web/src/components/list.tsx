@@ -36,7 +36,9 @@ export function KeptCard({
         {icon}
         <span className="truncate">{title}</span>
       </span>
-      {description && <span className="line-clamp-2 text-sm text-muted-foreground">{description}</span>}
+      {description && (
+        <span className="line-clamp-2 text-sm text-muted-foreground">{description}</span>
+      )}
       <span className="mt-auto flex flex-wrap items-center gap-x-3 gap-y-1 pt-1 text-xs text-muted-foreground">
         {note}
         <span>{mine ? "yours" : `by ${owner}`}</span>

@@ -28,7 +28,15 @@ export function ProblemNote({
   );
 }
 
-function Fact({ name, value, code = false }: { name: string; value?: string | null; code?: boolean }) {
+function Fact({
+  name,
+  value,
+  code = false,
+}: {
+  name: string;
+  value?: string | null;
+  code?: boolean;
+}) {
   if (!value) return null;
   return (
     <>

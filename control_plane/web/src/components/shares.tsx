@@ -8,7 +8,13 @@ import { Button } from "@/components/ui/button";
 import { Select } from "@/components/ui/input";
 
 /** Which groups may read or change something. */
-export function Shares({ shares, onChange }: { shares: Share[]; onChange: (shares: Share[]) => void }) {
+export function Shares({
+  shares,
+  onChange,
+}: {
+  shares: Share[];
+  onChange: (shares: Share[]) => void;
+}) {
   const me = useMe();
   const id = useId();
   const [group, setGroup] = useState("");
@@ -27,7 +33,9 @@ export function Shares({ shares, onChange }: { shares: Share[]; onChange: (share
   return (
     <fieldset className="flex flex-col gap-1.5">
       <legend className="mb-1 text-xs font-medium">Shared with</legend>
-      {shares.length === 0 && <p className="text-xs text-muted-foreground">Nobody but you sees it.</p>}
+      {shares.length === 0 && (
+        <p className="text-xs text-muted-foreground">Nobody but you sees it.</p>
+      )}
       {shares.map((share) => (
         <div key={share.group} className="flex items-center gap-2">
           <Users className="size-3.5 text-muted-foreground" aria-hidden />

@@ -29,7 +29,13 @@ export function maskLabel(mask: string | null | undefined): string {
 }
 
 /** How a column looks to the reader. */
-export function LookBadge({ look, mask }: { look: TableColumn["look"] | "denied"; mask?: string | null }) {
+export function LookBadge({
+  look,
+  mask,
+}: {
+  look: TableColumn["look"] | "denied";
+  mask?: string | null;
+}) {
   if (look === "plain") {
     return (
       <Badge tone="success">

@@ -14,7 +14,9 @@ export function plural(value: number, one: string, many = `${one}s`): string {
 
 /** 1234567 → "1.2M". */
 export function compact(value: number): string {
-  return new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 }).format(value);
+  return new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 }).format(
+    value,
+  );
 }
 
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"] as const;

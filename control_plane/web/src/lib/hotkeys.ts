@@ -29,12 +29,14 @@ export function isTyping(target: EventTarget | null): boolean {
   return (
     target.isContentEditable ||
     ["INPUT", "TEXTAREA", "SELECT"].includes(target.tagName) ||
-    target.dataset["editor"] !== undefined
+    target.dataset.editor !== undefined
   );
 }
 
 /** The name of a key press, as `Hotkeys` are keyed: "Mod+k", "?", "g". */
-export function keyName(event: Pick<KeyboardEvent, "key" | "ctrlKey" | "metaKey" | "altKey">): string {
+export function keyName(
+  event: Pick<KeyboardEvent, "key" | "ctrlKey" | "metaKey" | "altKey">,
+): string {
   const mod = event.ctrlKey || event.metaKey ? "Mod+" : "";
   const alt = event.altKey ? "Alt+" : "";
   return mod + alt + (event.key.length === 1 ? event.key.toLowerCase() : event.key);

@@ -9,7 +9,12 @@ export type TableTab =
   | "lineage"
   | "definition";
 
-export function tablePath(catalog: string, namespace: string, table: string, tab?: TableTab): string {
+export function tablePath(
+  catalog: string,
+  namespace: string,
+  table: string,
+  tab?: TableTab,
+): string {
   const parts = [catalog, namespace, table].map(encodeURIComponent);
   return `/explorer/${parts.join("/")}${tab && tab !== "columns" ? `/${tab}` : ""}`;
 }

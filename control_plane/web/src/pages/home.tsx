@@ -213,7 +213,9 @@ function Boards() {
               <Link to={`/dashboards/${board.id}`} className={ROW}>
                 <LayoutDashboard className="size-4 shrink-0 text-muted-foreground" aria-hidden />
                 <span className="min-w-0 flex-1 truncate">{board.title}</span>
-                <span className="text-xs text-muted-foreground">{plural(board.tile_count, "tile")}</span>
+                <span className="text-xs text-muted-foreground">
+                  {plural(board.tile_count, "tile")}
+                </span>
               </Link>
             </li>
           ))}

@@ -8,7 +8,6 @@ export interface ParameterValue {
   text: string;
 }
 
-
 export const PARAMETER_TYPES: readonly ParameterType[] = [
   "varchar",
   "bigint",

@@ -1,7 +1,15 @@
 import { api, unwrap } from "@/api/client";
-import { ApiProblem, asProblem } from "@/api/problem";
+import { type ApiProblem, asProblem } from "@/api/problem";
 import { queryEvents } from "@/api/stream";
-import type { Column, Parameter, Query, QueryEvent, QueryState, Row, Statistics } from "@/api/types";
+import type {
+  Column,
+  Parameter,
+  Query,
+  QueryEvent,
+  QueryState,
+  Row,
+  Statistics,
+} from "@/api/types";
 import { isOver } from "@/components/state";
 import { PAGE_ROWS, RowPages } from "./rowpages";
 

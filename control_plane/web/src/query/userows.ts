@@ -1,7 +1,7 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useRef } from "react";
-import type { Column, Query, Row } from "@/api/types";
 import { asProblem, problemOf } from "@/api/problem";
+import type { Column, Query, Row } from "@/api/types";
 import { isOver } from "@/components/state";
 import { Run } from "./run";
 
@@ -53,7 +53,8 @@ export async function rowsOf(
       column: query.error.column,
     });
   }
-  if (query.state !== "finished" && !query.truncated) throw asProblem(new Error(`the query is ${query.state}`));
+  if (query.state !== "finished" && !query.truncated)
+    throw asProblem(new Error(`the query is ${query.state}`));
   return { query, columns: columns ?? [], rows: await run.firstRows(limit), rowCount };
 }
 

@@ -1,8 +1,8 @@
+import { Compass, Unplug } from "lucide-react";
 import { Component, type ReactNode } from "react";
 import { isRouteErrorResponse, Link, useRouteError } from "react-router";
 import { Button, buttonVariants } from "@/components/ui/button";
 import { Empty } from "@/components/ui/feedback";
-import { Compass, Unplug } from "lucide-react";
 
 /** Whether the page's code could not be loaded: a newer version has taken its place, or the lab is down. */
 export function isLoadFailure(error: unknown): boolean {

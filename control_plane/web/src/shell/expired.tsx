@@ -2,8 +2,8 @@ import { useQueryClient } from "@tanstack/react-query";
 import { LogIn } from "lucide-react";
 import { useEffect, useState } from "react";
 import { loginUrl, setSignedOutListener } from "@/api/client";
-import { Dialog } from "@/components/ui/dialog";
 import { buttonVariants } from "@/components/ui/button";
+import { Dialog } from "@/components/ui/dialog";
 import { here } from "@/lib/paths";
 
 /** Says that the session has ended in the middle of something, and leads back to the same page. */

@@ -3,7 +3,10 @@ import { Dialog } from "@/components/ui/dialog";
 import { Kbd } from "@/components/ui/kbd";
 import { navFor } from "./nav";
 
-const GROUPS: readonly { title: string; keys: readonly (readonly [string, readonly string[]])[] }[] = [
+const GROUPS: readonly {
+  title: string;
+  keys: readonly (readonly [string, readonly string[]])[];
+}[] = [
   {
     title: "Everywhere",
     keys: [
@@ -33,10 +36,21 @@ const GROUPS: readonly { title: string; keys: readonly (readonly [string, readon
   },
 ];
 
-export function Help({ open, onOpenChange }: { open: boolean; onOpenChange: (open: boolean) => void }) {
+export function Help({
+  open,
+  onOpenChange,
+}: {
+  open: boolean;
+  onOpenChange: (open: boolean) => void;
+}) {
   const items = navFor(useMe().permissions);
   return (
-    <Dialog open={open} onOpenChange={onOpenChange} title="Keyboard shortcuts" className="max-w-2xl">
+    <Dialog
+      open={open}
+      onOpenChange={onOpenChange}
+      title="Keyboard shortcuts"
+      className="max-w-2xl"
+    >
       <div className="grid gap-x-8 gap-y-4 sm:grid-cols-2">
         {GROUPS.map((group) => (
           <Group key={group.title} title={group.title} keys={group.keys} />

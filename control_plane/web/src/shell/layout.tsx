@@ -87,7 +87,12 @@ export function Layout() {
         <header className="flex h-12 shrink-0 items-center gap-2 border-b bg-background px-2 md:px-4">
           {!roomy && (
             <>
-              <Button variant="ghost" size="icon" onClick={() => setDrawer(true)} aria-label="Pages">
+              <Button
+                variant="ghost"
+                size="icon"
+                onClick={() => setDrawer(true)}
+                aria-label="Pages"
+              >
                 <MenuIcon aria-hidden className="size-4.5" />
               </Button>
               <Link to="/" aria-label="Lakehouse Lab, home">

@@ -35,7 +35,10 @@ export function Page({
       <header className="flex flex-wrap items-end gap-x-4 gap-y-2">
         <div className="min-w-0 flex-1 basis-60">
           {crumbs.length > 0 && (
-            <nav aria-label="Where this is" className="mb-0.5 flex flex-wrap items-center gap-1 text-xs">
+            <nav
+              aria-label="Where this is"
+              className="mb-0.5 flex flex-wrap items-center gap-1 text-xs"
+            >
               {crumbs.map((crumb, index) => (
                 <Fragment key={crumb.to}>
                   {index > 0 && (

@@ -189,13 +189,21 @@ function Finder({ onDone }: { onDone: () => void }) {
         />
         <Kbd keys={["Esc"]} />
       </div>
-      <div id={`${id}-list`} role="listbox" aria-label="Found" className="max-h-[50vh] overflow-y-auto p-1.5">
+      <div
+        id={`${id}-list`}
+        role="listbox"
+        aria-label="Found"
+        className="max-h-[50vh] overflow-y-auto p-1.5"
+      >
         {shown.map((command, position) => {
           const first = position === 0 || shown[position - 1]?.group !== command.group;
           return (
             <div key={command.id}>
               {first && (
-                <p aria-hidden className="px-2 pt-2 pb-1 text-2xs font-medium text-muted-foreground">
+                <p
+                  aria-hidden
+                  className="px-2 pt-2 pb-1 text-2xs font-medium text-muted-foreground"
+                >
                   {command.group}
                 </p>
               )}

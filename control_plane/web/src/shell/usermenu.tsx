@@ -1,10 +1,17 @@
 import { Keyboard, LogOut, Monitor, Moon, Sun } from "lucide-react";
+import { asProblem } from "@/api/problem";
 import { signOut, useInfo, useMe } from "@/api/session";
 import { Badge } from "@/components/ui/badge";
 import { Button } from "@/components/ui/button";
-import { Menu, MenuCheck, MenuChoice, MenuGroup, MenuItem, MenuSeparator } from "@/components/ui/menu";
+import {
+  Menu,
+  MenuCheck,
+  MenuChoice,
+  MenuGroup,
+  MenuItem,
+  MenuSeparator,
+} from "@/components/ui/menu";
 import { complain } from "@/components/ui/toast";
-import { asProblem } from "@/api/problem";
 import { setLetterKeys, useLetterKeys } from "@/lib/hotkeys";
 import { setTheme, useTheme } from "@/lib/theme";
 
@@ -80,7 +87,9 @@ export function UserMenu({ onHelp }: { onHelp: () => void }) {
       <MenuSeparator />
       <MenuItem
         onClick={() => {
-          signOut().catch((error: unknown) => complain("Signing out failed", asProblem(error).message));
+          signOut().catch((error: unknown) =>
+            complain("Signing out failed", asProblem(error).message),
+          );
         }}
       >
         <LogOut aria-hidden />

@@ -69,7 +69,8 @@ export function missingColumns(spec: ChartSpec, columns: readonly Column[]): str
 export function incomplete(spec: ChartSpec): string | undefined {
   const { kind, x, y = [], series, value } = spec;
   if (kind === "table") return undefined;
-  if (kind === "number") return y.length > 0 ? undefined : "Choose the column whose value is shown.";
+  if (kind === "number")
+    return y.length > 0 ? undefined : "Choose the column whose value is shown.";
   if (kind === "heatmap") {
     return x && (series || y[0]) && value
       ? undefined

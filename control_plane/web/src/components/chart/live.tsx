@@ -22,7 +22,11 @@ export function LiveChart({
   if (rows.error) return <ProblemNote error={rows.error} onRetry={() => void rows.refetch()} />;
   if (rows.data === undefined) {
     return (
-      <div role="status" aria-label={`Loading ${title}`} className="flex size-full items-end gap-2 p-2">
+      <div
+        role="status"
+        aria-label={`Loading ${title}`}
+        className="flex size-full items-end gap-2 p-2"
+      >
         {["h-2/5", "h-3/5", "h-1/2", "h-4/5", "h-2/3", "h-1/3"].map((height) => (
           <Skeleton key={height} className={`flex-1 ${height}`} />
         ))}

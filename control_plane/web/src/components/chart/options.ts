@@ -43,7 +43,9 @@ export function chartOption(
   palette: Palette,
 ): EChartsCoreOption {
   const format = (value: unknown) =>
-    typeof value === "number" ? formatNumber(value, spec.number_format ?? "") : String(value ?? "–");
+    typeof value === "number"
+      ? formatNumber(value, spec.number_format ?? "")
+      : String(value ?? "–");
   const base = {
     color: [...palette.series],
     animationDuration: 250,
@@ -125,12 +127,21 @@ function cartesian(
   const plotted = plot(spec, columns, rows);
   const { category, value } = axes(palette);
   const shown = (spec.legend ?? true) && plotted.series.length > 1;
-  const across = { ...category, type: "category", data: plotted.categories, name: spec.x_label ?? "" };
+  const across = {
+    ...category,
+    type: "category",
+    data: plotted.categories,
+    name: spec.x_label ?? "",
+  };
   const up = { ...value, name: spec.y_label ?? "" };
   const flat = spec.kind === "bar" && spec.horizontal;
   return {
     legend: legend(shown, palette),
-    grid: frame(shown, !!(flat ? spec.y_label : spec.x_label), !!(flat ? spec.x_label : spec.y_label)),
+    grid: frame(
+      shown,
+      !!(flat ? spec.y_label : spec.x_label),
+      !!(flat ? spec.x_label : spec.y_label),
+    ),
     xAxis: flat ? up : across,
     yAxis: flat ? { ...across, inverse: true, nameGap: 80 } : up,
     series: plotted.series.map((one) => ({
@@ -161,7 +172,12 @@ function scatter(
   const { category, value } = axes(palette);
   const x = columns.find((column) => column.name === spec.x);
   const shown = (spec.legend ?? true) && groups.length > 1;
-  const across = x?.kind === "number" ? { ...value, scale: true } : isTime(x) ? { ...category, type: "time" } : { ...category, type: "category" };
+  const across =
+    x?.kind === "number"
+      ? { ...value, scale: true }
+      : isTime(x)
+        ? { ...category, type: "time" }
+        : { ...category, type: "category" };
   return {
     legend: legend(shown, palette),
     grid: frame(shown, true, true),
@@ -230,7 +246,13 @@ function heatmap(
       {
         type: "heatmap",
         data,
-        label: { show: data.length <= 150, color: palette.text, fontSize: 11, formatter: (one: { value: number[] }) => formatNumber(one.value[2] ?? 0, spec.number_format || "s") },
+        label: {
+          show: data.length <= 150,
+          color: palette.text,
+          fontSize: 11,
+          formatter: (one: { value: number[] }) =>
+            formatNumber(one.value[2] ?? 0, spec.number_format || "s"),
+        },
         itemStyle: { borderColor: palette.surface, borderWidth: 1 },
       },
     ],

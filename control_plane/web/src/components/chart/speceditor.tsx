@@ -38,7 +38,11 @@ export function SpecEditor({
     <div className="flex flex-col gap-3">
       <Field label="Kind">
         {(props) => (
-          <Select {...props} value={kind} onChange={(event) => set({ kind: event.target.value as ChartKind })}>
+          <Select
+            {...props}
+            value={kind}
+            onChange={(event) => set({ kind: event.target.value as ChartKind })}
+          >
             {KINDS.map((one) => (
               <option key={one.kind} value={one.kind}>
                 {one.label}
@@ -138,7 +142,9 @@ export function SpecEditor({
               max={10_000}
               value={spec.limit ?? ""}
               onChange={(event) =>
-                set({ limit: event.target.value === "" ? null : Math.max(1, Number(event.target.value)) })
+                set({
+                  limit: event.target.value === "" ? null : Math.max(1, Number(event.target.value)),
+                })
               }
             />
           )}
@@ -152,7 +158,10 @@ export function SpecEditor({
             </Checkbox>
           )}
           {kind === "bar" && (
-            <Checkbox checked={spec.horizontal ?? false} onChange={(horizontal) => set({ horizontal })}>
+            <Checkbox
+              checked={spec.horizontal ?? false}
+              onChange={(horizontal) => set({ horizontal })}
+            >
               Lying bars
             </Checkbox>
           )}
@@ -164,7 +173,11 @@ export function SpecEditor({
       {plotted && (
         <Field label="Name of the axis">
           {(props) => (
-            <Input {...props} value={spec.x_label} onChange={(event) => set({ x_label: event.target.value })} />
+            <Input
+              {...props}
+              value={spec.x_label}
+              onChange={(event) => set({ x_label: event.target.value })}
+            />
           )}
         </Field>
       )}
@@ -172,7 +185,11 @@ export function SpecEditor({
         <>
           <Field label={kind === "number" ? "Words below it" : "Name of the values"}>
             {(props) => (
-              <Input {...props} value={spec.y_label} onChange={(event) => set({ y_label: event.target.value })} />
+              <Input
+                {...props}
+                value={spec.y_label}
+                onChange={(event) => set({ y_label: event.target.value })}
+              />
             )}
           </Field>
           <Field label="Format of numbers" hint="For example ,.2f or .1% or s (1.2M).">
@@ -207,7 +224,11 @@ function ColumnChoice({
   return (
     <Field label={label}>
       {(props) => (
-        <Select {...props} value={value ?? ""} onChange={(event) => onChange(event.target.value || null)}>
+        <Select
+          {...props}
+          value={value ?? ""}
+          onChange={(event) => onChange(event.target.value || null)}
+        >
           <option value="">{none}</option>
           {columns.map((column) => (
             <option key={column.name} value={column.name}>

@@ -43,7 +43,11 @@ export function ChartView({
     );
   }
   if (rows.length === 0) {
-    return <Empty icon={ChartColumn} title="No row to draw">The statement gave none to you.</Empty>;
+    return (
+      <Empty icon={ChartColumn} title="No row to draw">
+        The statement gave none to you.
+      </Empty>
+    );
   }
   if (spec.kind === "number") return <BigNumber spec={spec} columns={columns} rows={rows} />;
   return (

@@ -97,7 +97,9 @@ export function Grid({ label, columns, rowCount, rowAt, onVisible, className }: 
       PageDown: { row: row + page, column },
       PageUp: { row: row - page, column },
       Home: mod ? { row: 0, column: 0 } : { row, column: 0 },
-      End: mod ? { row: shownRows - 1, column: columns.length - 1 } : { row, column: columns.length - 1 },
+      End: mod
+        ? { row: shownRows - 1, column: columns.length - 1 }
+        : { row, column: columns.length - 1 },
     };
     const to = jumps[event.key];
     if (event.shiftKey && (event.key === "ArrowLeft" || event.key === "ArrowRight")) {
@@ -342,10 +344,12 @@ function useWidths(
   rowCount: number,
   rowAt: (index: number) => Row | undefined,
 ) {
-  const [changed, setChanged] = useState<{ of: readonly Column[]; widths: Record<number, number> }>({
-    of: columns,
-    widths: {},
-  });
+  const [changed, setChanged] = useState<{ of: readonly Column[]; widths: Record<number, number> }>(
+    {
+      of: columns,
+      widths: {},
+    },
+  );
   const known = Math.min(rowCount, 60);
   // biome-ignore lint/correctness/useExhaustiveDependencies: the first rows decide; later ones do not move columns
   const fitting = useMemo(() => {

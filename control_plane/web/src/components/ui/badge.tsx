@@ -21,10 +21,6 @@ const badgeVariants = cva(
 
 export type Tone = NonNullable<VariantProps<typeof badgeVariants>["tone"]>;
 
-export function Badge({
-  className,
-  tone,
-  ...props
-}: ComponentProps<"span"> & { tone?: Tone }) {
+export function Badge({ className, tone, ...props }: ComponentProps<"span"> & { tone?: Tone }) {
   return <span className={cn(badgeVariants({ tone }), className)} {...props} />;
 }

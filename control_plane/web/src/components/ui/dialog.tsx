@@ -46,7 +46,9 @@ export function Dialog({
             className,
           )}
         >
-          <header className={cn("flex items-start gap-3 px-4 pt-3.5 pb-2", hideHeader && "sr-only")}>
+          <header
+            className={cn("flex items-start gap-3 px-4 pt-3.5 pb-2", hideHeader && "sr-only")}
+          >
             <div className="min-w-0 flex-1">
               <Base.Title className="text-base font-semibold">{title}</Base.Title>
               {description && (
@@ -65,7 +67,9 @@ export function Dialog({
             {children}
           </div>
           {footer && (
-            <footer className="flex flex-wrap justify-end gap-2 border-t px-4 py-3">{footer}</footer>
+            <footer className="flex flex-wrap justify-end gap-2 border-t px-4 py-3">
+              {footer}
+            </footer>
           )}
         </Base.Popup>
       </Base.Portal>

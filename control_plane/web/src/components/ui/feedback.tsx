@@ -47,9 +47,7 @@ export function Empty({
   className?: string;
 }) {
   return (
-    <div
-      className={cn("flex flex-col items-center gap-1.5 px-6 py-10 text-center", className)}
-    >
+    <div className={cn("flex flex-col items-center gap-1.5 px-6 py-10 text-center", className)}>
       <Icon className="mb-1 size-6 text-muted-foreground" strokeWidth={1.5} aria-hidden />
       <p className="text-sm font-medium">{title}</p>
       {children && <div className="max-w-prose text-sm text-muted-foreground">{children}</div>}

@@ -46,7 +46,11 @@ export function MenuItem({
 }: ComponentProps<typeof Base.Item> & { danger?: boolean }) {
   return (
     <Base.Item
-      className={cn(ITEM, danger && "text-destructive [&_svg]:text-destructive", className as string)}
+      className={cn(
+        ITEM,
+        danger && "text-destructive [&_svg]:text-destructive",
+        className as string,
+      )}
       {...props}
     />
   );

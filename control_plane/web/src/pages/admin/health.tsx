@@ -1,4 +1,11 @@
-import { CircleCheck, CircleDashed, CircleX, ExternalLink, RotateCw, TriangleAlert } from "lucide-react";
+import {
+  CircleCheck,
+  CircleDashed,
+  CircleX,
+  ExternalLink,
+  RotateCw,
+  TriangleAlert,
+} from "lucide-react";
 import type { ComponentHealth } from "@/api/types";
 import { ProblemNote } from "@/components/problem";
 import { Badge, type Tone } from "@/components/ui/badge";
@@ -8,7 +15,10 @@ import { ago, duration } from "@/lib/format";
 import { useNow } from "@/lib/hooks";
 import { useHealth } from "./data";
 
-const STATES: Record<ComponentHealth["state"], { tone: Tone; icon: typeof CircleCheck; label: string }> = {
+const STATES: Record<
+  ComponentHealth["state"],
+  { tone: Tone; icon: typeof CircleCheck; label: string }
+> = {
   up: { tone: "success", icon: CircleCheck, label: "up" },
   degraded: { tone: "warning", icon: TriangleAlert, label: "degraded" },
   down: { tone: "danger", icon: CircleX, label: "down" },
@@ -23,7 +33,9 @@ export function HealthPanel() {
     return <ProblemNote error={health.error} onRetry={() => void health.refetch()} />;
   }
   if (health.data === undefined) return <SkeletonRows />;
-  const wrong = health.data.components.filter((one) => one.state === "down" || one.state === "degraded");
+  const wrong = health.data.components.filter(
+    (one) => one.state === "down" || one.state === "degraded",
+  );
   return (
     <div className="flex flex-col gap-4">
       <div className="flex flex-wrap items-center gap-3 text-sm">
@@ -32,8 +44,15 @@ export function HealthPanel() {
             ? "Everything that runs answers."
             : `${wrong.map((one) => one.title).join(", ")} ${wrong.length === 1 ? "needs" : "need"} a look.`}
         </p>
-        <span className="text-xs text-muted-foreground">asked {ago(health.data.checked_at, now)}</span>
-        <Button size="sm" className="ml-auto" busy={health.isFetching} onClick={() => void health.refetch()}>
+        <span className="text-xs text-muted-foreground">
+          asked {ago(health.data.checked_at, now)}
+        </span>
+        <Button
+          size="sm"
+          className="ml-auto"
+          busy={health.isFetching}
+          onClick={() => void health.refetch()}
+        >
           <RotateCw aria-hidden />
           Ask now
         </Button>

@@ -31,7 +31,13 @@ export default function AdminPage() {
           { value: "versions", label: "Versions", icon: <Boxes aria-hidden /> },
           { value: "people", label: "People and groups", icon: <Users aria-hidden /> },
           ...(mayRead
-            ? [{ value: "publication" as const, label: "Publication", icon: <ShieldCheck aria-hidden /> }]
+            ? [
+                {
+                  value: "publication" as const,
+                  label: "Publication",
+                  icon: <ShieldCheck aria-hidden />,
+                },
+              ]
             : []),
         ]}
       >

@@ -63,8 +63,18 @@ export function PublicationPanel() {
             facts={[
               ["Living revision", drift.data.revision ?? "none yet"],
               ["Published revision", drift.data.published ?? "none yet"],
-              ["Signed", drift.data.bundle_age_s === null ? "–" : `${duration(drift.data.bundle_age_s * 1000)} ago`],
-              ["Digest", <code key="digest" className="font-mono text-2xs break-all">{drift.data.access_digest ?? "–"}</code>],
+              [
+                "Signed",
+                drift.data.bundle_age_s === null
+                  ? "–"
+                  : `${duration(drift.data.bundle_age_s * 1000)} ago`,
+              ],
+              [
+                "Digest",
+                <code key="digest" className="font-mono text-2xs break-all">
+                  {drift.data.access_digest ?? "–"}
+                </code>,
+              ],
             ]}
             problems={drift.data.problems}
             fine="What lies in the store is what stands here."
@@ -125,7 +135,10 @@ function Facts({
     <div className="px-4 pb-4">
       <dl>
         {facts.map(([name, value]) => (
-          <div key={name} className="flex min-h-8 items-center justify-between gap-4 border-t text-sm">
+          <div
+            key={name}
+            className="flex min-h-8 items-center justify-between gap-4 border-t text-sm"
+          >
             <dt className="text-muted-foreground">{name}</dt>
             <dd className="text-right tabular">{value}</dd>
           </div>

@@ -32,7 +32,9 @@ export function VersionsPanel() {
           id: "name",
           header: "Service",
           value: (row) => row.name,
-          cell: (row) => <span className="font-mono text-xs text-muted-foreground">{row.name}</span>,
+          cell: (row) => (
+            <span className="font-mono text-xs text-muted-foreground">{row.name}</span>
+          ),
         },
         {
           id: "version",

@@ -54,7 +54,10 @@ export function LineDetail({ line }: { line: AuditLine }) {
                 </span>
                 <span className="mt-0.5 flex flex-wrap gap-x-2 font-mono text-2xs text-muted-foreground">
                   {table.columns.map((column) => (
-                    <span key={column} className={table.masked.includes(column) ? "text-warning" : ""}>
+                    <span
+                      key={column}
+                      className={table.masked.includes(column) ? "text-warning" : ""}
+                    >
                       {column}
                       {table.masked.includes(column) && " (masked)"}
                     </span>
@@ -91,7 +94,10 @@ export function LineDetail({ line }: { line: AuditLine }) {
                   <span key={revision}>
                     {index > 0 && ", "}
                     {mayRead ? (
-                      <Link to={`/governance/history/${revision}`} className="text-primary hover:underline">
+                      <Link
+                        to={`/governance/history/${revision}`}
+                        className="text-primary hover:underline"
+                      >
                         revision {revision}
                       </Link>
                     ) : (
@@ -104,7 +110,9 @@ export function LineDetail({ line }: { line: AuditLine }) {
       </Block>
       {line.decisions.length > 0 && (
         <details>
-          <summary className="min-h-6 text-xs font-medium">{count(line.decisions.length)} decisions of OPA</summary>
+          <summary className="min-h-6 text-xs font-medium">
+            {count(line.decisions.length)} decisions of OPA
+          </summary>
           <ul className="mt-2 flex flex-col gap-1">
             {line.decisions.map((one) => (
               <li key={one.id} className="flex flex-wrap items-center gap-2 text-xs">

@@ -81,7 +81,11 @@ export default function AuditPage() {
         <Found report={audit.data} opened={get("query_id")} />
       )}
       {audit.data && audit.data.lines.length >= limit && limit < 1000 && (
-        <Button className="self-center" busy={audit.isFetching} onClick={() => setLimit(Math.min(1000, limit * 2))}>
+        <Button
+          className="self-center"
+          busy={audit.isFetching}
+          onClick={() => setLimit(Math.min(1000, limit * 2))}
+        >
           Older ones
         </Button>
       )}
@@ -104,7 +108,13 @@ function SearchForm({
   const [since, setSince] = useState(get("since"));
   const [denied, setDenied] = useState(get("denied") === "1");
   const submit = () => {
-    const all = { user: user.trim(), table: table.trim(), query_id: queryId.trim(), since, denied: denied ? "1" : "" };
+    const all = {
+      user: user.trim(),
+      table: table.trim(),
+      query_id: queryId.trim(),
+      since,
+      denied: denied ? "1" : "",
+    };
     onSearch(Object.fromEntries(Object.entries(all).filter(([, value]) => value !== "")));
   };
   return (
@@ -118,7 +128,9 @@ function SearchForm({
     >
       {everybody && (
         <Field label="User">
-          {(props) => <Input {...props} value={user} onChange={(event) => setUser(event.target.value)} />}
+          {(props) => (
+            <Input {...props} value={user} onChange={(event) => setUser(event.target.value)} />
+          )}
         </Field>
       )}
       <Field label="Table">
@@ -172,7 +184,8 @@ function Found({ report, opened }: { report: AuditReport; opened: string }) {
     <>
       {report.waiting > 0 && (
         <p className="text-sm text-warning">
-          {plural(report.waiting, "record")} not in the audit yet: the newest queries may be missing.
+          {plural(report.waiting, "record")} not in the audit yet: the newest queries may be
+          missing.
         </p>
       )}
       <Card>
@@ -194,10 +207,16 @@ function Found({ report, opened }: { report: AuditReport; opened: string }) {
       </Card>
       {report.events.length > 0 && (
         <Card>
-          <CardHeader title="Beside queries" description="Changes of access data, gaps, raw engines." />
+          <CardHeader
+            title="Beside queries"
+            description="Changes of access data, gaps, raw engines."
+          />
           <ul className="divide-y border-t">
             {report.events.map((event) => (
-              <li key={`${event.at} ${event.what} ${event.who}`} className="flex flex-wrap gap-x-3 px-4 py-2 text-sm">
+              <li
+                key={`${event.at} ${event.what} ${event.who}`}
+                className="flex flex-wrap gap-x-3 px-4 py-2 text-sm"
+              >
                 <span className="text-xs text-muted-foreground tabular">{instant(event.at)}</span>
                 <span className="font-medium">{event.who}</span>
                 <Badge tone="outline">{event.what}</Badge>
@@ -217,7 +236,8 @@ function Line({ line, open }: { line: AuditLine; open: boolean }) {
   const [shown, setShown] = useState(open);
   const masked = line.tables.reduce((sum, table) => sum + table.masked.length, 0);
   const filters = line.tables.reduce((sum, table) => sum + table.filters, 0);
-  const took = line.ended_at === null ? null : Date.parse(line.ended_at) - Date.parse(line.begun_at);
+  const took =
+    line.ended_at === null ? null : Date.parse(line.ended_at) - Date.parse(line.begun_at);
   return (
     <li className="border-t">
       <button
@@ -239,7 +259,9 @@ function Line({ line, open }: { line: AuditLine; open: boolean }) {
             <span className="tabular">{instant(line.begun_at)}</span>
             {took !== null && <span className="tabular">{duration(took)}</span>}
             <span className="tabular">{plural(line.rows, "row")}</span>
-            {line.tables.length > 0 && <span>{line.tables.map((one) => one.table).join(", ")}</span>}
+            {line.tables.length > 0 && (
+              <span>{line.tables.map((one) => one.table).join(", ")}</span>
+            )}
             {filters > 0 && <Badge tone="warning">{plural(filters, "row filter")}</Badge>}
             {masked > 0 && <Badge tone="warning">{plural(masked, "column")} masked</Badge>}
           </span>
@@ -250,4 +272,3 @@ function Line({ line, open }: { line: AuditLine; open: boolean }) {
     </li>
   );
 }
-

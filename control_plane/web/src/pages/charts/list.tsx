@@ -20,7 +20,8 @@ export default function ChartsPage() {
   const searched = useDebounced(text.trim(), 200);
   const charts = useQuery({
     queryKey: ["charts", searched],
-    queryFn: () => unwrap(api.GET("/api/v1/charts", { params: { query: { text: searched || undefined } } })),
+    queryFn: () =>
+      unwrap(api.GET("/api/v1/charts", { params: { query: { text: searched || undefined } } })),
     placeholderData: (before) => before,
   });
   return (

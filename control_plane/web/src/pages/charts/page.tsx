@@ -6,8 +6,8 @@ import { api, etagOf, unwrap } from "@/api/client";
 import { ApiProblem, asProblem } from "@/api/problem";
 import { useMe } from "@/api/session";
 import type { Chart, ChartSpec, Share } from "@/api/types";
-import { SpecEditor } from "@/components/chart/speceditor";
 import { CHART_ROWS, LiveChart } from "@/components/chart/live";
+import { SpecEditor } from "@/components/chart/speceditor";
 import { ProblemNote } from "@/components/problem";
 import { Shares } from "@/components/shares";
 import { Button, buttonVariants } from "@/components/ui/button";
@@ -48,7 +48,9 @@ function Loaded({ chart }: { chart: Chart }) {
   const [editing, setEditing] = useState(false);
   const [naming, setNaming] = useState(false);
   const [round, setRound] = useState(0);
-  const [typed, setTyped] = useState<Record<string, ParameterValue>>(() => fromSpecs(chart.parameters));
+  const [typed, setTyped] = useState<Record<string, ParameterValue>>(() =>
+    fromSpecs(chart.parameters),
+  );
   const [values, setValues] = useState(typed);
   const changed = JSON.stringify(spec) !== JSON.stringify(chart.spec);
   const key = ["chart", chart.id, chart.version, round, values];
@@ -118,7 +120,11 @@ function Loaded({ chart }: { chart: Chart }) {
             Ask again
           </Button>
           <Link
-            to={worksheetPath(chart.statement, chart.catalog ?? undefined, chart.namespace ?? undefined)}
+            to={worksheetPath(
+              chart.statement,
+              chart.catalog ?? undefined,
+              chart.namespace ?? undefined,
+            )}
             className={buttonVariants()}
           >
             <SquareTerminal aria-hidden />
@@ -131,7 +137,12 @@ function Loaded({ chart }: { chart: Chart }) {
                 <Pencil aria-hidden />
                 Drawing
               </Button>
-              <Button variant="primary" disabled={!changed} busy={save.isPending} onClick={() => save.mutate({})}>
+              <Button
+                variant="primary"
+                disabled={!changed}
+                busy={save.isPending}
+                onClick={() => save.mutate({})}
+              >
                 <Save aria-hidden />
                 Save
               </Button>
@@ -173,7 +184,10 @@ function Loaded({ chart }: { chart: Chart }) {
                     {...props}
                     value={value.text}
                     onChange={(event) =>
-                      setTyped({ ...typed, [parameter.name]: { ...value, text: event.target.value } })
+                      setTyped({
+                        ...typed,
+                        [parameter.name]: { ...value, text: event.target.value },
+                      })
                     }
                   />
                 )}
@@ -195,7 +209,13 @@ function Loaded({ chart }: { chart: Chart }) {
           </Card>
         )}
       </div>
-      <NameDialog chart={chart} open={naming} onOpenChange={setNaming} onSave={save.mutate} busy={save.isPending} />
+      <NameDialog
+        chart={chart}
+        open={naming}
+        onOpenChange={setNaming}
+        onSave={save.mutate}
+        busy={save.isPending}
+      />
     </Page>
   );
 }
@@ -256,12 +276,21 @@ function NameDialog({
       <div className="flex flex-col gap-3">
         <Field label="Title">
           {(props) => (
-            <Input {...props} value={title} maxLength={200} onChange={(event) => setTitle(event.target.value)} />
+            <Input
+              {...props}
+              value={title}
+              maxLength={200}
+              onChange={(event) => setTitle(event.target.value)}
+            />
           )}
         </Field>
         <Field label="Description" hint="Optional.">
           {(props) => (
-            <Textarea {...props} value={description} onChange={(event) => setDescription(event.target.value)} />
+            <Textarea
+              {...props}
+              value={description}
+              onChange={(event) => setDescription(event.target.value)}
+            />
           )}
         </Field>
         {chart.shares !== undefined && <Shares shares={shares} onChange={setShares} />}

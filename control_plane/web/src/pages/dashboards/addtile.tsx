@@ -35,7 +35,14 @@ export function AddTile({
             width: chart.spec.kind === "number" ? 3 : 6,
             height: chart.spec.kind === "number" ? 2 : 5,
           })
-        : added(tiles, { id, kind: "text", chart_id: null, text: "## A heading\n\nWhat this shows.", width: 12, height: 2 }),
+        : added(tiles, {
+            id,
+            kind: "text",
+            chart_id: null,
+            text: "## A heading\n\nWhat this shows.",
+            width: 12,
+            height: 2,
+          }),
       chart,
     );
     setOpen(false);

@@ -12,9 +12,9 @@ import { complain, notify } from "@/components/ui/toast";
 import { useMedia } from "@/lib/hooks";
 import { Page } from "@/shell/page";
 import { AddTile } from "./addtile";
-import { BoardSettings } from "./settings";
 import { Filters, filterParameters, filterTexts } from "./filters";
 import { changed, GRID_COLUMNS, ROW_PX, removed } from "./layout";
+import { BoardSettings } from "./settings";
 import { TileFrame } from "./tile";
 
 const GAP_PX = 12;
@@ -66,7 +66,9 @@ export function Board({ board, isNew = false }: { board: Dashboard; isNew?: bool
       const stale = error instanceof ApiProblem && error.status === 412;
       complain(
         stale ? "Somebody changed this dashboard in the meantime" : "It could not be saved",
-        stale ? "Load the page again to see theirs; yours is still here." : asProblem(error).message,
+        stale
+          ? "Load the page again to see theirs; yours is still here."
+          : asProblem(error).message,
       );
     },
   });
@@ -74,7 +76,10 @@ export function Board({ board, isNew = false }: { board: Dashboard; isNew?: bool
     mutationFn: () =>
       unwrap(
         api.DELETE("/api/v1/dashboards/{dashboard_id}", {
-          params: { path: { dashboard_id: board.id }, header: { "if-match": etagOf(board.version) } },
+          params: {
+            path: { dashboard_id: board.id },
+            header: { "if-match": etagOf(board.version) },
+          },
         }),
       ),
     onSuccess: () => {
@@ -89,7 +94,10 @@ export function Board({ board, isNew = false }: { board: Dashboard; isNew?: bool
     setDraft((before) => ({
       ...before,
       tiles,
-      charts: chart && !before.charts.some((one) => one.id === chart.id) ? [...before.charts, chart] : before.charts,
+      charts:
+        chart && !before.charts.some((one) => one.id === chart.id)
+          ? [...before.charts, chart]
+          : before.charts,
     }));
 
   return (
@@ -163,7 +171,11 @@ export function Board({ board, isNew = false }: { board: Dashboard; isNew?: bool
         />
       )}
       {shown.tiles.length === 0 ? (
-        <Empty icon={LayoutDashboard} title="There is no tile yet" className="rounded-lg border border-dashed bg-card">
+        <Empty
+          icon={LayoutDashboard}
+          title="There is no tile yet"
+          className="rounded-lg border border-dashed bg-card"
+        >
           {editing ? "Add a chart that you saved, or a text." : "Change it to add charts."}
         </Empty>
       ) : (

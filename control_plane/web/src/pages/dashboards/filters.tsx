@@ -12,7 +12,10 @@ import { parseValue, valueError, valueText } from "@/query/parametervalues";
 const PREFIX = "f.";
 
 /** What each filter is set to, as text: from the address, else its default. */
-export function filterTexts(filters: readonly DashboardFilter[], search: URLSearchParams): Record<string, string> {
+export function filterTexts(
+  filters: readonly DashboardFilter[],
+  search: URLSearchParams,
+): Record<string, string> {
   return Object.fromEntries(
     filters.map((filter) => [
       filter.parameter,
@@ -56,7 +59,9 @@ export function Filters({
     onApply(Object.fromEntries(search.map(([name, text]) => [PREFIX + name, text])));
   };
   const changed = JSON.stringify(typed) !== JSON.stringify(texts);
-  const wrong = filters.some((filter) => errorOf(filter, typed[filter.parameter] ?? "") !== undefined);
+  const wrong = filters.some(
+    (filter) => errorOf(filter, typed[filter.parameter] ?? "") !== undefined,
+  );
   return (
     <form
       aria-label="Filters"
@@ -114,9 +119,9 @@ function Control({
     enabled: boardId !== "" && !!filter.options_statement,
     staleTime: 300_000,
   });
-  const options = (filter.options_statement ? (asked.data?.options ?? []) : (filter.options ?? [])).map((one) =>
-    one === null ? "" : String(one),
-  );
+  const options = (
+    filter.options_statement ? (asked.data?.options ?? []) : (filter.options ?? [])
+  ).map((one) => (one === null ? "" : String(one)));
   const label = filter.label || filter.parameter;
   if (options.length === 0) {
     return (
@@ -143,7 +148,10 @@ function Control({
         <Popover
           title={label}
           trigger={
-            <Button className="w-44 justify-between font-normal" aria-label={`${label}: ${chosen.join(", ") || "all"}`}>
+            <Button
+              className="w-44 justify-between font-normal"
+              aria-label={`${label}: ${chosen.join(", ") || "all"}`}
+            >
               <span className="truncate">{chosen.join(", ") || "all"}</span>
               <ChevronDown aria-hidden />
             </Button>

@@ -44,7 +44,8 @@ export function settled(tiles: readonly Tile[], first?: string): Tile[] {
     if (tile === anchor) continue;
     let candidate = { ...tile, y: 0 };
     // As high as it fits, but never over what was above it.
-    while (placed.some((other) => overlaps(candidate, other))) candidate = { ...candidate, y: candidate.y + 1 };
+    while (placed.some((other) => overlaps(candidate, other)))
+      candidate = { ...candidate, y: candidate.y + 1 };
     placed.push(candidate);
   }
   if (anchor === undefined) return placed.sort(byPlace);

@@ -53,7 +53,8 @@ export default function DashboardsPage() {
           title={wanted ? "No dashboard has this in its title" : "No dashboard yet"}
           className="rounded-lg border bg-card"
         >
-          Save charts from the worksheet, then put them side by side here and share them with a group.
+          Save charts from the worksheet, then put them side by side here and share them with a
+          group.
         </Empty>
       ) : (
         <ul className="grid gap-3 sm:grid-cols-2 xl:grid-cols-3">

@@ -16,7 +16,9 @@ export default function DashboardPage() {
     queryKey: ["dashboard", dashboardId],
     queryFn: () =>
       unwrap(
-        api.GET("/api/v1/dashboards/{dashboard_id}", { params: { path: { dashboard_id: dashboardId } } }),
+        api.GET("/api/v1/dashboards/{dashboard_id}", {
+          params: { path: { dashboard_id: dashboardId } },
+        }),
       ),
     enabled: !isNew,
     staleTime: 0,

@@ -24,7 +24,9 @@ export function BoardSettings({
   onChange: (parts: Partial<Dashboard>) => void;
 }) {
   const setFilter = (index: number, parts: Partial<DashboardFilter>) =>
-    onChange({ filters: board.filters.map((one, at) => (at === index ? { ...one, ...parts } : one)) });
+    onChange({
+      filters: board.filters.map((one, at) => (at === index ? { ...one, ...parts } : one)),
+    });
   return (
     <Dialog
       open={open}
@@ -40,12 +42,21 @@ export function BoardSettings({
       <div className="flex flex-col gap-4">
         <Field label="Title">
           {(props) => (
-            <Input {...props} maxLength={200} value={board.title} onChange={(event) => onChange({ title: event.target.value })} />
+            <Input
+              {...props}
+              maxLength={200}
+              value={board.title}
+              onChange={(event) => onChange({ title: event.target.value })}
+            />
           )}
         </Field>
         <Field label="Description" hint="Optional.">
           {(props) => (
-            <Textarea {...props} value={board.description} onChange={(event) => onChange({ description: event.target.value })} />
+            <Textarea
+              {...props}
+              value={board.description}
+              onChange={(event) => onChange({ description: event.target.value })}
+            />
           )}
         </Field>
         <section className="flex flex-col gap-2">
@@ -68,7 +79,13 @@ export function BoardSettings({
               onChange({
                 filters: [
                   ...board.filters,
-                  { parameter: `filter_${board.filters.length + 1}`, label: "", type: "varchar", multiple: false, options: [] },
+                  {
+                    parameter: `filter_${board.filters.length + 1}`,
+                    label: "",
+                    type: "varchar",
+                    multiple: false,
+                    options: [],
+                  },
                 ],
               })
             }
@@ -96,18 +113,37 @@ function FilterEditor({
     <div className="relative grid gap-2 rounded-md border p-3 sm:grid-cols-2">
       <Field
         label="Parameter"
-        error={NAME.test(filter.parameter) ? undefined : "Letters, digits and _, not beginning with a digit."}
+        error={
+          NAME.test(filter.parameter)
+            ? undefined
+            : "Letters, digits and _, not beginning with a digit."
+        }
       >
         {(props) => (
-          <Input {...props} className="font-mono" value={filter.parameter} onChange={(event) => onChange({ parameter: event.target.value })} />
+          <Input
+            {...props}
+            className="font-mono"
+            value={filter.parameter}
+            onChange={(event) => onChange({ parameter: event.target.value })}
+          />
         )}
       </Field>
       <Field label="Label">
-        {(props) => <Input {...props} value={filter.label} onChange={(event) => onChange({ label: event.target.value })} />}
+        {(props) => (
+          <Input
+            {...props}
+            value={filter.label}
+            onChange={(event) => onChange({ label: event.target.value })}
+          />
+        )}
       </Field>
       <Field label="Type">
         {(props) => (
-          <Select {...props} value={filter.type} onChange={(event) => onChange({ type: event.target.value as ParameterType })}>
+          <Select
+            {...props}
+            value={filter.type}
+            onChange={(event) => onChange({ type: event.target.value as ParameterType })}
+          >
             {PARAMETER_TYPES.map((type) => (
               <option key={type} value={type}>
                 {type}
@@ -122,12 +158,21 @@ function FilterEditor({
             {...props}
             value={(filter.options ?? []).join(", ")}
             onChange={(event) =>
-              onChange({ options: event.target.value === "" ? [] : event.target.value.split(",").map((one) => one.trimStart()) })
+              onChange({
+                options:
+                  event.target.value === ""
+                    ? []
+                    : event.target.value.split(",").map((one) => one.trimStart()),
+              })
             }
           />
         )}
       </Field>
-      <Field label="Or choices from a statement" className="sm:col-span-2" hint="Its first column, by each viewer's own rights.">
+      <Field
+        label="Or choices from a statement"
+        className="sm:col-span-2"
+        hint="Its first column, by each viewer's own rights."
+      >
         {(props) => (
           <Input
             {...props}

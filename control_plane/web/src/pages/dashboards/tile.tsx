@@ -80,7 +80,9 @@ export function TileFrame({
     >
       {(tile.kind === "chart" || editing) && (
         <header className="flex min-h-9 items-center gap-1.5 px-3 pt-1">
-          {editing && placed && <Handle tile={tile} title={title} frame={frame} onChange={onChange} />}
+          {editing && placed && (
+            <Handle tile={tile} title={title} frame={frame} onChange={onChange} />
+          )}
           <h2 className="min-w-0 flex-1 truncate text-sm font-semibold">
             {chart && !editing ? (
               <Link to={`/charts/${chart.id}`} className="hover:underline">
@@ -91,11 +93,22 @@ export function TileFrame({
             )}
           </h2>
           {editing && (
-            <TileMenu tile={tile} title={title} onChange={onChange} onRemove={onRemove} onWrite={() => setWriting(true)} />
+            <TileMenu
+              tile={tile}
+              title={title}
+              onChange={onChange}
+              onRemove={onRemove}
+              onWrite={() => setWriting(true)}
+            />
           )}
         </header>
       )}
-      <div className={cn("min-h-0 flex-1 overflow-auto", tile.kind === "chart" ? "px-3 pb-3" : editing ? "px-3 pb-2" : "px-1")}>
+      <div
+        className={cn(
+          "min-h-0 flex-1 overflow-auto",
+          tile.kind === "chart" ? "px-3 pb-3" : editing ? "px-3 pb-2" : "px-1",
+        )}
+      >
         <Boundary>
           {tile.kind === "text" ? (
             <Suspense fallback={<Skeleton className="w-2/3" />}>
@@ -114,7 +127,12 @@ export function TileFrame({
         </Boundary>
       </div>
       {tile.kind === "text" && (
-        <WriteText open={writing} onOpenChange={setWriting} text={tile.text ?? ""} onSave={(text) => onChange({ text })} />
+        <WriteText
+          open={writing}
+          onOpenChange={setWriting}
+          text={tile.text ?? ""}
+          onSave={(text) => onChange({ text })}
+        />
       )}
     </li>
   );
@@ -133,7 +151,12 @@ function Handle({
 }) {
   const start = useRef<{ x: number; y: number; tile: Tile; columnPx: number } | null>(null);
   const onKeyDown = (event: KeyboardEvent) => {
-    const [dx, dy] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key] ?? [0, 0];
+    const [dx, dy] = {
+      ArrowLeft: [-1, 0],
+      ArrowRight: [1, 0],
+      ArrowUp: [0, -1],
+      ArrowDown: [0, 1],
+    }[event.key] ?? [0, 0];
     if (dx === 0 && dy === 0) return;
     event.preventDefault();
     onChange(

@@ -25,7 +25,14 @@ export function AccessTab({ tableRef }: { tableRef: TableRef }) {
   const readers = useReaders(tableRef);
   return (
     <div className="flex flex-col gap-4">
-      {mayAsk && <WhoField value={user ?? me.username} onChange={(name) => setSearch(name === me.username ? {} : { user: name }, { replace: true })} />}
+      {mayAsk && (
+        <WhoField
+          value={user ?? me.username}
+          onChange={(name) =>
+            setSearch(name === me.username ? {} : { user: name }, { replace: true })
+          }
+        />
+      )}
       {access.error ? (
         <ProblemNote error={access.error} onRetry={() => void access.refetch()} />
       ) : access.isPending ? (
@@ -37,11 +44,17 @@ export function AccessTab({ tableRef }: { tableRef: TableRef }) {
         <CardHeader
           title="Who may read this table"
           description={
-            readers.data && !readers.data.complete ? "Only your own groups are shown to you." : undefined
+            readers.data && !readers.data.complete
+              ? "Only your own groups are shown to you."
+              : undefined
           }
         />
         {readers.error ? (
-          <ProblemNote error={readers.error} className="mx-4 mb-4" onRetry={() => void readers.refetch()} />
+          <ProblemNote
+            error={readers.error}
+            className="mx-4 mb-4"
+            onRetry={() => void readers.refetch()}
+          />
         ) : readers.isPending ? (
           <SkeletonRows rows={4} />
         ) : (
@@ -95,7 +108,10 @@ function Step({ title, children }: { title: string; children: ReactNode }) {
 function RuleName({ id }: { id: string }) {
   const mayRead = useMay("read_access");
   return mayRead ? (
-    <Link to={`/governance/rules/${encodeURIComponent(id)}`} className="font-medium text-primary hover:underline">
+    <Link
+      to={`/governance/rules/${encodeURIComponent(id)}`}
+      className="font-medium text-primary hover:underline"
+    >
       {id}
     </Link>
   ) : (
@@ -113,7 +129,9 @@ function Why({ explanation, self }: { explanation: Explanation; self: boolean })
       <CardHeader
         title={self ? "Why do I see this?" : `Why does ${username} see this?`}
         description={`By revision ${explanation.revision} of the access data${
-          explanation.published === explanation.revision ? ", which is published" : ", not published yet"
+          explanation.published === explanation.revision
+            ? ", which is published"
+            : ", not published yet"
         }.`}
         actions={
           explanation.readable ? (
@@ -151,7 +169,10 @@ function Why({ explanation, self }: { explanation: Explanation; self: boolean })
           ) : (
             <ul className="flex flex-col gap-1">
               {view.grants.map((use) => (
-                <li key={`${use.privilege} ${use.by}`} className="flex flex-wrap items-center gap-2">
+                <li
+                  key={`${use.privilege} ${use.by}`}
+                  className="flex flex-wrap items-center gap-2"
+                >
                   <KeyRound className="size-3.5 text-muted-foreground" aria-hidden />
                   <span className="font-medium">{use.privilege}</span>
                   <span className="text-muted-foreground">by {use.by}</span>
@@ -169,7 +190,9 @@ function Why({ explanation, self }: { explanation: Explanation; self: boolean })
                 <li key={use.rule}>
                   <p>
                     <RuleName id={use.rule} /> lets through only rows where
-                    {use.identity && <span className="text-muted-foreground"> (read as {use.identity})</span>}
+                    {use.identity && (
+                      <span className="text-muted-foreground"> (read as {use.identity})</span>
+                    )}
                   </p>
                   <code className="mt-1 block rounded-md border bg-muted px-2.5 py-1.5 font-mono text-xs break-words whitespace-pre-wrap">
                     {use.predicate}
@@ -215,7 +238,10 @@ function Why({ explanation, self }: { explanation: Explanation; self: boolean })
             <ul className="flex flex-col gap-1">
               {view.exemptions.map((one) => (
                 <li key={`${one.rule} ${one.by}`}>
-                  <RuleName id={one.rule} /> <span className="text-muted-foreground">since {who} {self ? "are" : "is"} exempt by {one.by}</span>
+                  <RuleName id={one.rule} />{" "}
+                  <span className="text-muted-foreground">
+                    since {who} {self ? "are" : "is"} exempt by {one.by}
+                  </span>
                 </li>
               ))}
             </ul>
@@ -278,10 +304,14 @@ function Readers({ readers }: { readers: TableReaders }) {
         ]}
       />
       {readers.exceptions.map((one) => (
-        <p key={one.id} className="flex flex-wrap items-center gap-2 rounded-md bg-warning-soft px-3 py-2 text-sm">
+        <p
+          key={one.id}
+          className="flex flex-wrap items-center gap-2 rounded-md bg-warning-soft px-3 py-2 text-sm"
+        >
           <ShieldAlert className="size-4 text-warning" aria-hidden />
           <span>
-            <strong className="font-medium">{one.user}</strong> by exception until {instant(one.expires_at)}
+            <strong className="font-medium">{one.user}</strong> by exception until{" "}
+            {instant(one.expires_at)}
             {one.lifts.length > 0 && `, without ${one.lifts.join(", ")}`}: {one.reason}
           </span>
         </p>

@@ -60,7 +60,11 @@ export function ColumnsTab({ detail }: { detail: TableDetail }) {
         <span className="flex flex-wrap gap-1">
           {row.rules.map((rule) =>
             mayRead ? (
-              <Link key={rule} to={`/governance/rules/${encodeURIComponent(rule)}`} className="text-xs text-primary hover:underline">
+              <Link
+                key={rule}
+                to={`/governance/rules/${encodeURIComponent(rule)}`}
+                className="text-xs text-primary hover:underline"
+              >
                 {rule}
               </Link>
             ) : (

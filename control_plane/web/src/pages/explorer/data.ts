@@ -68,13 +68,16 @@ export const usePartitions = (ref: TableRef) =>
   useQuery({
     queryKey: ["partitions", ref],
     queryFn: () =>
-      unwrap(api.GET(`${ROOT}/partitions`, { params: { path: { ...ref }, query: { limit: 500 } } })),
+      unwrap(
+        api.GET(`${ROOT}/partitions`, { params: { path: { ...ref }, query: { limit: 500 } } }),
+      ),
   });
 
 export const useFiles = (ref: TableRef) =>
   useQuery({
     queryKey: ["files", ref],
-    queryFn: () => unwrap(api.GET(`${ROOT}/files`, { params: { path: { ...ref }, query: { limit: 500 } } })),
+    queryFn: () =>
+      unwrap(api.GET(`${ROOT}/files`, { params: { path: { ...ref }, query: { limit: 500 } } })),
   });
 
 export const useDiff = (ref: TableRef, from: string, to: string) =>

@@ -19,7 +19,12 @@ interface Metadata {
 export function FilesTab({ tableRef }: { tableRef: TableRef }) {
   return (
     <div className="flex flex-col gap-4">
-      <Section title="Partitions" noun="partition" icon={LayoutGrid} query={usePartitions(tableRef)} />
+      <Section
+        title="Partitions"
+        noun="partition"
+        icon={LayoutGrid}
+        query={usePartitions(tableRef)}
+      />
       <Section title="Data files" noun="file" icon={Files} query={useFiles(tableRef)} />
     </div>
   );
@@ -47,7 +52,11 @@ function Section({
         }
       />
       {query.error ? (
-        <ProblemNote error={query.error} className="mx-4 mb-4" onRetry={() => void query.refetch()} />
+        <ProblemNote
+          error={query.error}
+          className="mx-4 mb-4"
+          onRetry={() => void query.refetch()}
+        />
       ) : query.isPending ? (
         <SkeletonRows rows={4} />
       ) : query.data.denied ? (

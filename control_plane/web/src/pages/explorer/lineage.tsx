@@ -69,7 +69,11 @@ function Graph({ lineage, catalog }: { lineage: Lineage; catalog: string }) {
   const { upstream, downstream } = lineage;
   if (upstream.length + downstream.length === 0) {
     return (
-      <Empty icon={GitFork} title="No query moved rows into or out of this table" className="rounded-lg border bg-card">
+      <Empty
+        icon={GitFork}
+        title="No query moved rows into or out of this table"
+        className="rounded-lg border bg-card"
+      >
         INSERT … SELECT, CREATE TABLE … AS and MERGE show up here once they ran.
       </Empty>
     );
@@ -92,21 +96,64 @@ function Graph({ lineage, catalog }: { lineage: Lineage; catalog: string }) {
       tabIndex={0}
       className="overflow-x-auto rounded-lg border bg-card p-3"
     >
-      <svg width={width} height={height} className="mx-auto block" role="group" aria-label={`Tables around ${lineage.table}`}>
-        <g fill="none" className="stroke-border-strong" strokeWidth="1.5" aria-hidden="true">
+      <svg
+        width={width}
+        height={height}
+        className="mx-auto block"
+        role="group"
+        aria-label={`Tables around ${lineage.table}`}
+      >
+        <g fill="none" className="stroke-border-strong" strokeWidth="1.5">
           {upstream.map((one, index) => (
-            <path key={one.source} d={edge(x[0] + NODE_W, y(index, upstream.length) + NODE_H / 2, x[1], middle + NODE_H / 2)} />
+            <path
+              key={one.source}
+              d={edge(
+                x[0] + NODE_W,
+                y(index, upstream.length) + NODE_H / 2,
+                x[1],
+                middle + NODE_H / 2,
+              )}
+            />
           ))}
           {downstream.map((one, index) => (
-            <path key={one.target} d={edge(x[1] + NODE_W, middle + NODE_H / 2, x[2], y(index, downstream.length) + NODE_H / 2)} />
+            <path
+              key={one.target}
+              d={edge(
+                x[1] + NODE_W,
+                middle + NODE_H / 2,
+                x[2],
+                y(index, downstream.length) + NODE_H / 2,
+              )}
+            />
           ))}
         </g>
         {upstream.map((one, index) => (
-          <TableNode key={one.source} x={x[0]} y={y(index, upstream.length)} name={one.source} note={`${count(one.queries)} × by ${one.users.join(", ")}`} catalog={catalog} />
+          <TableNode
+            key={one.source}
+            x={x[0]}
+            y={y(index, upstream.length)}
+            name={one.source}
+            note={`${count(one.queries)} × by ${one.users.join(", ")}`}
+            catalog={catalog}
+          />
         ))}
-        <TableNode x={x[1]} y={middle} name={lineage.table} note="this table" catalog={catalog} own />
+        <TableNode
+          x={x[1]}
+          y={middle}
+          name={lineage.table}
+          note="this table"
+          catalog={catalog}
+          own
+        />
         {downstream.map((one, index) => (
-          <TableNode key={one.target} x={x[2]} y={y(index, downstream.length)} name={one.target} note={`${count(one.queries)} × by ${one.users.join(", ")}`} catalog={catalog} />
+          <TableNode
+            key={one.target}
+            x={x[2]}
+            y={y(index, downstream.length)}
+            name={one.target}
+            note={`${count(one.queries)} × by ${one.users.join(", ")}`}
+            catalog={catalog}
+          />
         ))}
       </svg>
     </section>
@@ -136,7 +183,9 @@ function TableNode({
         width={NODE_W}
         height={NODE_H}
         rx="7"
-        className={own ? "fill-primary-soft stroke-primary" : "fill-background stroke-border-strong"}
+        className={
+          own ? "fill-primary-soft stroke-primary" : "fill-background stroke-border-strong"
+        }
       />
       <text x={x + 12} y={y + 18} className="fill-foreground text-xs font-medium">
         {clip(name, 28)}
@@ -193,7 +242,9 @@ function Uses({ title, noun, uses }: { title: string; noun: string; uses: Lineag
               header: "Outcome",
               value: (row) => row.outcome,
               cell: (row) => (
-                <Badge tone={row.outcome === "finished" ? "success" : "warning"}>{row.outcome}</Badge>
+                <Badge tone={row.outcome === "finished" ? "success" : "warning"}>
+                  {row.outcome}
+                </Badge>
               ),
               from: "sm",
             },

@@ -27,7 +27,9 @@ export function SampleTab({ tableRef }: { tableRef: TableRef }) {
                 {...props}
                 value={snapshotId ?? ""}
                 onChange={(event) =>
-                  setSearch(event.target.value ? { snapshot: event.target.value } : {}, { replace: true })
+                  setSearch(event.target.value ? { snapshot: event.target.value } : {}, {
+                    replace: true,
+                  })
                 }
               >
                 <option value="">now</option>
@@ -50,7 +52,12 @@ export function SampleTab({ tableRef }: { tableRef: TableRef }) {
           The table may be empty, or its row filters let none through to you.
         </Empty>
       ) : (
-        <StaticGrid label="Sample rows" columns={sample.data.columns} rows={sample.data.rows} maxHeightPx={620} />
+        <StaticGrid
+          label="Sample rows"
+          columns={sample.data.columns}
+          rows={sample.data.rows}
+          maxHeightPx={620}
+        />
       )}
     </div>
   );

@@ -60,7 +60,9 @@ export function SnapshotsTab({ tableRef }: { tableRef: TableRef }) {
             key={snapshot.id}
             snapshot={snapshot}
             tableRef={tableRef}
-            onCompare={snapshot.parent_id ? () => compare(snapshot.parent_id ?? "", snapshot.id) : undefined}
+            onCompare={
+              snapshot.parent_id ? () => compare(snapshot.parent_id ?? "", snapshot.id) : undefined
+            }
           />
         ))}
       </ol>

@@ -1,4 +1,13 @@
-import { Clock, Columns3, Files, GitFork, ShieldCheck, SquareTerminal, Table2, TextQuote } from "lucide-react";
+import {
+  Clock,
+  Columns3,
+  Files,
+  GitFork,
+  ShieldCheck,
+  SquareTerminal,
+  Table2,
+  TextQuote,
+} from "lucide-react";
 import { Link, useNavigate } from "react-router";
 import type { TableDetail } from "@/api/types";
 import { ProblemNote } from "@/components/problem";
@@ -70,7 +79,9 @@ export function TablePage({ catalog, namespace, table, tab }: TableRef & { tab: 
         <Tabs
           label={`About ${table}`}
           value={tab}
-          onChange={(next) => navigate(tablePath(catalog, namespace, table, next), { replace: true })}
+          onChange={(next) =>
+            navigate(tablePath(catalog, namespace, table, next), { replace: true })
+          }
           tabs={TABS}
           panelClassName="pt-4"
         >
@@ -93,7 +104,9 @@ function Facts({ detail }: { detail: TableDetail }) {
       {detail.comment && <p>{detail.comment}</p>}
       <div className="flex flex-wrap items-center gap-x-3 gap-y-1 text-xs">
         <Badge>{detail.type}</Badge>
-        {detail.row_count !== null && <span className="tabular">{count(detail.row_count)} rows</span>}
+        {detail.row_count !== null && (
+          <span className="tabular">{count(detail.row_count)} rows</span>
+        )}
         {detail.size_bytes !== null && <span className="tabular">{bytes(detail.size_bytes)}</span>}
         {detail.owner_group && <span>owned by {detail.owner_group}</span>}
         {detail.privileges.length > 0 && <span>you may: {detail.privileges.join(", ")}</span>}
@@ -105,7 +118,9 @@ function Facts({ detail }: { detail: TableDetail }) {
 
 function Definition({ text }: { text: string | null }) {
   if (text === null) {
-    return <p className="text-sm text-muted-foreground">You may not see how this table is defined.</p>;
+    return (
+      <p className="text-sm text-muted-foreground">You may not see how this table is defined.</p>
+    );
   }
   return (
     <pre

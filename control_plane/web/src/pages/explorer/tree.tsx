@@ -68,7 +68,10 @@ function Node({
           onClick={onToggle}
           className="flex size-7 shrink-0 items-center justify-center rounded-md text-muted-foreground"
         >
-          <ChevronRight className={cn("size-3.5 transition-transform", open && "rotate-90")} aria-hidden />
+          <ChevronRight
+            className={cn("size-3.5 transition-transform", open && "rotate-90")}
+            aria-hidden
+          />
         </button>
         <NavLink
           to={to}
@@ -121,7 +124,15 @@ function CatalogNode({
   );
 }
 
-function NamespaceNode({ catalog, name, filter }: { catalog: string; name: string; filter: string }) {
+function NamespaceNode({
+  catalog,
+  name,
+  filter,
+}: {
+  catalog: string;
+  name: string;
+  filter: string;
+}) {
   const current = useParams();
   const [chosen, setOpen] = useState<boolean | null>(null);
   const within = current.catalog === catalog && current.namespace === name;

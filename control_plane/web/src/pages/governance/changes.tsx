@@ -23,7 +23,10 @@ function text(value: unknown): string | null {
 
 /** The fields of an item that differ. */
 export function fieldChanges(before: unknown, after: unknown): FieldChange[] {
-  const [old, fresh] = [(before ?? {}) as Record<string, unknown>, (after ?? {}) as Record<string, unknown>];
+  const [old, fresh] = [
+    (before ?? {}) as Record<string, unknown>,
+    (after ?? {}) as Record<string, unknown>,
+  ];
   const fields = [...new Set([...Object.keys(old), ...Object.keys(fresh)])];
   return fields
     .map((field) => ({ field, before: text(old[field]), after: text(fresh[field]) }))
@@ -44,7 +47,9 @@ export function ChangeList({ changes }: { changes: readonly Change[] }) {
                 <verb.icon aria-hidden />
                 {change.verb}
               </Badge>
-              <span className="text-xs text-muted-foreground">{change.section.replace(/s$/, "")}</span>
+              <span className="text-xs text-muted-foreground">
+                {change.section.replace(/s$/, "")}
+              </span>
               <span className="font-medium break-all">{change.name}</span>
             </p>
             {change.verb === "changed" && (

@@ -96,7 +96,15 @@ export function useObjects(): { tables: string[]; all: string[] } {
 export function useRefresh(): () => void {
   const client = useQueryClient();
   return () => {
-    for (const key of ["access-data", "revisions", "drift", "table", "access", "readers", "completion"]) {
+    for (const key of [
+      "access-data",
+      "revisions",
+      "drift",
+      "table",
+      "access",
+      "readers",
+      "completion",
+    ]) {
       void client.invalidateQueries({ queryKey: [key] });
     }
   };

@@ -51,7 +51,12 @@ export function same(a: Item | null, b: Item | null): boolean {
 }
 
 /** A draft with one more item; one that comes out as it was is no change. */
-export function stage(draft: Draft, section: Section, before: Item | null, after: Item | null): Draft {
+export function stage(
+  draft: Draft,
+  section: Section,
+  before: Item | null,
+  after: Item | null,
+): Draft {
   const item = after ?? before;
   if (item === null) return draft;
   const key = keyOf(section, item);
@@ -69,8 +74,14 @@ export interface ShownItem<T extends Item> {
 }
 
 /** The items of a section as they would be, those that would go marked. */
-export function withDraft<T extends Item>(section: Section, living: readonly T[], draft: Draft): ShownItem<T>[] {
-  const staged = new Map(draft.filter((one) => one.section === section).map((one) => [one.key, one]));
+export function withDraft<T extends Item>(
+  section: Section,
+  living: readonly T[],
+  draft: Draft,
+): ShownItem<T>[] {
+  const staged = new Map(
+    draft.filter((one) => one.section === section).map((one) => [one.key, one]),
+  );
   const shown: ShownItem<T>[] = living.map((item) => {
     const change = staged.get(keyOf(section, item));
     staged.delete(keyOf(section, item));
@@ -79,7 +90,8 @@ export function withDraft<T extends Item>(section: Section, living: readonly T[]
     return { item: change.after as T, state: "changed", before: item };
   });
   for (const change of staged.values()) {
-    if (change.after !== null) shown.push({ item: change.after as T, state: "added", before: null });
+    if (change.after !== null)
+      shown.push({ item: change.after as T, state: "added", before: null });
   }
   return shown;
 }
@@ -109,7 +121,8 @@ export function toChange(draft: Draft): { add: Items; remove: Items } {
 export function rebased(draft: Draft, document: AccessDocument): Draft {
   return draft.flatMap((one) => {
     const living =
-      (document[one.section] as Item[]).find((item) => keyOf(one.section, item) === one.key) ?? null;
+      (document[one.section] as Item[]).find((item) => keyOf(one.section, item) === one.key) ??
+      null;
     return same(living, one.after) ? [] : [{ ...one, before: living }];
   });
 }

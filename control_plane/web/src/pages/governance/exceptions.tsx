@@ -43,7 +43,8 @@ export function Exceptions({ document }: { document: AccessDocument }) {
         noun="exception"
         empty={
           <Empty icon={ShieldAlert} title="No exception holds">
-            In an emergency one person can be given access for some hours, with a reason. It ends by itself.
+            In an emergency one person can be given access for some hours, with a reason. It ends by
+            itself.
           </Empty>
         }
         actions={
@@ -162,7 +163,10 @@ function BreakGlass({
   const toggle = (list: string[], one: string, on: boolean) =>
     on ? [...list, one] : list.filter((other) => other !== one);
   const ready =
-    user.trim() !== "" && object.trim() !== "" && reason.trim() !== "" && privileges.length + lifts.length > 0;
+    user.trim() !== "" &&
+    object.trim() !== "" &&
+    reason.trim() !== "" &&
+    privileges.length + lifts.length > 0;
   return (
     <Dialog
       open={open}
@@ -171,7 +175,12 @@ function BreakGlass({
       description="Holds at once for one person, ends by itself, and stays in the history with your name."
       shape="right"
       footer={
-        <Button variant="danger" disabled={!ready} busy={make.isPending} onClick={() => make.mutate()}>
+        <Button
+          variant="danger"
+          disabled={!ready}
+          busy={make.isPending}
+          onClick={() => make.mutate()}
+        >
           Give access now
         </Button>
       }
@@ -183,12 +192,22 @@ function BreakGlass({
         </Field>
         <Field label="On" hint="A table (ns.table) or a namespace (ns.*).">
           {(props) => (
-            <Proposing {...props} className="font-mono" value={object} onChange={setObject} proposals={objects.tables} />
+            <Proposing
+              {...props}
+              className="font-mono"
+              value={object}
+              onChange={setObject}
+              proposals={objects.tables}
+            />
           )}
         </Field>
         <Field label="For">
           {(props) => (
-            <Select {...props} value={lastsS} onChange={(event) => setLastsS(Number(event.target.value))}>
+            <Select
+              {...props}
+              value={lastsS}
+              onChange={(event) => setLastsS(Number(event.target.value))}
+            >
               {LASTS.map(([seconds, label]) => (
                 <option key={seconds} value={seconds}>
                   {label}
@@ -199,7 +218,12 @@ function BreakGlass({
         </Field>
         <Field label="Why">
           {(props) => (
-            <Input {...props} value={reason} maxLength={1000} onChange={(event) => setReason(event.target.value)} />
+            <Input
+              {...props}
+              value={reason}
+              maxLength={1000}
+              onChange={(event) => setReason(event.target.value)}
+            />
           )}
         </Field>
         <fieldset>
@@ -233,7 +257,13 @@ function BreakGlass({
   );
 }
 
-function EndException({ exception, onClose }: { exception: AccessException | null; onClose: () => void }) {
+function EndException({
+  exception,
+  onClose,
+}: {
+  exception: AccessException | null;
+  onClose: () => void;
+}) {
   const [reason, setReason] = useState("");
   const refresh = useRefresh();
   const end = useMutation({
@@ -258,7 +288,12 @@ function EndException({ exception, onClose }: { exception: AccessException | nul
       title="End the exception"
       description={`${exception?.user} on ${exception?.object}`}
       footer={
-        <Button variant="primary" disabled={reason.trim() === ""} busy={end.isPending} onClick={() => end.mutate()}>
+        <Button
+          variant="primary"
+          disabled={reason.trim() === ""}
+          busy={end.isPending}
+          onClick={() => end.mutate()}
+        >
           End it
         </Button>
       }
@@ -266,7 +301,9 @@ function EndException({ exception, onClose }: { exception: AccessException | nul
       <div className="flex flex-col gap-3">
         {end.error && <ProblemNote error={end.error} />}
         <Field label="Why">
-          {(props) => <Input {...props} value={reason} onChange={(event) => setReason(event.target.value)} />}
+          {(props) => (
+            <Input {...props} value={reason} onChange={(event) => setReason(event.target.value)} />
+          )}
         </Field>
       </div>
     </Dialog>

@@ -54,22 +54,22 @@ export function Grants({ document }: { document: AccessDocument }) {
       value: ({ item }) => item.privileges.join(" "),
       cell: ({ item, before }) => (
         <span className="flex flex-wrap gap-1">
-          {PRIVILEGES.filter((one) => item.privileges.includes(one) || before?.privileges.includes(one)).map(
-            (one) => (
-              <Badge
-                key={one}
-                tone={
-                  !item.privileges.includes(one)
-                    ? "danger"
-                    : before && !before.privileges.includes(one)
-                      ? "success"
-                      : "neutral"
-                }
-              >
-                {item.privileges.includes(one) ? one : `no ${one}`}
-              </Badge>
-            ),
-          )}
+          {PRIVILEGES.filter(
+            (one) => item.privileges.includes(one) || before?.privileges.includes(one),
+          ).map((one) => (
+            <Badge
+              key={one}
+              tone={
+                !item.privileges.includes(one)
+                  ? "danger"
+                  : before && !before.privileges.includes(one)
+                    ? "success"
+                    : "neutral"
+              }
+            >
+              {item.privileges.includes(one) ? one : `no ${one}`}
+            </Badge>
+          ))}
         </span>
       ),
     },
@@ -112,7 +112,9 @@ export function Grants({ document }: { document: AccessDocument }) {
   return (
     <>
       {!mayEdit && (
-        <p className="mb-3 text-sm text-muted-foreground">Lab admins change grants; you can read them.</p>
+        <p className="mb-3 text-sm text-muted-foreground">
+          Lab admins change grants; you can read them.
+        </p>
       )}
       <DataTable
         label="Grants"
@@ -128,7 +130,10 @@ export function Grants({ document }: { document: AccessDocument }) {
             <Button
               variant="primary"
               onClick={() =>
-                setEditing({ before: null, grant: { group: "", object: "", privileges: ["select"] } })
+                setEditing({
+                  before: null,
+                  grant: { group: "", object: "", privileges: ["select"] },
+                })
               }
             >
               <Plus aria-hidden />
@@ -141,7 +146,11 @@ export function Grants({ document }: { document: AccessDocument }) {
         editing={editing}
         onClose={() => setEditing(null)}
         onSave={(grant) => {
-          put("grants", document.grants.find((one) => keyOf("grants", one) === keyOf("grants", grant)) ?? null, grant);
+          put(
+            "grants",
+            document.grants.find((one) => keyOf("grants", one) === keyOf("grants", grant)) ?? null,
+            grant,
+          );
           setEditing(null);
         }}
       />
@@ -176,7 +185,13 @@ function EditGrant({
         <Button
           variant="primary"
           disabled={!ready}
-          onClick={() => onSave({ ...grant, object: grant.object.trim(), privileges: [...grant.privileges].sort() })}
+          onClick={() =>
+            onSave({
+              ...grant,
+              object: grant.object.trim(),
+              privileges: [...grant.privileges].sort(),
+            })
+          }
         >
           Collect
         </Button>

@@ -21,14 +21,22 @@ import { useRefresh } from "./data";
 import { ImpactReport } from "./impact";
 
 /** Every revision of the access data: who changed what and why, and the way back. */
-export function RevisionHistory({ revision, living }: { revision: string | undefined; living: number }) {
+export function RevisionHistory({
+  revision,
+  living,
+}: {
+  revision: string | undefined;
+  living: number;
+}) {
   const now = useNow(60_000);
   const revisions = useQuery({
     queryKey: ["revisions"],
-    queryFn: () => unwrap(api.GET("/api/v1/access/revisions", { params: { query: { limit: 500 } } })),
+    queryFn: () =>
+      unwrap(api.GET("/api/v1/access/revisions", { params: { query: { limit: 500 } } })),
     staleTime: 10_000,
   });
-  if (revisions.error) return <ProblemNote error={revisions.error} onRetry={() => void revisions.refetch()} />;
+  if (revisions.error)
+    return <ProblemNote error={revisions.error} onRetry={() => void revisions.refetch()} />;
   if (revisions.isPending) return <SkeletonRows />;
   const chosen = Number(revision ?? living);
   return (
@@ -69,7 +77,9 @@ function Revision({ number, living }: { number: number; living: number }) {
     queryKey: ["revision-changes", number],
     queryFn: () =>
       unwrap(
-        api.GET("/api/v1/access/revisions/{revision}/changes", { params: { path: { revision: number } } }),
+        api.GET("/api/v1/access/revisions/{revision}/changes", {
+          params: { path: { revision: number } },
+        }),
       ),
     enabled: Number.isInteger(number) && number > 0,
   });
@@ -79,13 +89,20 @@ function Revision({ number, living }: { number: number; living: number }) {
         api.POST("/api/v1/access/compare", {
           body:
             against === "before"
-              ? { before: detail.data?.based_on ?? number - 1, after: number, users: [], tables: [], count: true }
+              ? {
+                  before: detail.data?.based_on ?? number - 1,
+                  after: number,
+                  users: [],
+                  tables: [],
+                  count: true,
+                }
               : { before: null, after: number, users: [], tables: [], count: true },
         }),
       ),
   });
   const [rolling, setRolling] = useState(false);
-  if (detail.error) return <ProblemNote error={detail.error} onRetry={() => void detail.refetch()} />;
+  if (detail.error)
+    return <ProblemNote error={detail.error} onRetry={() => void detail.refetch()} />;
   if (detail.isPending) return <SkeletonRows />;
   const { author, reason, created_at, based_on, changes } = detail.data;
   return (
@@ -118,7 +135,11 @@ function Revision({ number, living }: { number: number; living: number }) {
           }
         />
         <div className="border-t">
-          {based_on === null ? <Empty title="The first revision" /> : <ChangeList changes={changes} />}
+          {based_on === null ? (
+            <Empty title="The first revision" />
+          ) : (
+            <ChangeList changes={changes} />
+          )}
         </div>
       </Card>
       {compare.isPending && <Spinner label="Comparing what everybody sees" />}
@@ -126,7 +147,9 @@ function Revision({ number, living }: { number: number; living: number }) {
       {compare.data && (
         <Card>
           <CardHeader
-            title={compare.variables === "before" ? "What it meant" : "What going back to it would mean"}
+            title={
+              compare.variables === "before" ? "What it meant" : "What going back to it would mean"
+            }
             description={`${compare.data.report.before} → ${compare.data.report.after}`}
           />
           <ImpactReport impact={compare.data} />
@@ -153,7 +176,9 @@ function RollBack({
   const roll = useMutation({
     mutationFn: () =>
       unwrap(
-        api.POST("/api/v1/access/rollback", { body: { revision: number, reason: reason.trim(), widen } }),
+        api.POST("/api/v1/access/rollback", {
+          body: { revision: number, reason: reason.trim(), widen },
+        }),
       ),
     onSuccess: (made) => {
       onOpenChange(false);
@@ -179,7 +204,12 @@ function RollBack({
         {roll.error && <ProblemNote error={roll.error} />}
         <Field label="Why" hint="Optional.">
           {(props) => (
-            <Input {...props} value={reason} maxLength={1000} onChange={(event) => setReason(event.target.value)} />
+            <Input
+              {...props}
+              value={reason}
+              maxLength={1000}
+              onChange={(event) => setReason(event.target.value)}
+            />
           )}
         </Field>
         <Checkbox checked={widen} onChange={setWiden}>

@@ -32,7 +32,8 @@ export function ImpactReport({ impact }: { impact: Impact }) {
           </Badge>
         )}
         <span className="text-xs text-muted-foreground">
-          {plural(report.readers.length, "reader")} and {plural(report.tables_compared, "table")} compared
+          {plural(report.readers.length, "reader")} and {plural(report.tables_compared, "table")}{" "}
+          compared
           {report.counted ? ", rows counted" : ", rows not counted"}
         </span>
       </p>

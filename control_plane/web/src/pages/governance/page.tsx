@@ -1,4 +1,13 @@
-import { CircleCheck, ClipboardList, History, KeyRound, ScrollText, ShieldAlert, Tags, TriangleAlert } from "lucide-react";
+import {
+  CircleCheck,
+  ClipboardList,
+  History,
+  KeyRound,
+  ScrollText,
+  ShieldAlert,
+  Tags,
+  TriangleAlert,
+} from "lucide-react";
 import { useNavigate, useParams } from "react-router";
 import { useMay } from "@/api/session";
 import { ProblemNote } from "@/components/problem";
@@ -67,16 +76,36 @@ export default function GovernancePage() {
           onChange={(next) => navigate(`/governance/${next}`)}
           panelClassName="pt-4"
           tabs={[
-            { value: "tags", label: "Tags", icon: <Tags aria-hidden />, count: document.tags.length },
-            { value: "rules", label: "Rules", icon: <ScrollText aria-hidden />, count: document.rules.length },
-            { value: "grants", label: "Grants", icon: <KeyRound aria-hidden />, count: document.grants.length },
+            {
+              value: "tags",
+              label: "Tags",
+              icon: <Tags aria-hidden />,
+              count: document.tags.length,
+            },
+            {
+              value: "rules",
+              label: "Rules",
+              icon: <ScrollText aria-hidden />,
+              count: document.rules.length,
+            },
+            {
+              value: "grants",
+              label: "Grants",
+              icon: <KeyRound aria-hidden />,
+              count: document.grants.length,
+            },
             {
               value: "exceptions",
               label: "Break-glass",
               icon: <ShieldAlert aria-hidden />,
               count: document.exceptions?.length ?? 0,
             },
-            { value: "review", label: "Review", icon: <ClipboardList aria-hidden />, count: draft.length },
+            {
+              value: "review",
+              label: "Review",
+              icon: <ClipboardList aria-hidden />,
+              count: draft.length,
+            },
             { value: "history", label: "History", icon: <History aria-hidden /> },
           ]}
         >
@@ -85,7 +114,9 @@ export default function GovernancePage() {
           {current === "grants" && <Grants document={document} />}
           {current === "exceptions" && <Exceptions document={document} />}
           {current === "review" && <Review revision={access.data.revision} document={document} />}
-          {current === "history" && <RevisionHistory revision={item} living={access.data.revision} />}
+          {current === "history" && (
+            <RevisionHistory revision={item} living={access.data.revision} />
+          )}
         </Tabs>
       )}
     </Page>
@@ -96,7 +127,8 @@ export default function GovernancePage() {
 function Publication() {
   const drift = useDrift().data;
   if (drift === undefined) return null;
-  const age = drift.bundle_age_s === null ? "" : `, signed ${duration(drift.bundle_age_s * 1000)} ago`;
+  const age =
+    drift.bundle_age_s === null ? "" : `, signed ${duration(drift.bundle_age_s * 1000)} ago`;
   return drift.problems.length === 0 ? (
     <Badge tone="success" title={`Revision ${drift.revision}${age}`}>
       <CircleCheck aria-hidden />

@@ -31,7 +31,13 @@ export function Review({ revision, document }: { revision: number; document: Acc
     mutationFn: (_: string) =>
       unwrap(
         api.POST("/api/v1/access/preview", {
-          body: { add: { ...change.add, exceptions: [] }, remove: { ...change.remove, exceptions: [] }, users: [], tables: [], count: true },
+          body: {
+            add: { ...change.add, exceptions: [] },
+            remove: { ...change.remove, exceptions: [] },
+            users: [],
+            tables: [],
+            count: true,
+          },
         }),
       ),
   });
@@ -53,7 +59,9 @@ export function Review({ revision, document }: { revision: number; document: Acc
       refresh();
       notify(
         `Revision ${result.revision} is made`,
-        result.published ? "It is published: engines ask it from now on." : "It is being published.",
+        result.published
+          ? "It is published: engines ask it from now on."
+          : "It is being published.",
       );
       navigate(`/governance/history/${result.revision}`);
     },
@@ -63,9 +71,13 @@ export function Review({ revision, document }: { revision: number; document: Acc
   });
   if (draft.length === 0) {
     return (
-      <Empty icon={ClipboardList} title="You have collected no change" className="rounded-lg border bg-card">
-        Change tags, rules and grants on their pages; here you see what all of it together means, before
-        anything holds.
+      <Empty
+        icon={ClipboardList}
+        title="You have collected no change"
+        className="rounded-lg border bg-card"
+      >
+        Change tags, rules and grants on their pages; here you see what all of it together means,
+        before anything holds.
       </Empty>
     );
   }
@@ -76,10 +88,12 @@ export function Review({ revision, document }: { revision: number; document: Acc
     before: one.before as Record<string, unknown> | null,
     after: one.after as Record<string, unknown> | null,
   }));
-  const tried = preview.data !== undefined && preview.variables === fingerprint ? preview.data : undefined;
+  const tried =
+    preview.data !== undefined && preview.variables === fingerprint ? preview.data : undefined;
   const stale = tried !== undefined && tried.revision !== revision;
   const widens = (tried?.widenings.length ?? 0) > 0;
-  const ready = tried !== undefined && !tried.refused && !stale && reason.trim() !== "" && (!widens || widen);
+  const ready =
+    tried !== undefined && !tried.refused && !stale && reason.trim() !== "" && (!widens || widen);
   return (
     <div className="grid items-start gap-4 xl:grid-cols-[1fr_22rem]">
       <div className="flex min-w-0 flex-col gap-4">
@@ -151,7 +165,12 @@ export function Review({ revision, document }: { revision: number; document: Acc
         >
           <Field label="Why" hint="Stands in the history, beside your name.">
             {(props) => (
-              <Input {...props} value={reason} maxLength={1000} onChange={(event) => setReason(event.target.value)} />
+              <Input
+                {...props}
+                value={reason}
+                maxLength={1000}
+                onChange={(event) => setReason(event.target.value)}
+              />
             )}
           </Field>
           {widens && (
@@ -159,7 +178,8 @@ export function Review({ revision, document }: { revision: number; document: Acc
               I mean to show more than before
             </Checkbox>
           )}
-          {(stale || (publish.error instanceof ApiProblem && [409, 412].includes(publish.error.status))) && (
+          {(stale ||
+            (publish.error instanceof ApiProblem && [409, 412].includes(publish.error.status))) && (
             <div className="flex flex-col gap-2 rounded-md bg-warning-soft px-3 py-2 text-sm">
               <p className="flex items-center gap-2">
                 <TriangleAlert className="size-4 shrink-0 text-warning" aria-hidden />
@@ -185,7 +205,11 @@ export function Review({ revision, document }: { revision: number; document: Acc
             <Send aria-hidden />
             Publish
           </Button>
-          {!tried && <p className="text-xs text-muted-foreground">Try it first, so that you know what it does.</p>}
+          {!tried && (
+            <p className="text-xs text-muted-foreground">
+              Try it first, so that you know what it does.
+            </p>
+          )}
         </form>
       </Card>
     </div>

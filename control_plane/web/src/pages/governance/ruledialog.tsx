@@ -70,7 +70,9 @@ export function RuleDialog({
     setEdited(rule);
     setByTag(rule?.object === undefined);
     setShares(
-      Object.fromEntries(Object.entries(rule?.values ?? {}).map(([group, share]) => [group, share.join(", ")])),
+      Object.fromEntries(
+        Object.entries(rule?.values ?? {}).map(([group, share]) => [group, share.join(", ")]),
+      ),
     );
   }, [rule?.id, fresh]);
   const groups = usePeople().data?.groups.map((one) => one.name) ?? [];
@@ -93,8 +95,17 @@ export function RuleDialog({
     !!about?.trim() &&
     (current.kind !== "row_filter" || !!current.expression?.trim());
   const save = () => {
-    const values = Object.fromEntries(Object.entries(shares).map(([group, text]) => [group, parseShare(text)]));
-    onSave(tidy({ ...current, tag: byTag ? current.tag : undefined, object: byTag ? undefined : current.object, values }));
+    const values = Object.fromEntries(
+      Object.entries(shares).map(([group, text]) => [group, parseShare(text)]),
+    );
+    onSave(
+      tidy({
+        ...current,
+        tag: byTag ? current.tag : undefined,
+        object: byTag ? undefined : current.object,
+        values,
+      }),
+    );
     onClose();
   };
   return (
@@ -121,18 +132,31 @@ export function RuleDialog({
         {fresh && (
           <Field label="Name" error={idError}>
             {(props) => (
-              <Input {...props} className="font-mono" value={current.id} onChange={(event) => set({ id: event.target.value })} />
+              <Input
+                {...props}
+                className="font-mono"
+                value={current.id}
+                onChange={(event) => set({ id: event.target.value })}
+              />
             )}
           </Field>
         )}
         <Field label="What it is for">
           {(props) => (
-            <Input {...props} value={current.description ?? ""} onChange={(event) => set({ description: event.target.value })} />
+            <Input
+              {...props}
+              value={current.description ?? ""}
+              onChange={(event) => set({ description: event.target.value })}
+            />
           )}
         </Field>
         <Field label="Kind">
           {(props) => (
-            <Select {...props} value={current.kind} onChange={(event) => set({ kind: event.target.value as Rule["kind"] })}>
+            <Select
+              {...props}
+              value={current.kind}
+              onChange={(event) => set({ kind: event.target.value as Rule["kind"] })}
+            >
               {Object.entries(KIND_LABELS).map(([kind, label]) => (
                 <option key={kind} value={kind}>
                   {label}
@@ -144,7 +168,11 @@ export function RuleDialog({
         <div className="grid gap-3 sm:grid-cols-[8rem_1fr]">
           <Field label="About">
             {(props) => (
-              <Select {...props} value={byTag ? "tag" : "object"} onChange={(event) => setByTag(event.target.value === "tag")}>
+              <Select
+                {...props}
+                value={byTag ? "tag" : "object"}
+                onChange={(event) => setByTag(event.target.value === "tag")}
+              >
                 <option value="tag">a tag</option>
                 <option value="object">an object</option>
               </Select>
@@ -165,7 +193,11 @@ export function RuleDialog({
         {current.kind === "column_mask" && (
           <Field label="Mask">
             {(props) => (
-              <Select {...props} value={current.mask ?? "hash"} onChange={(event) => set({ mask: event.target.value })}>
+              <Select
+                {...props}
+                value={current.mask ?? "hash"}
+                onChange={(event) => set({ mask: event.target.value })}
+              >
                 {MASKS.map(([mask, label]) => (
                   <option key={mask} value={mask}>
                     {label}
@@ -193,17 +225,22 @@ export function RuleDialog({
               )}
             </Field>
             <fieldset className="flex flex-col gap-1.5">
-              <legend className="mb-1 text-xs font-medium">Share of each group, for {"{values}"}</legend>
+              <legend className="mb-1 text-xs font-medium">
+                Share of each group, for {"{values}"}
+              </legend>
               {groups.map((group) => (
-                <label key={group} className="grid grid-cols-[9rem_1fr] items-center gap-2 text-sm">
-                  <span className="truncate">{group}</span>
+                <div key={group} className="grid grid-cols-[9rem_1fr] items-center gap-2 text-sm">
+                  <label htmlFor={`share-${group}`} className="truncate">
+                    {group}
+                  </label>
                   <Input
+                    id={`share-${group}`}
                     className="font-mono"
                     placeholder="none"
                     value={shares[group] ?? ""}
                     onChange={(event) => setShares({ ...shares, [group]: event.target.value })}
                   />
-                </label>
+                </div>
               ))}
             </fieldset>
             <Checkbox

@@ -30,7 +30,13 @@ export function effectOf(rule: Rule): string {
 const EMPTY: Rule = { id: "", kind: "column_mask", tag: "", mask: "hash" };
 
 /** What tags and tables mean for whom. */
-export function Rules({ document, ruleId }: { document: AccessDocument; ruleId: string | undefined }) {
+export function Rules({
+  document,
+  ruleId,
+}: {
+  document: AccessDocument;
+  ruleId: string | undefined;
+}) {
   const mayEdit = useMay("edit_rules");
   const navigate = useNavigate();
   const { draft, put } = useStaging();
@@ -58,7 +64,9 @@ export function Rules({ document, ruleId }: { document: AccessDocument; ruleId: 
               </button>
               <StateMark state={state} />
             </span>
-            {item.description && <span className="text-xs text-muted-foreground">{item.description}</span>}
+            {item.description && (
+              <span className="text-xs text-muted-foreground">{item.description}</span>
+            )}
           </span>
         );
       },
@@ -75,7 +83,9 @@ export function Rules({ document, ruleId }: { document: AccessDocument; ruleId: 
       header: "About",
       value: ({ item }) => item.tag ?? item.object ?? "",
       cell: ({ item }) => (
-        <span className="font-mono text-xs break-all">{item.tag ? `tag ${item.tag}` : item.object}</span>
+        <span className="font-mono text-xs break-all">
+          {item.tag ? `tag ${item.tag}` : item.object}
+        </span>
       ),
     },
     {
@@ -83,7 +93,11 @@ export function Rules({ document, ruleId }: { document: AccessDocument; ruleId: 
       header: "Effect",
       value: ({ item }) => effectOf(item),
       cell: ({ item }) => (
-        <span className={item.kind === "row_filter" ? "line-clamp-2 max-w-md font-mono text-xs break-words" : ""}>
+        <span
+          className={
+            item.kind === "row_filter" ? "line-clamp-2 max-w-md font-mono text-xs break-words" : ""
+          }
+        >
           {effectOf(item)}
         </span>
       ),
@@ -112,7 +126,12 @@ export function Rules({ document, ruleId }: { document: AccessDocument; ruleId: 
         mayEdit && (
           <span className="flex justify-end">
             {state !== "removed" && (
-              <Button variant="ghost" size="icon-sm" aria-label={`Change ${item.id}`} onClick={() => open(item.id)}>
+              <Button
+                variant="ghost"
+                size="icon-sm"
+                aria-label={`Change ${item.id}`}
+                onClick={() => open(item.id)}
+              >
                 <Pencil aria-hidden />
               </Button>
             )}
@@ -126,7 +145,10 @@ export function Rules({ document, ruleId }: { document: AccessDocument; ruleId: 
                 <Trash2 aria-hidden />
               </Button>
             ) : (
-              <Undo name={item.id} onUndo={() => put("rules", state === "added" ? item : before, before)} />
+              <Undo
+                name={item.id}
+                onUndo={() => put("rules", state === "added" ? item : before, before)}
+              />
             )}
           </span>
         ),
@@ -166,7 +188,9 @@ export function Rules({ document, ruleId }: { document: AccessDocument; ruleId: 
           setAdding(false);
           if (ruleId !== undefined) navigate("/governance/rules");
         }}
-        onSave={(rule) => put("rules", document.rules.find((one) => one.id === rule.id) ?? null, rule)}
+        onSave={(rule) =>
+          put("rules", document.rules.find((one) => one.id === rule.id) ?? null, rule)
+        }
       />
     </>
   );

@@ -3,7 +3,7 @@ import { useId } from "react";
 import { Badge, type Tone } from "@/components/ui/badge";
 import { Button } from "@/components/ui/button";
 import { Input } from "@/components/ui/input";
-import type { ShownItem, Item } from "./draft";
+import type { Item, ShownItem } from "./draft";
 
 const TONES: Record<ShownItem<Item>["state"], Tone> = {
   living: "neutral",

@@ -63,7 +63,10 @@ export function TagsPanel({ document }: { document: AccessDocument }) {
     {
       id: "means",
       header: "What it means",
-      value: ({ item }) => rulesOf(document, item.tag).map((rule) => rule.id).join(" "),
+      value: ({ item }) =>
+        rulesOf(document, item.tag)
+          .map((rule) => rule.id)
+          .join(" "),
       cell: ({ item }) => {
         const rules = rulesOf(document, item.tag);
         return rules.length === 0 ? (
@@ -158,7 +161,12 @@ function AddTag({
   const [object, setObject] = useState("");
   const [tag, setTag] = useState("");
   const objects = useObjects();
-  const tags = [...new Set([...document.tags.map((one) => one.tag), ...document.rules.flatMap((rule) => rule.tag ?? [])])].sort();
+  const tags = [
+    ...new Set([
+      ...document.tags.map((one) => one.tag),
+      ...document.rules.flatMap((rule) => rule.tag ?? []),
+    ]),
+  ].sort();
   const exists = document.tags.some((one) => one.object === object && one.tag === tag);
   const ready = object.trim() !== "" && tag.trim() !== "" && !exists;
   const add = () => {
@@ -191,12 +199,28 @@ function AddTag({
           hint="A column (ns.table.column), a table (ns.table), a namespace (ns.*), or * for everything."
         >
           {(props) => (
-            <Proposing {...props} className="font-mono" value={object} onChange={setObject} proposals={objects.all} />
+            <Proposing
+              {...props}
+              className="font-mono"
+              value={object}
+              onChange={setObject}
+              proposals={objects.all}
+            />
           )}
         </Field>
-        <Field label="Tag" hint="For example pii.email." error={exists ? "It carries this tag already." : undefined}>
+        <Field
+          label="Tag"
+          hint="For example pii.email."
+          error={exists ? "It carries this tag already." : undefined}
+        >
           {(props) => (
-            <Proposing {...props} className="font-mono" value={tag} onChange={setTag} proposals={tags} />
+            <Proposing
+              {...props}
+              className="font-mono"
+              value={tag}
+              onChange={setTag}
+              proposals={tags}
+            />
           )}
         </Field>
       </form>

@@ -20,7 +20,15 @@ import type { Sheet } from "./sheets";
 const DRAWN_ROWS = 20_000;
 
 /** A result as a chart, which can be kept: its statement and how it is drawn, never its rows. */
-export default function ChartPanel({ run, snapshot, sheet }: { run: Run; snapshot: RunSnapshot; sheet: Sheet }) {
+export default function ChartPanel({
+  run,
+  snapshot,
+  sheet,
+}: {
+  run: Run;
+  snapshot: RunSnapshot;
+  sheet: Sheet;
+}) {
   const { columns, rowCount } = snapshot;
   const over = snapshot.endedAt !== null;
   const [chosen, setChosen] = useState<{ for: string; spec: ChartSpec } | null>(null);
@@ -56,7 +64,11 @@ export default function ChartPanel({ run, snapshot, sheet }: { run: Run; snapsho
         <Button variant="primary" onClick={() => setSaving(true)} disabled={!over}>
           Save as a chart
         </Button>
-        <SpecEditor spec={spec} columns={columns} onChange={(next) => setChosen({ for: shape, spec: next })} />
+        <SpecEditor
+          spec={spec}
+          columns={columns}
+          onChange={(next) => setChosen({ for: shape, spec: next })}
+        />
       </aside>
       <SaveChart
         open={saving}
@@ -142,7 +154,12 @@ function SaveChart({
         {save.error && <ProblemNote error={save.error} />}
         <Field label="Title">
           {(props) => (
-            <Input {...props} value={title} maxLength={200} onChange={(event) => setTitle(event.target.value)} />
+            <Input
+              {...props}
+              value={title}
+              maxLength={200}
+              onChange={(event) => setTitle(event.target.value)}
+            />
           )}
         </Field>
       </form>

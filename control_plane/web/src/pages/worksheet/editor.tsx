@@ -117,7 +117,10 @@ export default function Editor({
       const editor = view.current;
       if (editor === null) return;
       const at = Math.min(position, editor.state.doc.length);
-      editor.dispatch({ selection: { anchor: at }, effects: EditorView.scrollIntoView(at, { y: "center" }) });
+      editor.dispatch({
+        selection: { anchor: at },
+        effects: EditorView.scrollIntoView(at, { y: "center" }),
+      });
       editor.focus();
     },
     focus: () => view.current?.focus(),

@@ -1,15 +1,25 @@
 import {
   autocompletion,
-  type Completion as Offer,
   type CompletionContext,
   type CompletionResult,
   closeBrackets,
   closeBracketsKeymap,
   completionKeymap,
+  type Completion as Offer,
 } from "@codemirror/autocomplete";
 import { defaultKeymap, history, historyKeymap, indentWithTab } from "@codemirror/commands";
-import { keywordCompletionSource, SQLDialect, schemaCompletionSource, sql } from "@codemirror/lang-sql";
-import { bracketMatching, HighlightStyle, indentOnInput, syntaxHighlighting } from "@codemirror/language";
+import {
+  keywordCompletionSource,
+  SQLDialect,
+  schemaCompletionSource,
+  sql,
+} from "@codemirror/lang-sql";
+import {
+  bracketMatching,
+  HighlightStyle,
+  indentOnInput,
+  syntaxHighlighting,
+} from "@codemirror/language";
 import { highlightSelectionMatches, searchKeymap } from "@codemirror/search";
 import { Compartment, type Extension, Prec } from "@codemirror/state";
 import {
@@ -29,7 +39,12 @@ const BUILTIN_TYPES =
   "boolean tinyint smallint integer int bigint real double decimal varchar char varbinary json date time timestamp interval array map row uuid ipaddress";
 
 const THEME = EditorView.theme({
-  "&": { height: "100%", fontSize: "13px", color: "var(--foreground)", backgroundColor: "transparent" },
+  "&": {
+    height: "100%",
+    fontSize: "13px",
+    color: "var(--foreground)",
+    backgroundColor: "transparent",
+  },
   "&.cm-focused": { outline: "none" },
   ".cm-scroller": { fontFamily: "var(--font-mono)", lineHeight: "1.6", overflow: "auto" },
   ".cm-content": { padding: "8px 0", caretColor: "var(--primary)" },
@@ -43,9 +58,10 @@ const THEME = EditorView.theme({
   ".cm-activeLine, .cm-activeLineGutter": {
     backgroundColor: "color-mix(in oklch, var(--accent) 55%, transparent)",
   },
-  "&.cm-focused > .cm-scroller > .cm-selectionLayer .cm-selectionBackground, .cm-selectionBackground": {
-    backgroundColor: "color-mix(in oklch, var(--primary) 22%, transparent)",
-  },
+  "&.cm-focused > .cm-scroller > .cm-selectionLayer .cm-selectionBackground, .cm-selectionBackground":
+    {
+      backgroundColor: "color-mix(in oklch, var(--primary) 22%, transparent)",
+    },
   ".cm-matchingBracket, &.cm-focused .cm-matchingBracket": {
     backgroundColor: "var(--primary-soft)",
     outline: "1px solid var(--border-strong)",
@@ -95,7 +111,11 @@ const COLORS = HighlightStyle.define([
   { tag: [tags.keyword, tags.operatorKeyword], color: "var(--syntax-keyword)", fontWeight: "500" },
   { tag: [tags.string, tags.special(tags.string)], color: "var(--syntax-string)" },
   { tag: [tags.number, tags.bool, tags.null], color: "var(--syntax-number)" },
-  { tag: [tags.lineComment, tags.blockComment], color: "var(--syntax-comment)", fontStyle: "italic" },
+  {
+    tag: [tags.lineComment, tags.blockComment],
+    color: "var(--syntax-comment)",
+    fontStyle: "italic",
+  },
   { tag: [tags.typeName, tags.standard(tags.name)], color: "var(--syntax-function)" },
 ]);
 
@@ -141,7 +161,11 @@ export function language(completion: Completion | undefined, namespace: string |
       Object.fromEntries(
         one.tables.map((table) => [
           table.name,
-          Object.entries(table.columns).map(([label, detail]) => ({ label, detail, type: "property" })),
+          Object.entries(table.columns).map(([label, detail]) => ({
+            label,
+            detail,
+            type: "property",
+          })),
         ]),
       ),
     ]),
@@ -152,7 +176,10 @@ export function language(completion: Completion | undefined, namespace: string |
     keywordCompletionSource(dialect, true),
     ...(completion ? [scopeSource(completion, namespace)] : []),
   ];
-  return [support.language, autocompletion({ override: sources, icons: false, maxRenderedOptions: 60 })];
+  return [
+    support.language,
+    autocompletion({ override: sources, icons: false, maxRenderedOptions: 60 }),
+  ];
 }
 
 export interface EditorCommands {
@@ -164,7 +191,11 @@ export interface EditorCommands {
 
 export const languageSlot = new Compartment();
 
-export function extensions(label: string, commands: EditorCommands, onChange: (text: string) => void) {
+export function extensions(
+  label: string,
+  commands: EditorCommands,
+  onChange: (text: string) => void,
+) {
   const bound = (command: () => void) => () => {
     command();
     return true;

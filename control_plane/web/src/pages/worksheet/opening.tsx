@@ -31,7 +31,9 @@ export function useOpening(store: SheetStore): ReactNode {
   const past = useQuery({
     queryKey: ["query", queryId],
     queryFn: () =>
-      unwrap(api.GET("/api/v1/queries/{query_id}", { params: { path: { query_id: queryId ?? "" } } })),
+      unwrap(
+        api.GET("/api/v1/queries/{query_id}", { params: { path: { query_id: queryId ?? "" } } }),
+      ),
     enabled: queryId !== undefined,
     staleTime: 0,
     gcTime: 0,

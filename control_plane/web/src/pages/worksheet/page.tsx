@@ -1,5 +1,13 @@
 import { useQuery } from "@tanstack/react-query";
-import { lazy, Suspense, useCallback, useMemo, useRef, useState, useSyncExternalStore } from "react";
+import {
+  lazy,
+  Suspense,
+  useCallback,
+  useMemo,
+  useRef,
+  useState,
+  useSyncExternalStore,
+} from "react";
 import { useSearchParams } from "react-router";
 import { api, unwrap } from "@/api/client";
 import { asProblem } from "@/api/problem";
@@ -11,12 +19,13 @@ import { complain } from "@/components/ui/toast";
 import { useDebounced, useTitle, useWide } from "@/lib/hooks";
 import { useHotkeys } from "@/lib/hotkeys";
 import { isBoolean, isNumber, load, save } from "@/lib/storage";
-import type { EditorHandle, Mark } from "./editor";
-import { type PlanRequest, PlanSheet } from "./plan";
-import { Parameters } from "./parameters";
 import { toParameters, valueError, valuesFor } from "@/query/parametervalues";
-import { Results } from "./results";
 import { Run, type RunSnapshot } from "@/query/run";
+import type { EditorHandle, Mark } from "./editor";
+import { useOpening } from "./opening";
+import { Parameters } from "./parameters";
+import { type PlanRequest, PlanSheet } from "./plan";
+import { Results } from "./results";
 import { SaveDialog } from "./savedialog";
 import { type Sheet, sheetStore, useSheets } from "./sheets";
 import { Side, type SidePanel } from "./side";
@@ -24,7 +33,6 @@ import { Splitter } from "./splitter";
 import { infoAt, type Piece, pieceAt, positionOf, split } from "./statements";
 import { SheetTabs } from "./tabstrip";
 import { Toolbar } from "./toolbar";
-import { useOpening } from "./opening";
 
 const Editor = lazy(() => import("./editor"));
 const IDLE: RunSnapshot | null = null;
@@ -48,7 +56,8 @@ export default function WorksheetPage() {
 function Worksheet({ sheet, opening }: { sheet: Sheet; opening: ReturnType<typeof useOpening> }) {
   const store = sheetStore(useMe().username);
   const { sheets } = useSheets(store);
-  const catalog = sheet.catalog ?? useInfo()?.default_catalog ?? null;
+  const info = useInfo();
+  const catalog = sheet.catalog ?? info?.default_catalog ?? null;
   const editor = useRef<EditorHandle>(null);
   const run = store.run(sheet.id);
   const snapshot = useRun(run);
@@ -171,12 +180,21 @@ function Worksheet({ sheet, opening }: { sheet: Sheet; opening: ReturnType<typeo
     <div className="flex h-full min-h-0">
       <h1 className="sr-only">Worksheet</h1>
       {wide && sideOpen && (
-        <aside aria-label="Tables, saved queries and history" className="w-64 shrink-0 border-r xl:w-72">
+        <aside
+          aria-label="Tables, saved queries and history"
+          className="w-64 shrink-0 border-r xl:w-72"
+        >
           {side}
         </aside>
       )}
       {!wide && (
-        <Dialog open={sideOpen && search.has("panel")} onOpenChange={() => setSearch({})} title="Worksheet" shape="left" className="w-80">
+        <Dialog
+          open={sideOpen && search.has("panel")}
+          onOpenChange={() => setSearch({})}
+          title="Worksheet"
+          shape="left"
+          className="w-80"
+        >
           <div className="-mx-4 h-[80vh]">{side}</div>
         </Dialog>
       )}
@@ -186,7 +204,14 @@ function Worksheet({ sheet, opening }: { sheet: Sheet; opening: ReturnType<typeo
           sheet={sheet}
           busy={busy}
           sideOpen={wide && sideOpen}
-          onSide={wide ? toggleSide : () => { setSideOpen(true); showPanel(panel); }}
+          onSide={
+            wide
+              ? toggleSide
+              : () => {
+                  setSideOpen(true);
+                  showPanel(panel);
+                }
+          }
           completion={completion}
           onRun={start}
           onCancel={cancel}

@@ -1,7 +1,7 @@
 import type { ParameterType } from "@/api/types";
 import { Input, Select } from "@/components/ui/input";
-import { PARAMETER_TYPES, valueError } from "@/query/parametervalues";
 import type { ParameterValue } from "@/query/parametervalues";
+import { PARAMETER_TYPES, valueError } from "@/query/parametervalues";
 
 /** A control for each `:name` in the text. Values are sent apart from the text, never pasted into it. */
 export function Parameters({
@@ -45,7 +45,11 @@ export function Parameters({
               ))}
             </Select>
             {error && (
-              <span id={`parameter-${name}-error`} role="alert" className="text-xs text-destructive">
+              <span
+                id={`parameter-${name}-error`}
+                role="alert"
+                className="text-xs text-destructive"
+              >
                 {error}
               </span>
             )}

@@ -23,7 +23,13 @@ const KINDS: readonly { kind: PlanKind; label: string }[] = [
 ];
 
 /** Trino's plan for a statement. Rules are part of it: filters and masks stand where they are applied. */
-export function PlanSheet({ request, onClose }: { request: PlanRequest | null; onClose: () => void }) {
+export function PlanSheet({
+  request,
+  onClose,
+}: {
+  request: PlanRequest | null;
+  onClose: () => void;
+}) {
   const [kind, setKind] = useState<PlanKind>("distributed");
   const plan = useQuery({
     queryKey: ["plan", kind, request],
@@ -56,7 +62,11 @@ export function PlanSheet({ request, onClose }: { request: PlanRequest | null; o
       <div className="flex flex-col gap-3">
         <Field label="Kind" className="max-w-xs">
           {(props) => (
-            <Select {...props} value={kind} onChange={(event) => setKind(event.target.value as PlanKind)}>
+            <Select
+              {...props}
+              value={kind}
+              onChange={(event) => setKind(event.target.value as PlanKind)}
+            >
               {KINDS.map((one) => (
                 <option key={one.kind} value={one.kind}>
                   {one.label}

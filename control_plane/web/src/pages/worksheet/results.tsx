@@ -1,8 +1,8 @@
 import { ChartColumn, CircleAlert, Download, Gauge, Play, Table2 } from "lucide-react";
 import { lazy, type ReactNode, Suspense, useState } from "react";
 import type { Query, QueryError } from "@/api/types";
-import { ProblemNote } from "@/components/problem";
 import { Grid, MOST_ROWS } from "@/components/grid/grid";
+import { ProblemNote } from "@/components/problem";
 import { isOver, StateBadge } from "@/components/state";
 import { Button, buttonVariants } from "@/components/ui/button";
 import { Empty, Failure, SkeletonRows, Spinner } from "@/components/ui/feedback";
@@ -45,8 +45,8 @@ export function Results({
       <div className="min-h-0 flex-1 overflow-auto">
         <Empty icon={Play} title="Nothing has run in this worksheet yet">
           <p>
-            Write a statement and press <Kbd keys={["Mod", "Enter"]} />. Several statements are parted
-            by semicolons; the one at the cursor runs.
+            Write a statement and press <Kbd keys={["Mod", "Enter"]} />. Several statements are
+            parted by semicolons; the one at the cursor runs.
           </p>
         </Empty>
       </div>
@@ -93,7 +93,6 @@ function Downloads({ query }: { query: Query | null }) {
       {FORMATS.map(({ format, label }) => (
         <MenuItem
           key={format}
-          // biome-ignore lint/a11y/useAnchorContent: the item's children are its content
           render={<a href={`/api/v1/queries/${query.id}/download?format=${format}`} download />}
         >
           {label}
@@ -114,10 +113,16 @@ function Status({ snapshot }: { snapshot: RunSnapshot }) {
     <div className="shrink-0">
       <div className="flex min-h-8 flex-wrap items-center gap-x-3 gap-y-0.5 px-3 py-1 text-xs text-muted-foreground">
         <span role="status">
-          {snapshot.state === "starting" ? <Spinner label="Starting" /> : <StateBadge state={snapshot.state} />}
+          {snapshot.state === "starting" ? (
+            <Spinner label="Starting" />
+          ) : (
+            <StateBadge state={snapshot.state} />
+          )}
         </span>
         {snapshot.columns !== null && (
-          <span className="font-medium text-foreground tabular">{plural(snapshot.rowCount, "row")}</span>
+          <span className="font-medium text-foreground tabular">
+            {plural(snapshot.rowCount, "row")}
+          </span>
         )}
         {query?.update_type && (
           <span className="font-medium text-foreground">
@@ -141,7 +146,9 @@ function Status({ snapshot }: { snapshot: RunSnapshot }) {
           <span className="text-warning">the first {count(MOST_ROWS)} are shown</span>
         )}
         {query?.trino_query_id && (
-          <span className="ml-auto hidden font-mono text-2xs lg:inline">{query.trino_query_id}</span>
+          <span className="ml-auto hidden font-mono text-2xs lg:inline">
+            {query.trino_query_id}
+          </span>
         )}
       </div>
       <div className="h-0.5 bg-border" aria-hidden>
@@ -175,7 +182,11 @@ function Rows({
         error={query.error}
         onShow={
           query.error.line
-            ? () => onShowError((snapshot.request?.offset ?? 0) + positionOf(query.statement, query.error?.line ?? 1, query.error?.column ?? 1))
+            ? () =>
+                onShowError(
+                  (snapshot.request?.offset ?? 0) +
+                    positionOf(query.statement, query.error?.line ?? 1, query.error?.column ?? 1),
+                )
             : undefined
         }
       />,
@@ -206,11 +217,14 @@ function Rows({
       ) : (
         <NoRows snapshot={snapshot} />
       )}
-      {columns !== null && snapshot.rowCount === 0 && snapshot.state === "finished" && !query?.update_type && (
-        <Empty title="No row" className="absolute inset-x-0 bottom-4 pointer-events-none">
-          The statement gave no row. Rules may hide rows from you: the explorer says which.
-        </Empty>
-      )}
+      {columns !== null &&
+        snapshot.rowCount === 0 &&
+        snapshot.state === "finished" &&
+        !query?.update_type && (
+          <Empty title="No row" className="absolute inset-x-0 bottom-4 pointer-events-none">
+            The statement gave no row. Rules may hide rows from you: the explorer says which.
+          </Empty>
+        )}
     </>
   );
 }

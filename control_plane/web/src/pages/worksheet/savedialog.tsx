@@ -10,8 +10,8 @@ import { Button } from "@/components/ui/button";
 import { Dialog } from "@/components/ui/dialog";
 import { Field, Input, Textarea } from "@/components/ui/input";
 import { notify } from "@/components/ui/toast";
-import { toSpecs } from "@/query/parametervalues";
 import type { ParameterValue } from "@/query/parametervalues";
+import { toSpecs } from "@/query/parametervalues";
 import type { Sheet } from "./sheets";
 
 /** Saves a worksheet's text, anew or over what it was opened from, and shares it. */
@@ -146,8 +146,8 @@ export function SaveDialog({
         )}
         {stale && known && (
           <p className="text-sm">
-            {known.updated_by} saved version {known.version} in the meantime. Replace it with yours, or
-            save yours as a new query.
+            {known.updated_by} saved version {known.version} in the meantime. Replace it with yours,
+            or save yours as a new query.
           </p>
         )}
         {!mine && sheet.saved && (
@@ -157,12 +157,21 @@ export function SaveDialog({
         )}
         <Field label="Title">
           {(props) => (
-            <Input {...props} value={title} maxLength={200} onChange={(event) => setTitle(event.target.value)} />
+            <Input
+              {...props}
+              value={title}
+              maxLength={200}
+              onChange={(event) => setTitle(event.target.value)}
+            />
           )}
         </Field>
         <Field label="Description" hint="Optional.">
           {(props) => (
-            <Textarea {...props} value={description} onChange={(event) => setDescription(event.target.value)} />
+            <Textarea
+              {...props}
+              value={description}
+              onChange={(event) => setDescription(event.target.value)}
+            />
           )}
         </Field>
         <Shares shares={shares} onChange={setShares} />

@@ -100,7 +100,9 @@ export class SheetStore {
   /** Opens a new worksheet; the oldest ones that hold nothing make room. */
   open(parts: Partial<Sheet> = {}): Sheet {
     const sheet = newSheet(parts, nextNumber(this.current.sheets));
-    const kept = this.current.sheets.filter((one) => one.text.trim() !== "" || this.runs.has(one.id));
+    const kept = this.current.sheets.filter(
+      (one) => one.text.trim() !== "" || this.runs.has(one.id),
+    );
     const sheets = [...kept, sheet].slice(-MOST_SHEETS);
     this.change({ sheets, activeId: sheet.id });
     return sheet;
@@ -117,7 +119,10 @@ export class SheetStore {
 
   /** Closes a worksheet and cancels what runs in it. There is always one. */
   close(id: string): void {
-    void this.runs.get(id)?.cancel().catch(() => undefined);
+    void this.runs
+      .get(id)
+      ?.cancel()
+      .catch(() => undefined);
     this.runs.delete(id);
     const at = this.current.sheets.findIndex((one) => one.id === id);
     const sheets = this.current.sheets.filter((one) => one.id !== id);

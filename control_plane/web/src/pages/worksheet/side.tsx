@@ -66,7 +66,15 @@ export function Side({
   );
 }
 
-function Filter({ value, onChange, label }: { value: string; onChange: (text: string) => void; label: string }) {
+function Filter({
+  value,
+  onChange,
+  label,
+}: {
+  value: string;
+  onChange: (text: string) => void;
+  label: string;
+}) {
   return (
     <div className="sticky top-0 z-10 bg-sidebar p-2">
       <Input
@@ -107,11 +115,15 @@ function Tables({
   return (
     <>
       <Filter value={text} onChange={setText} label="Filter tables and columns" />
-      {shown.length === 0 && <Empty icon={Table2} title="No table of that name that you may read" />}
+      {shown.length === 0 && (
+        <Empty icon={Table2} title="No table of that name that you may read" />
+      )}
       <ul className="px-1 pb-3">
         {shown.map((namespace) => (
           <li key={namespace.name}>
-            <p className="px-2 pt-2 pb-0.5 text-2xs font-medium text-muted-foreground">{namespace.name}</p>
+            <p className="px-2 pt-2 pb-0.5 text-2xs font-medium text-muted-foreground">
+              {namespace.name}
+            </p>
             <ul>
               {namespace.tables.map((table) => (
                 <TableEntry
@@ -205,7 +217,9 @@ function Saved({ onDone }: { onDone: () => void }) {
   const saved = useQuery({
     queryKey: ["saved-queries", searched],
     queryFn: () =>
-      unwrap(api.GET("/api/v1/saved-queries", { params: { query: { text: searched || undefined } } })),
+      unwrap(
+        api.GET("/api/v1/saved-queries", { params: { query: { text: searched || undefined } } }),
+      ),
     placeholderData: (before) => before,
   });
   return (
@@ -251,11 +265,16 @@ function SavedEntry({ query, onDone }: { query: SavedQuery; onDone: () => void }
   });
   return (
     <li className="flex items-start">
-      <Link to={`/worksheet/saved/${query.id}`} onClick={onDone} className={`${ENTRY} min-w-0 flex-1`}>
+      <Link
+        to={`/worksheet/saved/${query.id}`}
+        onClick={onDone}
+        className={`${ENTRY} min-w-0 flex-1`}
+      >
         <span className="truncate text-sm">{query.title}</span>
         <span className="truncate text-2xs text-muted-foreground">
           {query.owner === me.username ? "yours" : `by ${query.owner}`}
-          {query.shares.length > 0 && `, shared with ${query.shares.map((one) => one.group).join(", ")}`}
+          {query.shares.length > 0 &&
+            `, shared with ${query.shares.map((one) => one.group).join(", ")}`}
         </span>
       </Link>
       {query.owner === me.username && (
@@ -319,7 +338,11 @@ function Past({ onDone }: { onDone: () => void }) {
       )}
       {past.hasNextPage && (
         <div className="p-2">
-          <Button className="w-full" onClick={() => void past.fetchNextPage()} busy={past.isFetchingNextPage}>
+          <Button
+            className="w-full"
+            onClick={() => void past.fetchNextPage()}
+            busy={past.isFetchingNextPage}
+          >
             Older ones
           </Button>
         </div>

@@ -60,7 +60,9 @@ export function positionOf(text: string, line: number, column: number): number {
 
 /** The end of the word at a position: what an error is underlined for. At least one character. */
 export function wordEnd(text: string, position: number): number {
-  const match = /^[\w$]+|^"(?:[^"]|"")*"|^'(?:[^']|'')*'/.exec(text.slice(position, position + 200));
+  const match = /^[\w$]+|^"(?:[^"]|"")*"|^'(?:[^']|'')*'/.exec(
+    text.slice(position, position + 200),
+  );
   return Math.min(text.length, position + (match ? match[0].length : 1));
 }
 
@@ -79,12 +81,15 @@ export function columnsInScope(
   namespace: string | null,
 ): ScopedColumn[] {
   const found = new Map<string, ScopedColumn>();
-  const named = /\b(?:from|join|into|update|table)\s+((?:"[^"]+"|[\w$]+)(?:\s*\.\s*(?:"[^"]+"|[\w$]+))*)/gi;
+  const named =
+    /\b(?:from|join|into|update|table)\s+((?:"[^"]+"|[\w$]+)(?:\s*\.\s*(?:"[^"]+"|[\w$]+))*)/gi;
   for (const match of statement.matchAll(named)) {
     const parts = (match[1] ?? "").split(/\s*\.\s*/).map(unquoted);
     const table = parts.at(-1);
     const space = parts.at(-2) ?? namespace;
-    const holder = completion.namespaces.find((one) => one.name.toLowerCase() === space?.toLowerCase());
+    const holder = completion.namespaces.find(
+      (one) => one.name.toLowerCase() === space?.toLowerCase(),
+    );
     const known = holder?.tables.find((one) => one.name.toLowerCase() === table);
     for (const [name, type] of Object.entries(known?.columns ?? {})) {
       found.set(`${table}.${name}`, { name, type, table: table ?? "" });

@@ -20,12 +20,20 @@ export function StatisticsPanel({ snapshot }: { snapshot: RunSnapshot }) {
     ["Splits", `${count(statistics.completed_splits)} of ${count(statistics.splits)}`],
     ["Nodes", count(statistics.nodes)],
     ["Trino's state", statistics.state],
-    ["Query", <code key="id" className="font-mono text-xs">{query?.trino_query_id ?? "–"}</code>],
+    [
+      "Query",
+      <code key="id" className="font-mono text-xs">
+        {query?.trino_query_id ?? "–"}
+      </code>,
+    ],
   ];
   return (
     <dl className="grid max-w-3xl gap-x-8 overflow-auto p-4 sm:grid-cols-2">
       {facts.map(([name, value]) => (
-        <div key={name} className="flex min-h-8 items-center justify-between gap-4 border-b text-sm">
+        <div
+          key={name}
+          className="flex min-h-8 items-center justify-between gap-4 border-b text-sm"
+        >
           <dt className="text-muted-foreground">{name}</dt>
           <dd className="text-right tabular">{value}</dd>
         </div>

@@ -20,7 +20,10 @@ export function SheetTabs({
     navigate(sheet.saved ? `/worksheet/saved/${sheet.saved.id}` : "/worksheet", { replace: true });
   };
   return (
-    <nav aria-label="Worksheets" className="flex h-9 shrink-0 items-end gap-1 border-b bg-sidebar pl-2">
+    <nav
+      aria-label="Worksheets"
+      className="flex h-9 shrink-0 items-end gap-1 border-b bg-sidebar pl-2"
+    >
       <ul className="flex min-w-0 items-end gap-0.5 overflow-x-auto [scrollbar-width:none]">
         {sheets.map((sheet) => {
           const active = sheet.id === activeId;
@@ -30,7 +33,9 @@ export function SheetTabs({
               key={sheet.id}
               className={cn(
                 "group flex h-8 shrink-0 items-center rounded-t-md border border-b-0",
-                active ? "bg-background" : "border-transparent text-muted-foreground hover:bg-accent",
+                active
+                  ? "bg-background"
+                  : "border-transparent text-muted-foreground hover:bg-accent",
               )}
             >
               <button

@@ -1,13 +1,4 @@
-import {
-  AlignLeft,
-  Ellipsis,
-  Link2,
-  ListTree,
-  PanelLeft,
-  Play,
-  Save,
-  Square,
-} from "lucide-react";
+import { AlignLeft, Ellipsis, Link2, ListTree, PanelLeft, Play, Save, Square } from "lucide-react";
 import type { Completion } from "@/api/types";
 import { Button } from "@/components/ui/button";
 import { Select } from "@/components/ui/input";
@@ -53,7 +44,9 @@ export function Toolbar({
       : worksheetPath(sheet.text, sheet.catalog ?? undefined, sheet.namespace ?? undefined);
     navigator.clipboard
       ?.writeText(window.location.origin + path)
-      .then(() => notify("Link copied", "It opens this text; whoever runs it sees what they may see."))
+      .then(() =>
+        notify("Link copied", "It opens this text; whoever runs it sees what they may see."),
+      )
       .catch(() => undefined);
   };
   return (
@@ -75,7 +68,9 @@ export function Toolbar({
           Cancel
         </Button>
       ) : (
-        <Tooltip text={`Runs the selection, or the statement at the cursor (${keyLabel("Mod")}+Enter)`}>
+        <Tooltip
+          text={`Runs the selection, or the statement at the cursor (${keyLabel("Mod")}+Enter)`}
+        >
           <Button variant="primary" onClick={onRun} disabled={empty} className="w-24">
             <Play aria-hidden />
             Run
@@ -114,11 +109,21 @@ export function Toolbar({
         <option value="">All rows</option>
       </Select>
       <div className="ml-auto flex items-center gap-1">
-        <Button variant="ghost" onClick={onFormat} disabled={empty} className="hidden md:inline-flex">
+        <Button
+          variant="ghost"
+          onClick={onFormat}
+          disabled={empty}
+          className="hidden md:inline-flex"
+        >
           <AlignLeft aria-hidden />
           Format
         </Button>
-        <Button variant="ghost" onClick={onExplain} disabled={empty} className="hidden md:inline-flex">
+        <Button
+          variant="ghost"
+          onClick={onExplain}
+          disabled={empty}
+          className="hidden md:inline-flex"
+        >
           <ListTree aria-hidden />
           Plan
         </Button>
