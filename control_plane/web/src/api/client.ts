@@ -34,7 +34,10 @@ const session: Middleware = {
   },
 };
 
-export const api = createClient<paths>({ credentials: "same-origin" });
+export const api = createClient<paths>({
+  credentials: "same-origin",
+  fetch: (request) => globalThis.fetch(request),
+});
 api.use(session);
 
 /** The body of an answer. Raises {@link ApiProblem} for one that is an error, or when nothing answered. */

@@ -16,7 +16,7 @@ export const isMeasure = (column: Column) => column.kind === "number";
 export const isTime = (column: Column | undefined) =>
   column?.kind === "date" || column?.kind === "timestamp";
 
-const IDENTIFIER = /(^|_)(id|key|code|number|year|zip)$/i;
+const IDENTIFIER = /(^|_)(id|code|number|year|zip)$|key$/i;
 
 /** A chart that fits a result's columns, as a start for whoever draws it. */
 export function suggestSpec(columns: readonly Column[], rowCount: number): ChartSpec {

@@ -122,7 +122,7 @@ function RuleName({ id }: { id: string }) {
 /** From grants over row filters to columns, in the order in which they are applied. */
 function Why({ explanation, self }: { explanation: Explanation; self: boolean }) {
   const { view, username } = explanation;
-  const who = self ? "You" : username;
+  const who = self ? "you" : username;
   const changed = view.columns.filter((column) => column.visibility !== "plain");
   return (
     <Card aria-label="Why it is seen like this">

@@ -23,7 +23,10 @@ export function ColumnsTab({ detail }: { detail: TableDetail }) {
       header: "Column",
       value: (row) => row.name,
       cell: (row) => (
-        <span id={`column-${row.name}`} className="font-mono text-xs font-medium break-all">
+        <span
+          id={`column-${row.name}`}
+          className={`font-mono text-xs font-medium ${row.name.length > 40 ? "break-all" : "whitespace-nowrap"}`}
+        >
           {row.name}
         </span>
       ),

@@ -63,7 +63,7 @@ export function Toolbar({
         </Button>
       </Tooltip>
       {busy ? (
-        <Button variant="danger" onClick={onCancel} className="w-24">
+        <Button onClick={onCancel} className="w-24 text-destructive hover:bg-destructive-soft">
           <Square aria-hidden />
           Cancel
         </Button>
