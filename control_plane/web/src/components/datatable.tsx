@@ -182,7 +182,7 @@ export function DataTable<T>({
                   <td
                     key={column.id}
                     className={cn(
-                      "px-3 py-1.5 align-top",
+                      "px-3 py-1.5 align-middle",
                       column.align === "right" && "text-right tabular",
                       column.from && FROM[column.from],
                       column.className,

@@ -1,6 +1,7 @@
 import { Eye, EyeOff, Tag } from "lucide-react";
 import type { TableColumn } from "@/api/types";
 import { Badge } from "@/components/ui/badge";
+import { cn } from "@/lib/cn";
 
 /** Tags of a table or a column. */
 export function TagList({ tags }: { tags: readonly string[] }) {
@@ -49,5 +50,20 @@ export function LookBadge({
       <EyeOff aria-hidden />
       {look === "denied" ? "hidden" : maskLabel(mask)}
     </Badge>
+  );
+}
+
+/** A name of an object: on one line, unless it is too long for any. */
+export function ObjectName({ name, className }: { name: string; className?: string }) {
+  return (
+    <span
+      className={cn(
+        "font-mono text-xs",
+        name.length > 40 ? "break-all" : "whitespace-nowrap",
+        className,
+      )}
+    >
+      {name}
+    </span>
   );
 }

@@ -56,7 +56,7 @@ export function Landing() {
           <LogIn aria-hidden />
           Sign in
         </a>
-        <p className="mt-4 text-xs text-muted-foreground">
+        <p className="mt-4 text-xs leading-relaxed text-muted-foreground">
           Sign-in is Keycloak's. Names and passwords of the sample users are told by{" "}
           <code className="rounded-sm bg-secondary px-1 py-0.5 font-mono text-foreground">
             ./lab credentials

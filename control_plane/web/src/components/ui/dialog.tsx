@@ -46,9 +46,7 @@ export function Dialog({
             className,
           )}
         >
-          <header
-            className={cn("flex items-start gap-3 px-4 pt-3.5 pb-2", hideHeader && "sr-only")}
-          >
+          <header className={cn("flex items-start gap-3 py-3 pr-12 pl-4", hideHeader && "sr-only")}>
             <div className="min-w-0 flex-1">
               <Base.Title className="text-base font-semibold">{title}</Base.Title>
               {description && (
@@ -57,11 +55,6 @@ export function Dialog({
                 </Base.Description>
               )}
             </div>
-            {!hideHeader && (
-              <Base.Close render={<Button variant="ghost" size="icon-sm" aria-label="Close" />}>
-                <X aria-hidden />
-              </Base.Close>
-            )}
           </header>
           <div className={cn("min-h-0 flex-1 overflow-y-auto", !hideHeader && "px-4 pb-4")}>
             {children}
@@ -70,6 +63,20 @@ export function Dialog({
             <footer className="flex flex-wrap justify-end gap-2 border-t px-4 py-3">
               {footer}
             </footer>
+          )}
+          {!hideHeader && (
+            <Base.Close
+              render={
+                <Button
+                  variant="ghost"
+                  size="icon-sm"
+                  aria-label="Close"
+                  className="absolute top-2.5 right-2.5"
+                />
+              }
+            >
+              <X aria-hidden />
+            </Base.Close>
           )}
         </Base.Popup>
       </Base.Portal>

@@ -4,7 +4,7 @@ import { Link } from "react-router";
 import { useInfo, useMay } from "@/api/session";
 import type { AuditLine } from "@/api/types";
 import { Badge } from "@/components/ui/badge";
-import { bytes, count, instant } from "@/lib/format";
+import { bytes, count, instant, plural } from "@/lib/format";
 import { governedTablePath } from "@/lib/paths";
 
 /** One query with its tables, the rules that were applied and OPA's decisions. */
@@ -111,7 +111,7 @@ export function LineDetail({ line }: { line: AuditLine }) {
       {line.decisions.length > 0 && (
         <details>
           <summary className="min-h-6 text-xs font-medium">
-            {count(line.decisions.length)} decisions of OPA
+            {plural(line.decisions.length, "decision")} of OPA
           </summary>
           <ul className="mt-2 flex flex-col gap-1">
             {line.decisions.map((one) => (

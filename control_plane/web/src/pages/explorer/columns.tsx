@@ -4,7 +4,7 @@ import { Link, useLocation } from "react-router";
 import { useMay } from "@/api/session";
 import type { TableColumn, TableDetail } from "@/api/types";
 import { type DataColumn, DataTable } from "@/components/datatable";
-import { LookBadge, TagList } from "@/components/tags";
+import { LookBadge, ObjectName, TagList } from "@/components/tags";
 import { Badge } from "@/components/ui/badge";
 import { plural } from "@/lib/format";
 import { tablePath } from "@/lib/paths";
@@ -23,11 +23,8 @@ export function ColumnsTab({ detail }: { detail: TableDetail }) {
       header: "Column",
       value: (row) => row.name,
       cell: (row) => (
-        <span
-          id={`column-${row.name}`}
-          className={`font-mono text-xs font-medium ${row.name.length > 40 ? "break-all" : "whitespace-nowrap"}`}
-        >
-          {row.name}
+        <span id={`column-${row.name}`}>
+          <ObjectName name={row.name} className="font-medium" />
         </span>
       ),
     },

@@ -62,7 +62,7 @@ export function LineageTab({ tableRef }: { tableRef: TableRef }) {
   );
 }
 
-const [NODE_W, NODE_H, GAP_X, GAP_Y] = [200, 44, 110, 14];
+const [NODE_W, NODE_H, GAP_X, GAP_Y] = [184, 44, 72, 14];
 
 /** Tables as boxes, sources at the left, targets at the right. */
 function Graph({ lineage, catalog }: { lineage: Lineage; catalog: string }) {
@@ -188,10 +188,10 @@ function TableNode({
         }
       />
       <text x={x + 12} y={y + 18} className="fill-foreground text-xs font-medium">
-        {clip(name, 28)}
+        {clip(name, 25)}
       </text>
       <text x={x + 12} y={y + 34} className="fill-muted-foreground text-2xs">
-        {clip(note, 34)}
+        {clip(note, 30)}
       </text>
       <title>{`${name}: ${note}`}</title>
     </>

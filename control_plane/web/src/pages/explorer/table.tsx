@@ -58,17 +58,19 @@ export function TablePage({ catalog, namespace, table, tab }: TableRef & { tab: 
       ]}
       description={detail.data && <Facts detail={detail.data} />}
       actions={
-        <Link
-          to={worksheetPath(
-            `SELECT *\nFROM ${quoted(namespace)}.${quoted(table)}\nLIMIT 100`,
-            catalog,
-            namespace,
-          )}
-          className={buttonVariants({ variant: "primary" })}
-        >
-          <SquareTerminal aria-hidden />
-          Query it
-        </Link>
+        detail.data && (
+          <Link
+            to={worksheetPath(
+              `SELECT *\nFROM ${quoted(namespace)}.${quoted(table)}\nLIMIT 100`,
+              catalog,
+              namespace,
+            )}
+            className={buttonVariants({ variant: "primary" })}
+          >
+            <SquareTerminal aria-hidden />
+            Query it
+          </Link>
+        )
       }
     >
       {detail.error ? (

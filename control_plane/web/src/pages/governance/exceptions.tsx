@@ -6,6 +6,7 @@ import { useMay } from "@/api/session";
 import type { AccessDocument, AccessException } from "@/api/types";
 import { DataTable } from "@/components/datatable";
 import { ProblemNote } from "@/components/problem";
+import { ObjectName } from "@/components/tags";
 import { Badge } from "@/components/ui/badge";
 import { Button } from "@/components/ui/button";
 import { Dialog } from "@/components/ui/dialog";
@@ -66,7 +67,7 @@ export function Exceptions({ document }: { document: AccessDocument }) {
             id: "object",
             header: "On",
             value: (row) => row.object,
-            cell: (row) => <span className="font-mono text-xs break-all">{row.object}</span>,
+            cell: (row) => <ObjectName name={row.object} />,
           },
           {
             id: "what",

@@ -3,6 +3,7 @@ import { useEffect, useState } from "react";
 import { useMay } from "@/api/session";
 import type { AccessDocument, Grant } from "@/api/types";
 import { type DataColumn, DataTable } from "@/components/datatable";
+import { ObjectName } from "@/components/tags";
 import { Badge } from "@/components/ui/badge";
 import { Button } from "@/components/ui/button";
 import { Dialog } from "@/components/ui/dialog";
@@ -46,7 +47,7 @@ export function Grants({ document }: { document: AccessDocument }) {
       id: "object",
       header: "On",
       value: ({ item }) => item.object,
-      cell: ({ item }) => <span className="font-mono text-xs break-all">{item.object}</span>,
+      cell: ({ item }) => <ObjectName name={item.object} />,
     },
     {
       id: "privileges",

@@ -104,7 +104,7 @@ function Rows({ impact }: { impact: TableImpact }) {
   }
   if (rows.error) return <span className="text-destructive">{rows.error}</span>;
   return (
-    <span className="flex flex-wrap items-center gap-1.5 tabular whitespace-nowrap">
+    <span className="flex items-center gap-1.5 tabular whitespace-nowrap">
       {count(rows.before)}
       <ArrowRight className="size-3 text-muted-foreground" aria-label="then" />
       {count(rows.after)}

@@ -4,7 +4,7 @@ import { useNavigate } from "react-router";
 import { useMay } from "@/api/session";
 import type { AccessDocument, Rule } from "@/api/types";
 import { type DataColumn, DataTable } from "@/components/datatable";
-import { maskLabel } from "@/components/tags";
+import { maskLabel, ObjectName } from "@/components/tags";
 import { Badge } from "@/components/ui/badge";
 import { Button } from "@/components/ui/button";
 import { Empty } from "@/components/ui/feedback";
@@ -82,11 +82,7 @@ export function Rules({
       id: "about",
       header: "About",
       value: ({ item }) => item.tag ?? item.object ?? "",
-      cell: ({ item }) => (
-        <span className="font-mono text-xs break-all">
-          {item.tag ? `tag ${item.tag}` : item.object}
-        </span>
-      ),
+      cell: ({ item }) => <ObjectName name={item.tag ? `tag ${item.tag}` : (item.object ?? "")} />,
     },
     {
       id: "effect",

@@ -4,6 +4,7 @@ import { Link } from "react-router";
 import { useInfo, useMay } from "@/api/session";
 import type { AccessDocument, TagAssignment } from "@/api/types";
 import { type DataColumn, DataTable } from "@/components/datatable";
+import { ObjectName } from "@/components/tags";
 import { Badge } from "@/components/ui/badge";
 import { Button } from "@/components/ui/button";
 import { Dialog } from "@/components/ui/dialog";
@@ -35,14 +36,11 @@ export function TagsPanel({ document }: { document: AccessDocument }) {
       cell: ({ item }) => {
         const table = tableOf(item.object);
         return table ? (
-          <Link
-            to={governedTablePath(catalog, table)}
-            className="font-mono text-xs break-all text-primary hover:underline"
-          >
-            {item.object}
+          <Link to={governedTablePath(catalog, table)} className="text-primary hover:underline">
+            <ObjectName name={item.object} />
           </Link>
         ) : (
-          <span className="font-mono text-xs">{item.object}</span>
+          <ObjectName name={item.object} />
         );
       },
     },

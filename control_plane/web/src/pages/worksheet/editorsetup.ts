@@ -4,6 +4,7 @@ import {
   type CompletionResult,
   closeBrackets,
   closeBracketsKeymap,
+  closeCompletion,
   completionKeymap,
   type Completion as Offer,
 } from "@codemirror/autocomplete";
@@ -56,11 +57,11 @@ const THEME = EditorView.theme({
     paddingLeft: "4px",
   },
   ".cm-activeLine, .cm-activeLineGutter": {
-    backgroundColor: "color-mix(in oklch, var(--accent) 55%, transparent)",
+    backgroundColor: "color-mix(in srgb, var(--accent) 55%, transparent)",
   },
   "&.cm-focused > .cm-scroller > .cm-selectionLayer .cm-selectionBackground, .cm-selectionBackground":
     {
-      backgroundColor: "color-mix(in oklch, var(--primary) 22%, transparent)",
+      backgroundColor: "color-mix(in srgb, var(--primary) 24%, transparent)",
     },
   ".cm-matchingBracket, &.cm-focused .cm-matchingBracket": {
     backgroundColor: "var(--primary-soft)",
@@ -217,7 +218,14 @@ export function extensions(
     EditorView.contentAttributes.of({ "aria-label": label, spellcheck: "false" }),
     Prec.highest(
       keymap.of([
-        { key: "Mod-Enter", run: bound(commands.run) },
+        {
+          key: "Mod-Enter",
+          run: (view) => {
+            closeCompletion(view);
+            commands.run();
+            return true;
+          },
+        },
         { key: "Mod-Shift-f", run: bound(commands.format) },
         { key: "Mod-s", run: bound(commands.save) },
         { key: "Mod-Shift-x", run: bound(commands.cancel) },

@@ -63,7 +63,10 @@ export function Toolbar({
         </Button>
       </Tooltip>
       {busy ? (
-        <Button onClick={onCancel} className="w-24 text-destructive hover:bg-destructive-soft">
+        <Button
+          onClick={onCancel}
+          className="w-20 text-destructive sm:w-24 hover:bg-destructive-soft"
+        >
           <Square aria-hidden />
           Cancel
         </Button>
@@ -71,7 +74,7 @@ export function Toolbar({
         <Tooltip
           text={`Runs the selection, or the statement at the cursor (${keyLabel("Mod")}+Enter)`}
         >
-          <Button variant="primary" onClick={onRun} disabled={empty} className="w-24">
+          <Button variant="primary" onClick={onRun} disabled={empty} className="w-20 sm:w-24">
             <Play aria-hidden />
             Run
           </Button>
@@ -79,7 +82,7 @@ export function Toolbar({
       )}
       <Select
         aria-label="Namespace for names without one"
-        className="w-auto max-w-40 min-w-28"
+        className="w-auto max-w-40 min-w-0 flex-1 sm:flex-none"
         value={sheet.namespace ?? ""}
         onChange={(event) => onChange({ namespace: event.target.value || null })}
       >
@@ -127,9 +130,9 @@ export function Toolbar({
           <ListTree aria-hidden />
           Plan
         </Button>
-        <Button onClick={onSave} disabled={empty}>
+        <Button onClick={onSave} disabled={empty} aria-label="Save">
           <Save aria-hidden />
-          Save
+          <span className="hidden sm:inline">Save</span>
         </Button>
         <Menu
           align="end"
