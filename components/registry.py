@@ -123,6 +123,13 @@ _ROWS = (
         # On a cluster each user's driver has to be a pod; there is no launcher of pods yet.
         placements=("local",),
     ),
+    ComponentInfo(
+        name="control-plane",
+        title="Console: worksheet, explorer, dashboards, governance",
+        memory_mib=160,
+        needs=("keycloak", "governor", "trino"),
+        aliases=("console", "viz-app"),
+    ),
     # A new component's row goes here, the last one.
 )
 

@@ -62,12 +62,16 @@ class Client:
     ``optional_audiences`` are asked for by scope (``scope=openid trino``), ``default_audiences`` are in
     every token. ``token_exchange_refresh``: an exchange may also give a refresh token, which ends with the
     user's own sign-in. ``catalog_roles`` are given to its service account; ``realm_management_roles`` too.
+    ``pkce``: a code is good for nobody without it (a public client's never is). Browsers may come back to
+    ``after_logout_paths`` when they sign out; Keycloak tells of each sign-in's end at
+    ``backchannel_logout_path``.
     """
 
     client_id: str
     description: str
     public: bool = False
     standard_flow: bool = False
+    pkce: bool = False
     device_flow: bool = False
     password_grant: bool = False
     service_account: bool = False
@@ -75,6 +79,8 @@ class Client:
     token_exchange_refresh: bool = False
     bearer_only: bool = False
     redirect_paths: tuple[str, ...] = ()
+    after_logout_paths: tuple[str, ...] = ()
+    backchannel_logout_path: str | None = None
     default_audiences: tuple[Audience, ...] = ()
     optional_audiences: tuple[Audience, ...] = ()
     catalog_roles: tuple[str, ...] = ()
@@ -177,6 +183,7 @@ CATALOG_WRITER_ROLE = f"{CATALOG_ROLE_PREFIX}writer"
 def lab_realm(name: str) -> RealmModel:
     """The realm of lab ``name``: the same groups, personas and clients in every lab."""
     user_audiences = (Audience.TRINO, Audience.CATALOG, Audience.SPARK, Audience.GOVERNOR)
+    own_audiences = (*user_audiences, Audience.CONTROL_PLANE, Audience.AGENT)
     return RealmModel(
         realm=name,
         groups=GROUPS,
@@ -209,12 +216,15 @@ def lab_realm(name: str) -> RealmModel:
                 client_id="control-plane",
                 description="The console's back end",
                 standard_flow=True,
+                pkce=True,
                 service_account=True,
                 token_exchange=True,
                 offline_access=True,
                 redirect_paths=("/auth/callback",),
+                after_logout_paths=("/",),
+                backchannel_logout_path="/auth/backchannel-logout",
                 default_audiences=(Audience.CONTROL_PLANE,),
-                optional_audiences=user_audiences,
+                optional_audiences=(*user_audiences, Audience.AGENT),
             ),
             Client(
                 client_id="agent",
@@ -231,13 +241,13 @@ def lab_realm(name: str) -> RealmModel:
                 standard_flow=True,
                 device_flow=True,
                 redirect_paths=("/callback",),
-                optional_audiences=user_audiences,
+                optional_audiences=own_audiences,
             ),
             Client(
                 client_id="personas",
                 description="Password grant for the sample users only",
                 password_grant=True,
-                optional_audiences=user_audiences,
+                optional_audiences=own_audiences,
             ),
             Client(
                 client_id="governor",

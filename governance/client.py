@@ -163,6 +163,22 @@ class EffectiveAccess:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TagUse:
+    """A tag on an object: ``*``, ``ns.*``, ``ns.table`` or ``ns.table.column``."""
+
+    object: str
+    tag: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupMembers:
+    """A group of the realm; ``members`` (enabled users) is None for who may not read access data."""
+
+    name: str
+    members: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class RawAccess:
     """What engines that read files may do in the asking user's name. ``tables`` maps each table that they
     may read to the privileges; ``restricted`` maps each table whose rows or columns rules change for this
@@ -259,24 +275,37 @@ class GovernorClient:
         query = {"table": table} if user is None else {"table": table, "user": user}
         return self._call(Explanation, "GET", f"/v1/access/explanation?{httpx.QueryParams(query)}")
 
+    def tags(self) -> tuple[TagUse, ...]:
+        """Tags of what the caller may read; all of them for who may read access data."""
+        return self._call(tuple[TagUse, ...], "GET", "/v1/access/tags")
+
+    def groups(self) -> tuple[GroupMembers, ...]:
+        """Groups of the realm."""
+        return self._call(tuple[GroupMembers, ...], "GET", "/v1/groups")
+
     def impact(
         self,
         *,
         before: int | None = None,
         after: int | None = None,
         seed: Mapping[str, Any] | None = None,
+        add: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+        remove: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
         users: Sequence[str] = (),
         tables: Sequence[str] = (),
         count: bool = True,
     ) -> ImpactReport:
         """What a change means for readers. None is the living revision; ``seed`` takes the place of
-        ``after``: what seeding that document would make of the state before."""
+        ``after``: what seeding that document would make of the state before; so do ``add`` and ``remove``,
+        as :meth:`change_access` takes them."""
         body: dict[str, Any] = {
             "before": before,
             "after": after,
             "users": list(users),
             "tables": list(tables),
             "seed": None if seed is None else dict(seed),
+            "add": dict(add or {}),
+            "remove": dict(remove or {}),
             "count": count,
         }
         return self._call(ImpactReport, "POST", "/v1/access/impact", body)

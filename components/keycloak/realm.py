@@ -202,8 +202,11 @@ class LabRealm(pulumi.ComponentResource):
             allow_refresh_token_in_standard_token_exchange=(
                 "SAME_SESSION" if client.token_exchange_refresh else None
             ),
-            pkce_code_challenge_method="S256" if client.public else None,
+            pkce_code_challenge_method="S256" if client.public or client.pkce else None,
             valid_redirect_uris=self._redirect_uris(client),
+            valid_post_logout_redirect_uris=self._after_logout_uris(client),
+            backchannel_logout_url=self._backchannel_logout_url(client),
+            backchannel_logout_session_required=client.backchannel_logout_path is not None or None,
             full_scope_allowed=not client.bearer_only,
             opts=self._opts,
         )
@@ -240,6 +243,17 @@ class LabRealm(pulumi.ComponentResource):
             return [f"http://127.0.0.1{path}" for path in client.redirect_paths]
         base = self._context.redirect_base_url(client.client_id)
         return [f"{base}{path}" for path in client.redirect_paths]
+
+    def _after_logout_uris(self, client: Client) -> list[str] | None:
+        base = self._context.redirect_base_url(client.client_id) if client.after_logout_paths else ""
+        return [f"{base}{path}" for path in client.after_logout_paths] or None
+
+    def _backchannel_logout_url(self, client: Client) -> str | None:
+        """Keycloak itself asks for it, so that it is the address inside."""
+        if client.backchannel_logout_path is None:
+            return None
+        base = self._context.placement.internal_url(client.client_id, "http")
+        return f"{base}{client.backchannel_logout_path}"
 
     def _register_catalog_roles(self) -> None:
         catalog = self._clients["catalog"]

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from control_plane.api.console import Console
 from control_plane.api.problems import add_error_handlers
-from control_plane.api.routes import admin, charts, explorer, governance, queries, saved, session, sql
+from control_plane.api.routes import admin, charts, chat, explorer, governance, queries, saved, session, sql
 from control_plane.api.schemas.common import Problem
 from control_plane.api.security import Security
 from control_plane.api.web import add_web
@@ -34,6 +34,7 @@ _ROUTERS = (
     explorer.router,
     governance.router,
     admin.router,
+    chat.router,
 )
 _PREPARE_EVERY_S = 1.0
 _TIDY_EVERY_S = 300.0

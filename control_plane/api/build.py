@@ -10,14 +10,24 @@ import httpx
 
 from contracts.identity import Audience
 from control_plane.api.console import Console
+from control_plane.api.directory import Directory
+from control_plane.api.explorer.cache import Cache
+from control_plane.api.explorer.catalogs import Catalogs
+from control_plane.api.explorer.tables import Tables
+from control_plane.api.governor import Governor
 from control_plane.api.identity.keycloak import Realm
 from control_plane.api.identity.sealing import Sealer
 from control_plane.api.identity.sessions import Sessions
+from control_plane.api.queries.service import Queries, SpoolSettings
+from control_plane.api.queries.trino import Trino
 from control_plane.api.settings import ConsoleSettings
 from control_plane.api.storage.database import Database
+from control_plane.api.storage.kept import KeptStore, Kind
+from control_plane.api.storage.queries import QueryStore
 from control_plane.api.storage.sessions import SessionStore
 from governance.governor.auth import TokenVerifier, realm_keys
 
+_EXPLORER_CACHE_S = 30.0
 _TIMEOUT = httpx.Timeout(30.0, connect=3.0)
 
 
@@ -26,11 +36,13 @@ def build_console(
     *,
     tls: ssl.SSLContext | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
+    governor_transport: httpx.BaseTransport | None = None,
     signing_key: Callable[[str], Any] | None = None,
 ) -> Console:
-    """The console. ``transport`` and ``signing_key`` take the place of the network in tests."""
+    """The console. The transports and ``signing_key`` take the place of the network in tests."""
+    tls = tls or ssl.create_default_context()
     transport = transport or httpx.AsyncHTTPTransport(
-        verify=tls or ssl.create_default_context(),
+        verify=tls,
         limits=httpx.Limits(max_connections=200, max_keepalive_connections=20),
     )
     # All that it speaks to is the lab's own: never through a proxy.
@@ -47,6 +59,20 @@ def build_console(
     database = Database(settings.database_url)
     sealer = Sealer(settings.encryption_key, "sessions")
     verifier = TokenVerifier(settings.issuer_url, keys, Audience.CONTROL_PLANE)
+    spool = SpoolSettings(
+        folder=settings.spool_dir, limit_mib=settings.spool_mib, result_mib=settings.result_mib
+    )
+    queries = Queries(
+        None if settings.trino_url is None else Trino(http, settings.trino_url),
+        QueryStore(database.sessions),
+        spool,
+        per_user=settings.queries_per_user,
+        kept_s=settings.result_kept_s,
+    )
+    governor = Governor(settings.governor_url, governor_transport or httpx.HTTPTransport(verify=tls))
+    cache = Cache(_EXPLORER_CACHE_S)
+    catalogs = Catalogs(queries, governor, cache, governed=settings.catalog)
+    queries.wrote = catalogs.forget
     return Console(
         settings=settings,
         database=database,
@@ -54,4 +80,12 @@ def build_console(
         sessions=Sessions(SessionStore(database.sessions, sealer), realm, verifier),
         sealer=sealer,
         http=http,
+        queries=queries,
+        governor=governor,
+        catalogs=catalogs,
+        tables=Tables(catalogs, governor),
+        directory=Directory(governor, cache),
+        saved_queries=KeptStore(database.sessions, Kind.QUERY),
+        charts=KeptStore(database.sessions, Kind.CHART),
+        dashboards=KeptStore(database.sessions, Kind.DASHBOARD),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -10,11 +11,17 @@ from urllib.parse import urlsplit
 import httpx
 from sqlalchemy.exc import SQLAlchemyError
 
+from control_plane.api.directory import Directory
+from control_plane.api.explorer.catalogs import Catalogs
+from control_plane.api.explorer.tables import Tables
+from control_plane.api.governor import Governor
 from control_plane.api.identity.keycloak import Realm
 from control_plane.api.identity.sealing import Sealer
 from control_plane.api.identity.sessions import Sessions
+from control_plane.api.queries.service import Queries
 from control_plane.api.settings import ConsoleSettings
 from control_plane.api.storage.database import Database
+from control_plane.api.storage.kept import KeptStore
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,14 @@ class Console:
     sessions: Sessions
     sealer: Sealer
     http: httpx.AsyncClient
+    queries: Queries
+    governor: Governor
+    catalogs: Catalogs
+    tables: Tables
+    directory: Directory
+    saved_queries: KeptStore
+    charts: KeptStore
+    dashboards: KeptStore
     prepared: bool = field(default=False)
 
     @property
@@ -55,15 +70,21 @@ class Console:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """While the application serves; ends what is under way."""
+        watching = asyncio.create_task(self.queries.watch())
         try:
             yield
         finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            await self.queries.close()
             await self.http.aclose()
+            self.governor.close()
             self.database.close()
 
     def prepare(self) -> None:
         """Brings the database's schema up to date. Raises sqlalchemy.exc.SQLAlchemyError."""
         self.database.upgrade()
+        self.queries.lose_running()
         self.prepared = True
 
     def ready(self) -> bool:
@@ -78,3 +99,4 @@ class Console:
     async def tidy(self) -> None:
         """Removes what is past its time."""
         await self.sessions.forget_expired()
+        await self.queries.tidy()

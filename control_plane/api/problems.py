@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from http import HTTPStatus
+from typing import Protocol, runtime_checkable
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -20,6 +21,13 @@ from governance.governor.auth import ForbiddenError, IdentityUnavailableError, U
 log = logging.getLogger(__name__)
 
 
+@runtime_checkable
+class HasStatus(Protocol):
+    """An error that knows the status it has over HTTP."""
+
+    http_status: int
+
+
 class NotFoundError(LabError):
     """There is no such thing, or it is not the caller's to see: nobody learns which (404)."""
 
@@ -30,6 +38,10 @@ class StaleError(LabError):
 
 class PreconditionRequiredError(LabError):
     """A change must say what it is based on (428)."""
+
+
+class ConflictError(LabError):
+    """It is not in a state for that (409)."""
 
 
 class GoneError(LabError):
@@ -55,6 +67,7 @@ _STATUSES: Sequence[tuple[type[LabError], HTTPStatus]] = (
     (SignInFailedError, HTTPStatus.BAD_REQUEST),
     (NotFoundError, HTTPStatus.NOT_FOUND),
     (AbsentServiceError, HTTPStatus.NOT_FOUND),
+    (ConflictError, HTTPStatus.CONFLICT),
     (GoneError, HTTPStatus.GONE),
     (StaleError, HTTPStatus.PRECONDITION_FAILED),
     (PreconditionRequiredError, HTTPStatus.PRECONDITION_REQUIRED),
@@ -71,6 +84,8 @@ def status_of(error: LabError) -> int:
     """The HTTP status that an error has."""
     if isinstance(error, GovernorError):
         return _relayed(error.status)
+    if isinstance(error, HasStatus):
+        return error.http_status
     return next((s for kind, s in _STATUSES if isinstance(error, kind)), HTTPStatus.BAD_GATEWAY)
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from contracts.access import AccessData
 from contracts.errors import UsageError
 from contracts.identity import PERSONAS
-from governance.changes import changes_of
-from governance.client import AccessRevision
+from governance.changes import changed_document, changes_of
+from governance.client import AccessRevision, GroupMembers, TagUse
 from governance.effects import Effects, Reader
 from governance.governor.auth import Caller, Permission
 from governance.governor.rights import require_edit
@@ -24,6 +24,8 @@ from governance.store import document_digest
 
 LIVING = "living"
 SEED = "seed"
+EVERY_TABLE = "*"
+"""The object of a tag on the whole catalog."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,21 +97,27 @@ class Insight:
         before: int | None,
         after: int | None,
         seed: Mapping[str, Any] | None,
+        add: Mapping[str, Any] | None = None,
+        remove: Mapping[str, Any] | None = None,
         users: Sequence[str] = (),
         tables: Sequence[str] = (),
         count: bool = True,
     ) -> ImpactReport:
         """What changes for whom from one state to another. None is the living revision; with ``seed``
-        the state after is what seeding that document would make of the state before.
+        the state after is what seeding that document would make of the state before, with ``add`` or
+        ``remove`` what that change would.
 
         Raises:
             ForbiddenError: the caller may not read access data, or asks to count with filters that
                 nobody published and may not edit: a count tells of the rows behind it.
-            UsageError: an unknown user or table, or a malformed seed.
+            UsageError: an unknown user or table, or a malformed seed or change.
         """
         caller.require(Permission.READ_ACCESS)
         old = self._state(before)
-        new = self._state(after) if seed is None else self._seeded(old, seed)
+        if add or remove:
+            new = self._changed(old, add or {}, remove or {})
+        else:
+            new = self._state(after) if seed is None else self._seeded(old, seed)
         if new.unpublished and count and Permission.SEED not in caller.permissions:
             require_edit(caller)
         known = self._governor.knowledge.tables()
@@ -131,6 +139,35 @@ class Insight:
             impacts=tuple(measure(found, counter, catalog=self._catalog)),
             notes=tuple(notes),
         )
+
+    def tags(self, caller: Caller) -> tuple[TagUse, ...]:
+        """Tags on what the caller may read: a tag tells what is in a table."""
+        living = self._governor.store.current()
+        access = AccessData() if living is None else AccessData.from_document(living.document)
+        found = [TagUse(object=t.object, tag=t.tag) for t in sorted(access.tags)]
+        if Permission.READ_ACCESS in caller.permissions:
+            return tuple(found)
+        effects = self._effects(access.as_document())
+        reader = Reader(username=caller.username, groups=caller.groups)
+        seen: set[str] = set()
+        namespaces: set[str] = set()
+        for table, columns in self._governor.knowledge.tables().items():
+            view = effects.view(reader, table, columns)
+            if view.readable:
+                namespaces.add(f"{table.rpartition('.')[0]}.*")
+                seen.add(table)
+                seen |= {f"{table}.{u.column}" for u in view.columns if u.visibility is not Visibility.DENIED}
+        if namespaces:
+            seen |= {*namespaces, EVERY_TABLE}
+        return tuple(use for use in found if use.object.lower() in seen)
+
+    def groups(self, caller: Caller) -> tuple[GroupMembers, ...]:
+        """Groups of the realm; their members for who may read access data."""
+        if Permission.READ_ACCESS not in caller.permissions:
+            names = self._governor.knowledge.groups()
+            return tuple(GroupMembers(name=name, members=None) for name in sorted(names))
+        members = self._governor.knowledge.members()
+        return tuple(GroupMembers(name=n, members=tuple(sorted(members[n]))) for n in sorted(members))
 
     def history(self, caller: Caller, number: int) -> RevisionDetail:
         """One revision with what it changed."""
@@ -194,6 +231,11 @@ class Insight:
             living=old.document, old_seed={} if previous is None else previous[0], new_seed=document
         )
         return State(label="working tree", document=merge.document, unpublished=True)
+
+    @staticmethod
+    def _changed(old: State, add: Mapping[str, Any], remove: Mapping[str, Any]) -> State:
+        document = changed_document(old.document, add=add, remove=remove)
+        return State(label="the change", document=document, unpublished=True)
 
     def _readers(self, users: Sequence[str]) -> tuple[list[Reader], list[str]]:
         """Those named, or every sample user that the realm has."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import httpx
@@ -36,6 +36,10 @@ class Knowledge:
         if found is None:
             raise unknown_name("user", username, self._ask("its users", self._reconciler.usernames))
         return found
+
+    def members(self) -> Mapping[str, frozenset[str]]:
+        """Each group of the realm with its enabled members, asked now. Raises UnavailableError."""
+        return self._ask("its groups", self._reconciler.members)
 
     def tables(self) -> dict[str, tuple[str, ...]]:
         """``ns.table`` → columns; the catalog is asked when it never was."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from governance.client import AccessRevision, RevisionSummary
+from governance.client import AccessRevision, GroupMembers, RevisionSummary, TagUse
 from governance.governor.auth import Caller, Permission
 from governance.governor.insight import Insight
 from governance.governor.service import Governor
@@ -49,11 +49,14 @@ class RollBack(_Body):
 
 
 class CompareAccess(_Body):
-    """Two states to compare: revisions, None for the living one; ``seed`` in place of ``after``."""
+    """Two states to compare: revisions, None for the living one; ``seed`` in place of ``after``, or a
+    change (``add``, ``remove``)."""
 
     before: int | None = None
     after: int | None = None
     seed: dict[str, Any] | None = None
+    add: dict[str, list[dict[str, Any]]] = Field(default_factory=dict)
+    remove: dict[str, list[dict[str, Any]]] = Field(default_factory=dict)
     users: list[str] = Field(default_factory=list, max_length=100)
     tables: list[str] = Field(default_factory=list, max_length=1000)
     count: bool = True
@@ -107,6 +110,14 @@ def add_access_routes(
     ) -> Explanation:
         return insight.explain(caller, table, user)
 
+    @app.get("/v1/access/tags")
+    def tags(caller: Caller = caller_of) -> tuple[TagUse, ...]:
+        return insight.tags(caller)
+
+    @app.get("/v1/groups")
+    def groups(caller: Caller = caller_of) -> tuple[GroupMembers, ...]:
+        return insight.groups(caller)
+
     @app.post("/v1/access/impact")
     def impact(body: CompareAccess, caller: Caller = caller_of) -> ImpactReport:
         return insight.impact(
@@ -114,6 +125,8 @@ def add_access_routes(
             before=body.before,
             after=body.after,
             seed=body.seed,
+            add=body.add,
+            remove=body.remove,
             users=body.users,
             tables=body.tables,
             count=body.count,

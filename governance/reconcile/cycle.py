@@ -59,6 +59,11 @@ class Reconciler:
         """Names of the realm's groups, asked now. Raises ReconcileError or httpx.HTTPError."""
         return frozenset(group.name for group in self._keycloak.groups())
 
+    def members(self) -> Mapping[str, frozenset[str]]:
+        """Enabled members of every group of the realm, those of its subgroups among them."""
+        groups = self._keycloak.groups()
+        return self._keycloak.identities(frozenset(group.name for group in groups), groups).members
+
     def user_groups(self, username: str) -> frozenset[str] | None:
         """Groups of a user, None when there is no such user. Raises as :meth:`group_names`."""
         return self._keycloak.user_groups(username)

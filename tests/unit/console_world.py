@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import socket
 import tempfile
 import threading
@@ -20,11 +21,13 @@ from control_plane.api.build import build_console
 from control_plane.api.settings import read_settings
 from tests.unit import governor_postgres
 from tests.unit.console_keycloak import CLIENT, CLIENT_SECRET, REALM_URL, FakeKeycloak
+from tests.unit.console_trino import URL as TRINO_URL
+from tests.unit.console_trino import FakeTrino
 from tests.unit.test_governor_auth import ISSUER, KEY
 
 postgres_server = governor_postgres.postgres_server
 
-Handler = Callable[[httpx.Request], httpx.Response]
+Handler = Callable[[httpx.Request], Any]
 
 
 class Browser:
@@ -80,7 +83,11 @@ class World:
     def __init__(self, database_url: str, folder: Path, **settings: str) -> None:
         self.keycloak = FakeKeycloak()
         self._browsers: list[Browser] = []
-        self.hosts: dict[str, Handler] = {"keycloak.test": self.keycloak.handle}
+        self.trino = FakeTrino()
+        self.hosts: dict[str, Handler] = {
+            "keycloak.test": self.keycloak.handle,
+            "trino.test": self.trino.handle,
+        }
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -97,6 +104,7 @@ class World:
                 "CONSOLE_REALM_URL": REALM_URL,
                 "CONSOLE_CLIENT_SECRET": CLIENT_SECRET,
                 "CONSOLE_CATALOG_KIND": "nessie",
+                "CONSOLE_TRINO_URL": TRINO_URL,
                 "CONSOLE_SPOOL_DIR": str(folder / "spool"),
                 **{f"CONSOLE_{name}": value for name, value in settings.items()},
             }
@@ -112,8 +120,10 @@ class World:
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run)
 
-    def _answer(self, request: httpx.Request) -> httpx.Response:
-        return self.hosts[request.url.host](request)
+    async def _answer(self, request: httpx.Request) -> httpx.Response:
+        answer = self.hosts[request.url.host](request)
+        response: httpx.Response = await answer if inspect.isawaitable(answer) else answer
+        return response
 
     def start(self) -> None:
         """Serves until :meth:`stop`."""

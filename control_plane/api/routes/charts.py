@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 from uuid import UUID
 
+import orjson
+from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
 
-from control_plane.api.access import Authenticated
-from control_plane.api.routes.saved import IfMatch
+from contracts.identity import Audience
+from control_plane.api.access import Authenticated, Caller, console_of
+from control_plane.api.charts import (
+    chart_ids,
+    filter_of,
+    filtered_statement,
+    require_whole,
+    statement_of,
+    tile_of,
+)
+from control_plane.api.keeping import IfMatch, document_of, require_groups, shown, version_of, viewer_of
 from control_plane.api.schemas import queries
 from control_plane.api.schemas.charts import (
     Chart,
@@ -20,29 +32,35 @@ from control_plane.api.schemas.charts import (
     SaveChart,
     SaveDashboard,
 )
+from control_plane.api.schemas.queries import QueryOrigin
+from control_plane.api.storage.kept import Kept, KeptStore
 
 charts = APIRouter(prefix="/api/v1/charts", tags=["charts"])
 dashboards = APIRouter(prefix="/api/v1/dashboards", tags=["dashboards"])
 
 _Text = Annotated[str, Query(max_length=200)]
+_MAX_OPTIONS = 1000
 
 
 @charts.get("")
 def list_charts(request: Request, caller: Authenticated, text: _Text = "") -> list[Chart]:
     """All that the caller may read, the last changed first."""
-    raise NotImplementedError
+    return [shown(kept, Chart) for kept in _charts(request).all(viewer_of(caller), text)]
 
 
 @charts.post("", status_code=201)
 def create_chart(body: SaveChart, request: Request, response: Response, caller: Authenticated) -> Chart:
     """Keeps a chart."""
-    raise NotImplementedError
+    require_groups(request, caller, body.shares)
+    kept = _charts(request).create(viewer_of(caller), body.title, document_of(body), body.shares)
+    response.headers["Location"] = f"/api/v1/charts/{kept.id}"
+    return shown(kept, Chart, response)
 
 
 @charts.get("/{chart_id}")
 def get_chart(chart_id: UUID, request: Request, response: Response, caller: Authenticated) -> Chart:
     """One of them."""
-    raise NotImplementedError
+    return shown(_charts(request).get(viewer_of(caller), chart_id), Chart, response)
 
 
 @charts.put("/{chart_id}")
@@ -55,25 +73,33 @@ def update_chart(
     if_match: IfMatch = None,
 ) -> Chart:
     """Replaces it, if it still is as the caller last saw it."""
-    raise NotImplementedError
+    version = version_of(if_match)
+    require_groups(request, caller, body.shares)
+    kept = _charts(request).update(
+        viewer_of(caller), chart_id, version, body.title, document_of(body), body.shares
+    )
+    return shown(kept, Chart, response)
 
 
 @charts.delete("/{chart_id}", status_code=204)
 def delete_chart(chart_id: UUID, request: Request, caller: Authenticated, if_match: IfMatch = None) -> None:
     """Removes it; its owner may."""
-    raise NotImplementedError
+    _charts(request).delete(viewer_of(caller), chart_id, version_of(if_match))
 
 
 @charts.post("/{chart_id}/data", status_code=202)
 async def run_chart(chart_id: UUID, body: RunChart, request: Request, caller: Authenticated) -> queries.Query:
     """Starts the chart's statement as the caller; rows come from the query."""
-    raise NotImplementedError
+    kept = await to_thread.run_sync(_charts(request).get, viewer_of(caller), chart_id)
+    statement = statement_of(shown(kept, Chart), body.parameters)
+    return await console_of(request).queries.start(caller, statement, QueryOrigin.CHART)
 
 
 @dashboards.get("")
 def list_dashboards(request: Request, caller: Authenticated, text: _Text = "") -> list[DashboardSummary]:
     """All that the caller may read, the last changed first."""
-    raise NotImplementedError
+    found = _dashboards(request).all(viewer_of(caller), text)
+    return [shown(kept, DashboardSummary, tile_count=len(kept.document["tiles"])) for kept in found]
 
 
 @dashboards.post("", status_code=201)
@@ -81,7 +107,11 @@ def create_dashboard(
     body: SaveDashboard, request: Request, response: Response, caller: Authenticated
 ) -> Dashboard:
     """Keeps a dashboard."""
-    raise NotImplementedError
+    require_groups(request, caller, body.shares)
+    require_whole(body, viewer_of(caller), _charts(request), None)
+    kept = _dashboards(request).create(viewer_of(caller), body.title, document_of(body), body.shares)
+    response.headers["Location"] = f"/api/v1/dashboards/{kept.id}"
+    return _whole(request, caller, kept, response)
 
 
 @dashboards.get("/{dashboard_id}")
@@ -89,7 +119,7 @@ def get_dashboard(
     dashboard_id: UUID, request: Request, response: Response, caller: Authenticated
 ) -> Dashboard:
     """One of them with its charts."""
-    raise NotImplementedError
+    return _whole(request, caller, _dashboards(request).get(viewer_of(caller), dashboard_id), response)
 
 
 @dashboards.put("/{dashboard_id}")
@@ -102,7 +132,12 @@ def update_dashboard(
     if_match: IfMatch = None,
 ) -> Dashboard:
     """Replaces it, if it still is as the caller last saw it."""
-    raise NotImplementedError
+    version = version_of(if_match)
+    viewer, store = viewer_of(caller), _dashboards(request)
+    require_groups(request, caller, body.shares)
+    require_whole(body, viewer, _charts(request), store.get(viewer, dashboard_id))
+    kept = store.update(viewer, dashboard_id, version, body.title, document_of(body), body.shares)
+    return _whole(request, caller, kept, response)
 
 
 @dashboards.delete("/{dashboard_id}", status_code=204)
@@ -110,7 +145,7 @@ def delete_dashboard(
     dashboard_id: UUID, request: Request, caller: Authenticated, if_match: IfMatch = None
 ) -> None:
     """Removes it; its owner may. Its charts stay."""
-    raise NotImplementedError
+    _dashboards(request).delete(viewer_of(caller), dashboard_id, version_of(if_match))
 
 
 @dashboards.post("/{dashboard_id}/tiles/{tile_id}/data", status_code=202)
@@ -118,7 +153,10 @@ async def run_tile(
     dashboard_id: UUID, tile_id: str, body: RunTile, request: Request, caller: Authenticated
 ) -> queries.Query:
     """Starts a tile's statement as the caller, with the dashboard's filters."""
-    raise NotImplementedError
+    dashboard = await to_thread.run_sync(_load, request, caller, dashboard_id)
+    _, chart = tile_of(dashboard, tile_id)
+    statement = filtered_statement(dashboard, chart, body.filters)
+    return await console_of(request).queries.start(caller, statement, QueryOrigin.CHART)
 
 
 @dashboards.get("/{dashboard_id}/filters/{parameter}/options")
@@ -126,4 +164,40 @@ async def filter_options(
     dashboard_id: UUID, parameter: str, request: Request, caller: Authenticated
 ) -> FilterOptions:
     """What a filter offers, by the caller's own rights."""
-    raise NotImplementedError
+    dashboard = await to_thread.run_sync(_load, request, caller, dashboard_id)
+    found = filter_of(dashboard, parameter)
+    if found.options_statement is None:
+        return FilterOptions(options=list(found.options), truncated=False)
+    rows = await console_of(request).queries.trino.rows(
+        found.options_statement,
+        partial(caller.token, Audience.TRINO),
+        catalog=console_of(request).settings.catalog,
+        limit=_MAX_OPTIONS,
+    )
+    return FilterOptions(options=[_option(row[0]) for row in rows.rows], truncated=rows.truncated)
+
+
+def _option(value: Any) -> str | int | float | bool | None:
+    return orjson.dumps(value).decode() if isinstance(value, list | dict) else value
+
+
+def _load(request: Request, caller: Caller, dashboard_id: UUID) -> Dashboard:
+    return _whole(request, caller, _dashboards(request).get(viewer_of(caller), dashboard_id), None)
+
+
+def _whole(request: Request, caller: Caller, kept: Kept, response: Response | None) -> Dashboard:
+    """With its charts: who may see the dashboard may see them."""
+    store, viewer = _charts(request), viewer_of(caller)
+    own = {chart.id: chart for chart in store.all(viewer)}
+    ids = chart_ids(kept)
+    found = {**store.unchecked(ids - own.keys()), **{i: own[i] for i in ids & own.keys()}}
+    made = [shown(found[chart_id], Chart) for chart_id in sorted(found, key=str)]
+    return shown(kept, Dashboard, response, charts=made)
+
+
+def _charts(request: Request) -> KeptStore:
+    return console_of(request).charts
+
+
+def _dashboards(request: Request) -> KeptStore:
+    return console_of(request).dashboards

@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
-from control_plane.api.access import Authenticated
+from control_plane.api.access import Authenticated, console_of
+from control_plane.api.keeping import IfMatch, document_of, require_groups, shown, version_of, viewer_of
 from control_plane.api.schemas.queries import SavedQuery, SaveQuery
+from control_plane.api.storage.kept import KeptStore
 
 router = APIRouter(prefix="/api/v1/saved-queries", tags=["saved queries"])
-
-IfMatch = Annotated[
-    str | None, Header(description="The ETag that the change is based on; `428` without, `412` when stale.")
-]
 
 
 @router.get("")
@@ -22,7 +20,7 @@ def list_saved_queries(
     request: Request, caller: Authenticated, text: Annotated[str, Query(max_length=200)] = ""
 ) -> list[SavedQuery]:
     """All that the caller may read, the last changed first."""
-    raise NotImplementedError
+    return [shown(kept, SavedQuery) for kept in _store(request).all(viewer_of(caller), text)]
 
 
 @router.post("", status_code=201)
@@ -30,7 +28,10 @@ def create_saved_query(
     body: SaveQuery, request: Request, response: Response, caller: Authenticated
 ) -> SavedQuery:
     """Keeps a query."""
-    raise NotImplementedError
+    require_groups(request, caller, body.shares)
+    kept = _store(request).create(viewer_of(caller), body.title, document_of(body), body.shares)
+    response.headers["Location"] = f"/api/v1/saved-queries/{kept.id}"
+    return shown(kept, SavedQuery, response)
 
 
 @router.get("/{saved_query_id}")
@@ -38,7 +39,7 @@ def get_saved_query(
     saved_query_id: UUID, request: Request, response: Response, caller: Authenticated
 ) -> SavedQuery:
     """One of them."""
-    raise NotImplementedError
+    return shown(_store(request).get(viewer_of(caller), saved_query_id), SavedQuery, response)
 
 
 @router.put("/{saved_query_id}")
@@ -51,7 +52,12 @@ def update_saved_query(
     if_match: IfMatch = None,
 ) -> SavedQuery:
     """Replaces it, if it still is as the caller last saw it."""
-    raise NotImplementedError
+    version = version_of(if_match)
+    require_groups(request, caller, body.shares)
+    kept = _store(request).update(
+        viewer_of(caller), saved_query_id, version, body.title, document_of(body), body.shares
+    )
+    return shown(kept, SavedQuery, response)
 
 
 @router.delete("/{saved_query_id}", status_code=204)
@@ -59,4 +65,8 @@ def delete_saved_query(
     saved_query_id: UUID, request: Request, caller: Authenticated, if_match: IfMatch = None
 ) -> None:
     """Removes it; its owner may."""
-    raise NotImplementedError
+    _store(request).delete(viewer_of(caller), saved_query_id, version_of(if_match))
+
+
+def _store(request: Request) -> KeptStore:
+    return console_of(request).saved_queries

@@ -1,0 +1,1 @@
+"""Statements run as the asking user, and their results."""

@@ -1,0 +1,219 @@
+"""What people keep and share: queries, charts, dashboards."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import ColumnElement, delete, func, or_, select
+from sqlalchemy.orm import Session as Transaction
+from sqlalchemy.orm import sessionmaker
+
+from control_plane.api.problems import NotFoundError, StaleError
+from control_plane.api.schemas.common import Share, ShareAccess
+from control_plane.api.storage.models import KeptRow, ShareRow
+from governance.governor.auth import ForbiddenError
+
+
+class Kind(StrEnum):
+    """What is kept."""
+
+    QUERY = "query"
+    CHART = "chart"
+    DASHBOARD = "dashboard"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Viewer:
+    """Who asks."""
+
+    username: str
+    groups: frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """Something kept, as one viewer has it: others than the owner learn of the shares of their own groups
+    alone."""
+
+    id: UUID
+    owner: str
+    document: Mapping[str, Any]
+    shares: tuple[Share, ...]
+    version: int
+    can_edit: bool
+    created_at: datetime
+    updated_at: datetime
+    updated_by: str
+
+    @property
+    def etag(self) -> str:
+        """https://www.rfc-editor.org/rfc/rfc9110#name-etag"""
+        return f'"{self.version}"'
+
+
+class KeptStore:
+    """The things of one kind. What a viewer may not read is not there for them.
+
+    Methods raise sqlalchemy.exc.OperationalError.
+    """
+
+    def __init__(self, sessions: sessionmaker[Transaction], kind: Kind) -> None:
+        self._sessions, self._kind = sessions, kind
+        self._noun = "saved query" if kind is Kind.QUERY else kind.value
+
+    def create(
+        self, viewer: Viewer, title: str, document: Mapping[str, Any], shares: Sequence[Share]
+    ) -> Kept:
+        """Keeps something new."""
+        with self._sessions.begin() as transaction:
+            row = KeptRow(
+                id=uuid4(),
+                kind=self._kind.value,
+                owner=viewer.username,
+                title=title,
+                document=dict(document),
+                version=1,
+                updated_by=viewer.username,
+            )
+            transaction.add(row)
+            transaction.flush()
+            _share(transaction, row.id, shares)
+            transaction.refresh(row)
+            return _kept(row, shares, viewer)
+
+    def all(self, viewer: Viewer, text: str = "") -> list[Kept]:
+        """All that the viewer may read, the last changed first; ``text`` is looked for in titles and
+        documents' descriptions."""
+        query = select(KeptRow).where(KeptRow.kind == self._kind.value, _readable(viewer))
+        if text:
+            description = KeptRow.document["description"].astext
+            found = (KeptRow.title, description, KeptRow.owner)
+            query = query.where(or_(*(column.icontains(text, autoescape=True) for column in found)))
+        with self._sessions() as transaction:
+            rows = list(transaction.scalars(query.order_by(KeptRow.updated_at.desc(), KeptRow.id)))
+            shares = _shares(transaction, [row.id for row in rows])
+            return [_kept(row, shares.get(row.id, ()), viewer) for row in rows]
+
+    def get(self, viewer: Viewer, kept_id: UUID) -> Kept:
+        """One of them. Raises NotFoundError."""
+        with self._sessions() as transaction:
+            row = self._row(transaction, viewer, kept_id)
+            return _kept(row, _shares(transaction, [row.id]).get(row.id, ()), viewer)
+
+    def update(
+        self,
+        viewer: Viewer,
+        kept_id: UUID,
+        version: int,
+        title: str,
+        document: Mapping[str, Any],
+        shares: Sequence[Share],
+    ) -> Kept:
+        """Replaces what is at ``version``. Shares are the owner's to change: of others they stay.
+
+        Raises:
+            NotFoundError, StaleError, ForbiddenError (it may be read only).
+        """
+        with self._sessions.begin() as transaction:
+            row = self._row(transaction, viewer, kept_id, lock=True)
+            before = _shares(transaction, [row.id]).get(row.id, ())
+            if not _may_edit(row, before, viewer):
+                raise ForbiddenError(
+                    f"this {self._noun} is shared with you to read",
+                    value=kept_id,
+                    permitted="its owner, and groups it is shared with to edit",
+                )
+            self._require(row, version)
+            row.title, row.document = title, dict(document)
+            row.version += 1
+            row.updated_by, row.updated_at = viewer.username, func.clock_timestamp()
+            if row.owner == viewer.username:
+                transaction.execute(delete(ShareRow).where(ShareRow.kept_id == row.id))
+                _share(transaction, row.id, shares)
+                before = tuple(shares)
+            transaction.flush()
+            transaction.refresh(row)
+            return _kept(row, before, viewer)
+
+    def delete(self, viewer: Viewer, kept_id: UUID, version: int) -> None:
+        """Removes it. Raises NotFoundError, StaleError, ForbiddenError (not the owner)."""
+        with self._sessions.begin() as transaction:
+            row = self._row(transaction, viewer, kept_id, lock=True)
+            if row.owner != viewer.username:
+                raise ForbiddenError(
+                    f"this {self._noun} is another's to remove", value=kept_id, permitted=row.owner
+                )
+            self._require(row, version)
+            transaction.delete(row)
+
+    def unchecked(self, ids: Collection[UUID]) -> dict[UUID, Kept]:
+        """Those of the ids that exist, whoever may read them: for what was checked by another way."""
+        with self._sessions() as transaction:
+            rows = transaction.scalars(
+                select(KeptRow).where(KeptRow.kind == self._kind.value, KeptRow.id.in_(ids))
+            )
+            nobody = Viewer(username="", groups=frozenset())
+            return {row.id: _kept(row, (), nobody) for row in rows}
+
+    def _row(self, transaction: Transaction, viewer: Viewer, kept_id: UUID, *, lock: bool = False) -> KeptRow:
+        query = select(KeptRow).where(
+            KeptRow.id == kept_id, KeptRow.kind == self._kind.value, _readable(viewer)
+        )
+        row = transaction.scalar(query.with_for_update() if lock else query)
+        if row is None:
+            raise NotFoundError(f"there is no {self._noun} of that id", value=kept_id)
+        return row
+
+    def _require(self, row: KeptRow, version: int) -> None:
+        if row.version != version:
+            raise StaleError(
+                f"{row.updated_by!r} changed this {self._noun} since you read it",
+                value=f'"{version}"',
+                permitted=f'"{row.version}"',
+                next_command="read it again and repeat the change",
+            )
+
+
+def _readable(viewer: Viewer) -> ColumnElement[bool]:
+    shared = select(ShareRow.kept_id).where(ShareRow.group_name.in_(viewer.groups))
+    return or_(KeptRow.owner == viewer.username, KeptRow.id.in_(shared))
+
+
+def _may_edit(row: KeptRow, shares: Sequence[Share], viewer: Viewer) -> bool:
+    if row.owner == viewer.username:
+        return True
+    return any(s.access is ShareAccess.EDIT and s.group in viewer.groups for s in shares)
+
+
+def _share(transaction: Transaction, kept_id: UUID, shares: Sequence[Share]) -> None:
+    for group, access in {share.group: share.access for share in shares}.items():
+        transaction.add(ShareRow(kept_id=kept_id, group_name=group, may_edit=access is ShareAccess.EDIT))
+
+
+def _shares(transaction: Transaction, ids: Collection[UUID]) -> dict[UUID, tuple[Share, ...]]:
+    found: dict[UUID, tuple[Share, ...]] = {}
+    query = select(ShareRow).where(ShareRow.kept_id.in_(ids)).order_by(ShareRow.group_name)
+    for row in transaction.scalars(query):
+        access = ShareAccess.EDIT if row.may_edit else ShareAccess.READ
+        found[row.kept_id] = (*found.get(row.kept_id, ()), Share(group=row.group_name, access=access))
+    return found
+
+
+def _kept(row: KeptRow, shares: Sequence[Share], viewer: Viewer) -> Kept:
+    own = row.owner == viewer.username
+    return Kept(
+        id=row.id,
+        owner=row.owner,
+        document={**row.document, "title": row.title},
+        shares=tuple(share for share in shares if own or share.group in viewer.groups),
+        version=row.version,
+        can_edit=_may_edit(row, shares, viewer),
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        updated_by=row.updated_by,
+    )
