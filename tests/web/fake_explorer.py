@@ -244,12 +244,17 @@ def readers(catalog: str, namespace: str, table: str) -> TableReaders:
 
 @router.get(_TABLE + "/lineage")
 def lineage(catalog: str, namespace: str, table: str) -> Lineage:
-    edge = {
-        "queries": 4,
-        "users": ["engineer"],
-        "last_at": NOW,
-        "last_query_id": "20260115_093000_00042_fakes",
-    }
+
+    def edge(source: str, target: str) -> LineageEdge:
+        return LineageEdge(
+            source=source,
+            target=target,
+            queries=4,
+            users=["engineer"],
+            last_at=NOW,
+            last_query_id="20260115_093000_00042_fakes",
+        )
+
     use = TableUse(
         query_id="20260115_093000_00042_fakes",
         user="engineer",
@@ -263,8 +268,8 @@ def lineage(catalog: str, namespace: str, table: str) -> Lineage:
         table=name,
         complete=True,
         since=NOW - timedelta(days=30),
-        upstream=[LineageEdge(source=one, target=name, **edge) for one in ("raw.orders", "retail.nation")],
-        downstream=[LineageEdge(source=name, target="web.daily", **edge)],
+        upstream=[edge(one, name) for one in ("raw.orders", "retail.nation")],
+        downstream=[edge(name, "web.daily")],
         written_by=[use],
         read_by=[use],
     )

@@ -249,7 +249,7 @@ def _line(number: int, user: str, statement: str, outcome: Outcome) -> AuditLine
     return AuditLine(
         query_id=f"20260115_0930{number:02}_000{number:02}_fakes",
         user=user,
-        groups=(samples.PERSONAS[0].groups if user == "admin" else ("analysts_emea",)),
+        groups=(PERSONAS[0].groups if user == "admin" else ("analysts_emea",)),
         source="console",
         client="127.0.0.1",
         statement=statement,

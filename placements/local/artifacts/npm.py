@@ -190,7 +190,7 @@ def _build(
         if line.strip():
             progress.step(project.name, f"building its pages: {line.strip()[:60]}")
 
-    arguments = [node_program(node_home), *project.command]
+    arguments: list[str | Path] = [node_program(node_home), *project.command]
     run(arguments, cancellation=cancellation, cwd=work, env=environment(node_home, cache), on_line=on_line)
 
 

@@ -182,7 +182,8 @@ export interface paths {
         };
         /**
          * Download
-         * @description The whole result as a file. One that was stopped at a limit is run again, straight into the file.
+         * @description The whole result as a file. One that was cut for want of room, or is not kept any more, is run again,
+         *     straight into the file.
          */
         get: operations["download"];
         put?: never;
@@ -800,7 +801,8 @@ export interface paths {
         put?: never;
         /**
          * Preview Change
-         * @description What a change would come to, without making it.
+         * @description What a change would come to, without making it: for whom it shows more or less, and whether the
+         *     governor would take it.
          */
         post: operations["preview_change"];
         delete?: never;
