@@ -129,6 +129,7 @@ _ROWS = (
         memory_mib=160,
         needs=("keycloak", "governor", "trino"),
         aliases=("console", "viz-app"),
+        artifacts=("web",),
     ),
     # A new component's row goes here, the last one.
 )

@@ -145,6 +145,34 @@ class GoTool:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NpmProject:
+    """A folder of the checkout with packages from npm, and what is built from it.
+
+    The packages' checksums are in its ``package-lock.json``; of its own files those of ``sources`` count, so
+    that a change of one is another artifact.
+
+    Args:
+        directory: holds package.json, package-lock.json and .npmrc; relative to the checkout.
+        sources: files and folders below it that the build reads.
+        command: what ``node`` runs in the folder once its packages are there; empty runs nothing.
+        target: the folder below it that becomes the artifact.
+        development: with the packages that only linters and tests need.
+        download_bytes: packages fetched; ``scratch_bytes`` what they take unpacked. Both bound free space.
+    """
+
+    name: str
+    version: str
+    directory: str
+    sources: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    target: str = "."
+    development: bool = False
+    download_bytes: int
+    installed_bytes: int
+    scratch_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class UrlDistribution:
     """An archive on its project's own download hosts: ``url`` serves current releases only,
     ``archive_url`` all of them. ``sha512`` None: not read yet, so refused."""
@@ -163,7 +191,7 @@ class UrlDistribution:
         return self.url, self.archive_url
 
 
-Artifact: TypeAlias = MavenArtifact | PyPiTool | PyPiSource | GoTool | UrlDistribution
+Artifact: TypeAlias = MavenArtifact | PyPiTool | PyPiSource | GoTool | NpmProject | UrlDistribution
 
 
 @dataclass(frozen=True, kw_only=True)

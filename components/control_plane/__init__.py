@@ -11,7 +11,7 @@ import pulumi
 from components.control_plane.properties import Probed, components_json, host_of
 from components.registry import selected
 from components.service import TRINO_CATALOG, LabContext, Service, secret
-from contracts.versions import KEYCLOAK, NESSIE, OPA, POLARIS, SPARK, TRINO
+from contracts.versions import KEYCLOAK, NESSIE, OPA, POLARIS, SPARK, TRINO, WEB
 from contracts.workload import Layout, Port, Probe, Scheme, Volume, Workload
 
 
@@ -44,7 +44,7 @@ def workload(args: ControlPlaneArgs, layout: Layout) -> Workload:
             "CONSOLE_CA_FILE": layout.file("ca.pem"),
             "CONSOLE_COMPONENTS_FILE": layout.file("components.json"),
             "CONSOLE_SPOOL_DIR": str(layout.data_dir / "results"),
-            "CONSOLE_WEB_DIR": str(layout.source_dir / "control_plane" / "web" / "dist"),
+            "CONSOLE_WEB_DIR": str(layout.also[WEB.name]),
         },
         files={"ca.pem": args.ca_certificate, "components.json": args.components},
         source=("contracts", "governance", "control_plane/api"),
@@ -151,5 +151,5 @@ class ControlPlane(Service):
     kind: ClassVar[str] = "control-plane"
 
     def __init__(self, context: LabContext, opts: pulumi.ResourceOptions | None = None) -> None:
-        layout = context.placement.layout("control-plane", "python", ("http",))
+        layout = context.placement.layout("control-plane", "python", ("http",), also=(WEB.name,))
         super().__init__(context.placement, workload(control_plane_args(context), layout), opts)

@@ -11,7 +11,7 @@ import pytest
 
 CHECKOUT = Path(__file__).parents[2]
 MAX_LINES = 450
-LONGER: Mapping[str, str] = {}
+LONGER: Mapping[str, str] = {"contracts/versions.py": "nothing but data"}
 """Files that may exceed the limit, and why: generated ones, or nothing but data."""
 
 _EXEMPTION = re.compile(r"noqa|type:\s*ignore")

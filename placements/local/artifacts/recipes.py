@@ -11,17 +11,20 @@ from pathlib import Path
 from contracts.errors import LabError
 from contracts.versions import (
     JAVA_25,
+    NODE,
     Artifact,
     GoTool,
     HostPlatform,
     MavenArtifact,
     MavenFile,
+    NpmProject,
     Packing,
     PyPiSource,
     PyPiTool,
 )
 from placements.local.artifacts.command import Cancellation, CommandFailed, run
 from placements.local.artifacts.gomodules import CHECKOUT
+from placements.local.artifacts.npm import sources_digest
 from placements.local.artifacts.progress import Progress
 from placements.local.artifacts.store import remove_tree
 from placements.local.artifacts.unpack import unpack_tar, unpack_txz_in_zip
@@ -143,7 +146,7 @@ def prepare(artifact: Artifact, folder: Path, need: Need, progress: Progress, st
 
 
 def fingerprint(artifact: Artifact, platform: HostPlatform) -> str:
-    """SHA-256 over all that decides the installed content: checksums, layout, recipe, go.sum."""
+    """SHA-256 over all that decides the installed content: checksums, layout, recipe, lock files, sources."""
     facts = asdict(artifact)
     for size in ("installed_bytes", "scratch_bytes", "download_bytes"):
         facts.pop(size, None)
@@ -160,6 +163,8 @@ def fingerprint(artifact: Artifact, platform: HostPlatform) -> str:
             for build in artifact.builds
             for name in ("go.mod", "go.sum")
         ]
+    elif isinstance(artifact, NpmProject):
+        facts["sums"] = [sources_digest(artifact, CHECKOUT), NODE.version]
     recipe = RECIPES.get(artifact.name)
     facts["recipe"] = recipe.revision if recipe else ""
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 from contracts.versions import (
     GO,
     JAVA_25,
+    NODE,
     Artifact,
     GoTool,
     HostPlatform,
     MavenArtifact,
+    NpmProject,
     PyPiSource,
     PyPiTool,
     UrlDistribution,
@@ -24,6 +26,7 @@ from placements.local.artifacts.command import Cancellation, Cancelled
 from placements.local.artifacts.distribution import download_distribution, required_sha512
 from placements.local.artifacts.gomodules import build_tool, discard_build_caches, remove_discarded
 from placements.local.artifacts.host import host_platform
+from placements.local.artifacts.npm import build_project
 from placements.local.artifacts.progress import Progress
 from placements.local.artifacts.pypi import download_source, install_tool, wheel_of
 from placements.local.artifacts.recipes import file_of, fingerprint, home_of, prepare, unpack
@@ -43,6 +46,8 @@ if TYPE_CHECKING:
 
 WORKERS = 3
 """Downloads side by side: enough to fill a link without holding up the builds beside them."""
+
+_BUILT = (GoTool, NpmProject)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +126,7 @@ def needed_bytes(artifact: Artifact, platform: HostPlatform) -> int:
         fetched = wheel_of(artifact, platform).size_bytes
     elif isinstance(artifact, PyPiSource):
         fetched = artifact.size_bytes + artifact.scratch_bytes
-    elif isinstance(artifact, GoTool):
+    elif isinstance(artifact, GoTool | NpmProject):
         fetched = artifact.download_bytes + artifact.scratch_bytes
     else:
         fetched = artifact.size_bytes or artifact.installed_bytes
@@ -133,11 +138,11 @@ def peak_bytes(artifacts: Sequence[Artifact], platform: HostPlatform) -> int:
     until the last one, and what one worker each needs for the largest downloads."""
     results = sum(artifact.installed_bytes for artifact in artifacts)
     passing = [
-        (isinstance(artifact, GoTool), needed_bytes(artifact, platform) - artifact.installed_bytes)
+        (isinstance(artifact, _BUILT), needed_bytes(artifact, platform) - artifact.installed_bytes)
         for artifact in artifacts
     ]
-    downloads = sorted((size for is_go, size in passing if not is_go), reverse=True)[:WORKERS]
-    return results + sum(size for is_go, size in passing if is_go) + sum(downloads)
+    downloads = sorted((size for is_built, size in passing if not is_built), reverse=True)[:WORKERS]
+    return results + sum(size for is_built, size in passing if is_built) + sum(downloads)
 
 
 class _Installation:
@@ -182,6 +187,9 @@ class _Installation:
         elif isinstance(self.artifact, GoTool):
             go_root = home_of(GO, self._need(GO))
             build_tool(self.artifact, go_root, self.entry.cache, target, self.progress, stop)
+        elif isinstance(self.artifact, NpmProject):
+            node_home = home_of(NODE, self._need(NODE))
+            build_project(self.artifact, node_home, self.entry.cache, target, self.progress, stop)
         else:
             archive = download_distribution(self.artifact, self.entry.downloads, self.progress, stop)
             unpack_tar(archive, target, strip_top=True)
@@ -203,9 +211,9 @@ def ensure_all(
 ) -> dict[str, Path]:
     """The folders of several artifacts by name, fetched side by side.
 
-    Downloads share ``workers`` threads; Go programs are built one after the other beside them, since
-    each build uses all cores. The first failure stops the rest; what was installed stays. Go's caches are
-    removed in the background after the last build unless ``keep_build_caches``.
+    Downloads share ``workers`` threads; Go programs and pages are built one after the other beside them,
+    since each build uses all cores. The first failure stops the rest; what was installed stays. Go's caches
+    are removed in the background after the last build unless ``keep_build_caches``.
 
     Raises:
         LabError: as :func:`ensure`; PreflightError before anything is fetched when all of it does not
@@ -221,7 +229,7 @@ def ensure_all(
     with ThreadPoolExecutor(workers) as downloads, ThreadPoolExecutor(1) as builds:
         futures: dict[str, Future[Path]] = {}
         for artifact in wanted:
-            pool = builds if isinstance(artifact, GoTool) else downloads
+            pool = builds if isinstance(artifact, _BUILT) else downloads
             futures[artifact.name] = pool.submit(ensure, artifact, cache, progress, options=options)
         try:
             _finish(list(futures.values()))
@@ -277,6 +285,8 @@ def _with_needs(artifacts: Sequence[Artifact], cache: Path, platform: HostPlatfo
     needs: list[Artifact] = []
     if any(isinstance(artifact, GoTool) for artifact in absent):
         needs.append(GO)
+    if any(isinstance(artifact, NpmProject) for artifact in absent):
+        needs.append(NODE)
     if any(artifact.name == "keycloak" for artifact in absent):
         needs.append(JAVA_25)
     by_name = {artifact.name: artifact for artifact in (*needs, *artifacts)}

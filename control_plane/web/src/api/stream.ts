@@ -1,0 +1,50 @@
+import { asProblem, problemOf } from "./problem";
+import type { QueryEvent } from "./types";
+
+/** Splits a byte stream into its lines; a line may arrive in pieces. */
+export async function* lines(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
+  const reader = stream.getReader();
+  const decoder = new TextDecoder();
+  let rest = "";
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      rest += decoder.decode(value, { stream: !done });
+      const parts = rest.split("\n");
+      rest = parts.pop() ?? "";
+      for (const part of parts) if (part.trim() !== "") yield part;
+      if (done) break;
+    }
+    if (rest.trim() !== "") yield rest;
+  } finally {
+    reader.releaseLock();
+  }
+}
+
+/**
+ * What happens to a query until its `end`. It runs only as long as somebody listens, so whoever reads this
+ * keeps it running. `maxRows`: no more rows than these come; the others are read by page.
+ *
+ * Raises {@link ApiProblem}; an AbortError once `signal` is aborted.
+ */
+export async function* queryEvents(
+  queryId: string,
+  options: { offset?: number; maxRows: number; signal: AbortSignal },
+): AsyncGenerator<QueryEvent> {
+  const search = new URLSearchParams({
+    offset: String(options.offset ?? 0),
+    max_rows: String(options.maxRows),
+  });
+  const url = `/api/v1/queries/${encodeURIComponent(queryId)}/events?${search}`;
+  let response: Response;
+  try {
+    response = await fetch(url, { signal: options.signal, credentials: "same-origin" });
+  } catch (error) {
+    if (options.signal.aborted) throw error;
+    throw asProblem(error);
+  }
+  if (!response.ok || response.body === null) {
+    throw problemOf(response.status, await response.json().catch(() => null));
+  }
+  for await (const line of lines(response.body)) yield JSON.parse(line) as QueryEvent;
+}

@@ -1,0 +1,300 @@
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { Pencil, RotateCw, Save, SquareTerminal, Trash2 } from "lucide-react";
+import { useEffect, useState } from "react";
+import { Link, useNavigate, useParams } from "react-router";
+import { api, etagOf, unwrap } from "@/api/client";
+import { ApiProblem, asProblem } from "@/api/problem";
+import { useMe } from "@/api/session";
+import type { Chart, ChartSpec, Share } from "@/api/types";
+import { CHART_ROWS, LiveChart } from "@/components/chart/live";
+import { SpecEditor } from "@/components/chart/speceditor";
+import { ProblemNote } from "@/components/problem";
+import { Shares } from "@/components/shares";
+import { Button, buttonVariants } from "@/components/ui/button";
+import { Card } from "@/components/ui/card";
+import { Dialog } from "@/components/ui/dialog";
+import { SkeletonRows } from "@/components/ui/feedback";
+import { Field, Input, Textarea } from "@/components/ui/input";
+import { complain, notify } from "@/components/ui/toast";
+import { worksheetPath } from "@/lib/paths";
+import { fromSpecs, type ParameterValue, toParameters, valueError } from "@/query/parametervalues";
+import { useRows } from "@/query/userows";
+import { Page } from "@/shell/page";
+
+export default function ChartPage() {
+  const { chartId = "" } = useParams();
+  const chart = useQuery({
+    queryKey: ["chart", chartId],
+    queryFn: () =>
+      unwrap(api.GET("/api/v1/charts/{chart_id}", { params: { path: { chart_id: chartId } } })),
+    staleTime: 0,
+  });
+  if (chart.error) {
+    return (
+      <Page title="Chart" crumbs={[{ label: "Charts", to: "/charts" }]}>
+        <ProblemNote error={chart.error} onRetry={() => void chart.refetch()} />
+      </Page>
+    );
+  }
+  if (chart.data === undefined) return <SkeletonRows rows={10} />;
+  return <Loaded key={chart.data.version} chart={chart.data} />;
+}
+
+function Loaded({ chart }: { chart: Chart }) {
+  const me = useMe();
+  const navigate = useNavigate();
+  const client = useQueryClient();
+  const [spec, setSpec] = useState<ChartSpec>(chart.spec);
+  const [editing, setEditing] = useState(false);
+  const [naming, setNaming] = useState(false);
+  const [round, setRound] = useState(0);
+  const [typed, setTyped] = useState<Record<string, ParameterValue>>(() =>
+    fromSpecs(chart.parameters),
+  );
+  const [values, setValues] = useState(typed);
+  const changed = JSON.stringify(spec) !== JSON.stringify(chart.spec);
+  const key = ["chart", chart.id, chart.version, round, values];
+  const start = () =>
+    unwrap(
+      api.POST("/api/v1/charts/{chart_id}/data", {
+        params: { path: { chart_id: chart.id } },
+        body: { parameters: toParameters(values) },
+      }),
+    );
+  const save = useMutation({
+    mutationFn: (parts: { title?: string; description?: string; shares?: Share[] }) =>
+      unwrap(
+        api.PUT("/api/v1/charts/{chart_id}", {
+          params: { path: { chart_id: chart.id }, header: { "if-match": etagOf(chart.version) } },
+          body: {
+            title: parts.title ?? chart.title,
+            description: parts.description ?? chart.description,
+            statement: chart.statement,
+            catalog: chart.catalog,
+            namespace: chart.namespace,
+            parameters: chart.parameters,
+            spec,
+            shares: parts.shares ?? chart.shares,
+          },
+        }),
+      ),
+    onSuccess: (saved) => {
+      client.setQueryData(["chart", chart.id], saved);
+      void client.invalidateQueries({ queryKey: ["charts"] });
+      setNaming(false);
+      notify("Saved");
+    },
+    onError: (error) => {
+      const stale = error instanceof ApiProblem && error.status === 412;
+      complain(
+        stale ? "Somebody changed this chart in the meantime" : "It could not be saved",
+        stale ? "Load the page again to see theirs." : asProblem(error).message,
+      );
+    },
+  });
+  const remove = useMutation({
+    mutationFn: () =>
+      unwrap(
+        api.DELETE("/api/v1/charts/{chart_id}", {
+          params: { path: { chart_id: chart.id }, header: { "if-match": etagOf(chart.version) } },
+        }),
+      ),
+    onSuccess: () => {
+      void client.invalidateQueries({ queryKey: ["charts"] });
+      notify(`Removed “${chart.title}”`);
+      navigate("/charts");
+    },
+    onError: (error) => complain("It could not be removed", asProblem(error).message),
+  });
+  const wrong = Object.values(typed).some((value) => valueError(value) !== undefined);
+  return (
+    <Page
+      title={chart.title}
+      crumbs={[{ label: "Charts", to: "/charts" }]}
+      description={chart.description || undefined}
+      wide
+      actions={
+        <>
+          <Button variant="ghost" onClick={() => setRound(round + 1)}>
+            <RotateCw aria-hidden />
+            Ask again
+          </Button>
+          <Link
+            to={worksheetPath(
+              chart.statement,
+              chart.catalog ?? undefined,
+              chart.namespace ?? undefined,
+            )}
+            className={buttonVariants()}
+          >
+            <SquareTerminal aria-hidden />
+            Statement
+          </Link>
+          {chart.can_edit && (
+            <>
+              <Button onClick={() => setNaming(true)}>Name and share</Button>
+              <Button onClick={() => setEditing(!editing)} aria-expanded={editing}>
+                <Pencil aria-hidden />
+                Drawing
+              </Button>
+              <Button
+                variant="primary"
+                disabled={!changed}
+                busy={save.isPending}
+                onClick={() => save.mutate({})}
+              >
+                <Save aria-hidden />
+                Save
+              </Button>
+            </>
+          )}
+          {chart.owner === me.username && (
+            <Button
+              variant="danger-ghost"
+              size="icon"
+              aria-label="Remove this chart"
+              busy={remove.isPending}
+              onClick={() => remove.mutate()}
+            >
+              <Trash2 aria-hidden />
+            </Button>
+          )}
+        </>
+      }
+    >
+      {chart.parameters.length > 0 && (
+        <form
+          className="flex flex-wrap items-end gap-3"
+          onSubmit={(event) => {
+            event.preventDefault();
+            if (!wrong) setValues(typed);
+          }}
+        >
+          {chart.parameters.map((parameter) => {
+            const value = typed[parameter.name] ?? { type: "varchar" as const, text: "" };
+            return (
+              <Field
+                key={parameter.name}
+                label={parameter.label || parameter.name}
+                error={valueError(value)}
+                className="w-44"
+              >
+                {(props) => (
+                  <Input
+                    {...props}
+                    value={value.text}
+                    onChange={(event) =>
+                      setTyped({
+                        ...typed,
+                        [parameter.name]: { ...value, text: event.target.value },
+                      })
+                    }
+                  />
+                )}
+              </Field>
+            );
+          })}
+          <Button type="submit" disabled={wrong}>
+            Apply
+          </Button>
+        </form>
+      )}
+      <div className="flex flex-col gap-4 lg:flex-row">
+        <Card className="h-[60vh] min-h-72 min-w-0 flex-1 p-4">
+          <LiveChart queryKey={key} start={start} spec={spec} title={chart.title} />
+        </Card>
+        {editing && (
+          <Card className="shrink-0 p-4 lg:w-64">
+            <EditSpec queryKey={key} start={start} spec={spec} onChange={setSpec} />
+          </Card>
+        )}
+      </div>
+      <NameDialog
+        chart={chart}
+        open={naming}
+        onOpenChange={setNaming}
+        onSave={save.mutate}
+        busy={save.isPending}
+      />
+    </Page>
+  );
+}
+
+function EditSpec({
+  queryKey,
+  start,
+  spec,
+  onChange,
+}: {
+  queryKey: readonly unknown[];
+  start: Parameters<typeof useRows>[1];
+  spec: ChartSpec;
+  onChange: (spec: ChartSpec) => void;
+}) {
+  const rows = useRows(queryKey, start, CHART_ROWS);
+  return <SpecEditor spec={spec} columns={rows.data?.columns ?? []} onChange={onChange} />;
+}
+
+function NameDialog({
+  chart,
+  open,
+  onOpenChange,
+  onSave,
+  busy,
+}: {
+  chart: Chart;
+  open: boolean;
+  onOpenChange: (open: boolean) => void;
+  onSave: (parts: { title: string; description: string; shares: Share[] }) => void;
+  busy: boolean;
+}) {
+  const [title, setTitle] = useState(chart.title);
+  const [description, setDescription] = useState(chart.description);
+  const [shares, setShares] = useState<Share[]>(chart.shares);
+  useEffect(() => {
+    if (!open) return;
+    setTitle(chart.title);
+    setDescription(chart.description);
+    setShares(chart.shares);
+  }, [open, chart]);
+  return (
+    <Dialog
+      open={open}
+      onOpenChange={onOpenChange}
+      title="Name and share"
+      footer={
+        <Button
+          variant="primary"
+          busy={busy}
+          disabled={title.trim() === ""}
+          onClick={() => onSave({ title: title.trim(), description, shares })}
+        >
+          Save
+        </Button>
+      }
+    >
+      <div className="flex flex-col gap-3">
+        <Field label="Title">
+          {(props) => (
+            <Input
+              {...props}
+              value={title}
+              maxLength={200}
+              onChange={(event) => setTitle(event.target.value)}
+            />
+          )}
+        </Field>
+        <Field label="Description" hint="Optional.">
+          {(props) => (
+            <Textarea
+              {...props}
+              value={description}
+              onChange={(event) => setDescription(event.target.value)}
+            />
+          )}
+        </Field>
+        {chart.shares !== undefined && <Shares shares={shares} onChange={setShares} />}
+      </div>
+    </Dialog>
+  );
+}

@@ -1,0 +1,222 @@
+import { useMutation, useQueryClient } from "@tanstack/react-query";
+import { LayoutDashboard, Pencil, RotateCw, Save, Settings2, Trash2 } from "lucide-react";
+import { useMemo, useState } from "react";
+import { useNavigate, useSearchParams } from "react-router";
+import { api, etagOf, unwrap } from "@/api/client";
+import { ApiProblem, asProblem } from "@/api/problem";
+import { useMe } from "@/api/session";
+import type { Chart, Dashboard, SaveDashboard, Tile } from "@/api/types";
+import { Button } from "@/components/ui/button";
+import { Empty } from "@/components/ui/feedback";
+import { complain, notify } from "@/components/ui/toast";
+import { useMedia } from "@/lib/hooks";
+import { Page } from "@/shell/page";
+import { AddTile } from "./addtile";
+import { Filters, filterParameters, filterTexts } from "./filters";
+import { changed, GRID_COLUMNS, ROW_PX, removed } from "./layout";
+import { BoardSettings } from "./settings";
+import { TileFrame } from "./tile";
+
+const GAP_PX = 12;
+
+/** A dashboard, looked at or changed. Filters stand in the address. */
+export function Board({ board, isNew = false }: { board: Dashboard; isNew?: boolean }) {
+  const me = useMe();
+  const navigate = useNavigate();
+  const client = useQueryClient();
+  const roomy = useMedia("(min-width: 768px)");
+  const [search, setSearch] = useSearchParams();
+  const [editing, setEditing] = useState(isNew);
+  const [settings, setSettings] = useState(isNew);
+  const [round, setRound] = useState(0);
+  const [draft, setDraft] = useState<Dashboard>(board);
+  const shown = editing ? draft : board;
+  const texts = useMemo(() => filterTexts(shown.filters, search), [shown.filters, search]);
+  const parameters = useMemo(() => filterParameters(shown.filters, texts), [shown.filters, texts]);
+
+  const save = useMutation({
+    mutationFn: (next: Dashboard) => {
+      const body: SaveDashboard = {
+        title: next.title.trim() || "Untitled dashboard",
+        description: next.description,
+        tiles: next.tiles,
+        filters: next.filters,
+        shares: next.shares,
+      };
+      return isNew
+        ? unwrap(api.POST("/api/v1/dashboards", { body }))
+        : unwrap(
+            api.PUT("/api/v1/dashboards/{dashboard_id}", {
+              params: {
+                path: { dashboard_id: board.id },
+                header: { "if-match": etagOf(board.version) },
+              },
+              body,
+            }),
+          );
+    },
+    onSuccess: (saved) => {
+      client.setQueryData(["dashboard", saved.id], saved);
+      void client.invalidateQueries({ queryKey: ["dashboards"] });
+      setEditing(false);
+      notify("Saved");
+      if (isNew) navigate(`/dashboards/${saved.id}`, { replace: true });
+    },
+    onError: (error) => {
+      const stale = error instanceof ApiProblem && error.status === 412;
+      complain(
+        stale ? "Somebody changed this dashboard in the meantime" : "It could not be saved",
+        stale
+          ? "Load the page again to see theirs; yours is still here."
+          : asProblem(error).message,
+      );
+    },
+  });
+  const remove = useMutation({
+    mutationFn: () =>
+      unwrap(
+        api.DELETE("/api/v1/dashboards/{dashboard_id}", {
+          params: {
+            path: { dashboard_id: board.id },
+            header: { "if-match": etagOf(board.version) },
+          },
+        }),
+      ),
+    onSuccess: () => {
+      void client.invalidateQueries({ queryKey: ["dashboards"] });
+      notify(`Removed “${board.title}”`);
+      navigate("/dashboards");
+    },
+    onError: (error) => complain("It could not be removed", asProblem(error).message),
+  });
+  const setTiles = (tiles: Tile[]) => setDraft((before) => ({ ...before, tiles }));
+  const addTile = (tiles: Tile[], chart?: Chart) =>
+    setDraft((before) => ({
+      ...before,
+      tiles,
+      charts:
+        chart && !before.charts.some((one) => one.id === chart.id)
+          ? [...before.charts, chart]
+          : before.charts,
+    }));
+
+  return (
+    <Page
+      title={shown.title || "New dashboard"}
+      description={shown.description || undefined}
+      crumbs={[{ label: "Dashboards", to: "/dashboards" }]}
+      wide
+      actions={
+        editing ? (
+          <>
+            <AddTile tiles={draft.tiles} onAdd={addTile} />
+            <Button onClick={() => setSettings(true)}>
+              <Settings2 aria-hidden />
+              Name, filters, sharing
+            </Button>
+            {!isNew && (
+              <Button
+                variant="ghost"
+                onClick={() => {
+                  setDraft(board);
+                  setEditing(false);
+                }}
+              >
+                Discard
+              </Button>
+            )}
+            <Button variant="primary" busy={save.isPending} onClick={() => save.mutate(draft)}>
+              <Save aria-hidden />
+              Save
+            </Button>
+          </>
+        ) : (
+          <>
+            <Button variant="ghost" onClick={() => setRound(round + 1)}>
+              <RotateCw aria-hidden />
+              Ask again
+            </Button>
+            {board.can_edit && (
+              <Button
+                onClick={() => {
+                  setDraft(board);
+                  setEditing(true);
+                }}
+              >
+                <Pencil aria-hidden />
+                Change
+              </Button>
+            )}
+            {board.owner === me.username && (
+              <Button
+                variant="danger-ghost"
+                size="icon"
+                aria-label="Remove this dashboard"
+                busy={remove.isPending}
+                onClick={() => remove.mutate()}
+              >
+                <Trash2 aria-hidden />
+              </Button>
+            )}
+          </>
+        )
+      }
+    >
+      {shown.filters.length > 0 && (
+        <Filters
+          boardId={board.id}
+          filters={shown.filters}
+          texts={texts}
+          onApply={(next) => setSearch(next, { replace: true })}
+        />
+      )}
+      {shown.tiles.length === 0 ? (
+        <Empty
+          icon={LayoutDashboard}
+          title="There is no tile yet"
+          className="rounded-lg border border-dashed bg-card"
+        >
+          {editing ? "Add a chart that you saved, or a text." : "Change it to add charts."}
+        </Empty>
+      ) : (
+        <ul
+          style={
+            roomy
+              ? {
+                  gridTemplateColumns: `repeat(${GRID_COLUMNS}, minmax(0, 1fr))`,
+                  gridAutoRows: ROW_PX,
+                  gap: GAP_PX,
+                }
+              : { gap: GAP_PX }
+          }
+          className="grid"
+        >
+          {[...shown.tiles]
+            .sort((a, b) => a.y - b.y || a.x - b.x)
+            .map((tile) => (
+              <TileFrame
+                key={tile.id}
+                tile={tile}
+                chart={shown.charts.find((one) => one.id === tile.chart_id)}
+                boardId={isNew || editing ? null : board.id}
+                version={board.version}
+                round={round}
+                parameters={parameters}
+                placed={roomy}
+                editing={editing}
+                onChange={(parts) => setTiles(changed(draft.tiles, tile.id, parts))}
+                onRemove={() => setTiles(removed(draft.tiles, tile.id))}
+              />
+            ))}
+        </ul>
+      )}
+      <BoardSettings
+        open={settings}
+        onOpenChange={setSettings}
+        board={draft}
+        mine={isNew || board.owner === me.username}
+        onChange={(parts) => setDraft((before) => ({ ...before, ...parts }))}
+      />
+    </Page>
+  );
+}
