@@ -40,7 +40,9 @@ _COMPARING: tuple[tuple[tuple[str, ...], Comparison], ...] = (
 _FIRST = {"top", "best", "first", "largest", "biggest", "highest", "greatest", "most", "leading"}
 _LAST = {"bottom", "worst", "lowest", "smallest", "fewest", "least", "last"}
 _SUPERLATIVES = {
-    **dict.fromkeys(("most", "highest", "largest", "biggest", "greatest", "best", "top", "maximum"), Order.DESCENDING),
+    **dict.fromkeys(
+        ("most", "highest", "largest", "biggest", "greatest", "best", "top", "maximum"), Order.DESCENDING
+    ),
     **dict.fromkeys(("least", "lowest", "smallest", "fewest", "worst", "minimum"), Order.ASCENDING),
 }
 _RECENCY = {
@@ -49,7 +51,17 @@ _RECENCY = {
 }
 _SHARES = {"share", "percentage", "percent", "proportion", "fraction", "distribution"}
 _EXCLUDING = {"excluding", "except", "without", "not", "exclude"}
-_NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}
+_NUMBERS = {
+    "two": 2,
+    "three": 3,
+    "four": 4,
+    "five": 5,
+    "six": 6,
+    "seven": 7,
+    "eight": 8,
+    "nine": 9,
+    "ten": 10,
+}
 MAX_LIMIT = 1000
 
 
@@ -97,7 +109,7 @@ def _one(found: Sequence[Token], words: list[str], at: int, form: Form) -> int:
         form.used.update(compared.places)
         return len(compared.places)
     for parts in _COUNTING:
-        if tuple(words[at : at + len(parts)]) == parts:
+        if words[at : at + len(parts)] == [*parts]:
             form.counting.append(at + len(parts) - 1)
             form.used.update(range(at, at + len(parts)))
             return len(parts)
@@ -111,11 +123,11 @@ def _one(found: Sequence[Token], words: list[str], at: int, form: Form) -> int:
         form.top = form.top or (at, ranked[0], ranked[1])
         form.used.update(range(at, at + ranked[2]))
         return ranked[2]
-    for parts in _GROUPING:
-        if tuple(words[at : at + len(parts)]) == parts:
-            form.grouping.append(at + len(parts) - 1)
-            form.used.update(range(at, at + len(parts)))
-            return len(parts)
+    for several in _GROUPING:
+        if words[at : at + len(several)] == [*several]:
+            form.grouping.append(at + len(several) - 1)
+            form.used.update(range(at, at + len(several)))
+            return len(several)
     return _single(found, words, at, form)
 
 
@@ -155,7 +167,9 @@ def _top(found: Sequence[Token], words: list[str], at: int) -> tuple[int, Order,
     for here, there in ((at, at + 1), (at + 1, at)):
         if max(here, there) >= len(found):
             continue
-        order = Order.DESCENDING if words[here] in _FIRST else Order.ASCENDING if words[here] in _LAST else None
+        order = (
+            Order.DESCENDING if words[here] in _FIRST else Order.ASCENDING if words[here] in _LAST else None
+        )
         number = _count(found, words, there)
         if order is not None and number is not None:
             return number, order, 2

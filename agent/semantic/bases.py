@@ -36,9 +36,7 @@ class Ask:
         for option, meaning in options:
             if option.id == chosen:
                 return meaning
-        raise Undecided(
-            Ambiguity(key=key, question=question, options=tuple(option for option, _ in options))
-        )
+        raise Undecided(Ambiguity(key=key, question=question, options=tuple(option for option, _ in options)))
 
     def option(self, meaning: Meaning) -> Option:
         """How a meaning is offered."""
@@ -121,8 +119,7 @@ class BaseChoice:
         things = {
             meaning.table
             for other in self.spans
-            if other is not span
-            and max(other.start - span.end, span.start - other.end) < _NEAR
+            if other is not span and max(other.start - span.end, span.start - other.end) < _NEAR
             for meaning in other.of("entity")
         }
         return [
@@ -238,12 +235,14 @@ def _with_base(
         if all(any(one.table == base for one in candidate) for candidate in candidates)
         and _reaches(ask.layer, base, grouped, ("dimension", "entity"))
     ]
-    with_values = [base for base in feasible if _reaches(ask.layer, base, _valued(spans, measured), ("value",))]
+    with_values = [
+        base for base in feasible if _reaches(ask.layer, base, _valued(spans, measured), ("value",))
+    ]
     if not with_values:
         labels = [ask.option(one[0]).label for one in candidates if one]
         return Decline(
-            why=f"I have no table in which {' and '.join(labels)} "
-            f"{'stand' if len(labels) > 1 else 'stands'} beside all else that you name; ask for one at a time."
+            why=f"I have no table in which {' and '.join(labels)} {'stand' if len(labels) > 1 else 'stands'} "
+            "beside all else that you name; ask for one at a time."
         )
     first = {base: next(one for one in candidates[0] if one.table == base) for base in with_values}
     base = _only(ask, first)
@@ -263,7 +262,9 @@ def _only(ask: Ask, first: Mapping[str, Meaning]) -> str:
 
 
 def _pick(ask: Ask, meanings: Sequence[Meaning]) -> Meaning:
-    measures = [one for one in dict.fromkeys(meanings) if one.kind == "measure"] or list(dict.fromkeys(meanings))
+    measures = [one for one in dict.fromkeys(meanings) if one.kind == "measure"] or list(
+        dict.fromkeys(meanings)
+    )
     if len(measures) == 1:
         return measures[0]
     key = f"measure:{'|'.join(sorted(f'{one.table}.{one.name}' for one in measures))}"
@@ -277,7 +278,12 @@ def _measures(span: Span) -> tuple[Meaning, ...]:
 
 def _counted_elsewhere(layer: SemanticLayer, meanings: tuple[Meaning, ...]) -> tuple[Meaning, ...]:
     """With the measures of other tables that count the same things."""
-    more = [one for meaning in meanings if meaning.kind == "entity" for one in layer.counting.get(meaning.table, ())]
+    more = [
+        one
+        for meaning in meanings
+        if meaning.kind == "entity"
+        for one in layer.counting.get(meaning.table, ())
+    ]
     return (*meanings, *more)
 
 

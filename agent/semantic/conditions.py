@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -104,9 +105,7 @@ class Conditions:
             )
         return found
 
-    def on_time(
-        self, *, grouping: bool = True
-    ) -> tuple[tuple[Condition, ...], tuple[DimensionUse, ...]]:
+    def on_time(self, *, grouping: bool = True) -> tuple[tuple[Condition, ...], tuple[DimensionUse, ...]]:
         """Conditions on the date that is named, else on the base's own, and the date to group by. Raises
         Undecided."""
         if not (self._times.stretches or self._times.grain):
@@ -145,7 +144,7 @@ def _joined(stretches: Sequence[Stretch]) -> list[Stretch]:
     if len(stretches) < 2:
         return list(stretches)
     ordered = sorted(stretches, key=lambda one: one.start or dt.date.min)
-    for one, two in zip(ordered, ordered[1:], strict=False):
+    for one, two in itertools.pairwise(ordered):
         if one.end is None or two.start is None or one.end < two.start:
             raise Undecided(
                 Decline(why="These times lie apart; ask for one range, such as 'from 1994 to 1996'.")

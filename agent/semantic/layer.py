@@ -1,4 +1,4 @@
-"""All models together: which table reaches which, and what every phrase may mean. Pure but for reading files."""
+"""All models together: which table reaches which, and what every phrase may mean."""
 
 from __future__ import annotations
 

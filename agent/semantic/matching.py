@@ -5,31 +5,19 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
 
 from agent.semantic.layer import AGGREGATE_WORDS, Meaning, SemanticLayer
 from agent.semantic.model import Aggregate
 from agent.semantic.words import Token, TokenKind, stems
 
-FILLERS = frozenset(
-    """a an the of in for to is are was were be been am do does did done have has had there here it its they them
-    their that these those which what who whom whose when where how we us our i me my mine you your show give tell
-    get find see let please can could would should will want need like know look display list print report return
-    and or with from on at as than then so also just only now but all any some every each many much number count
-    by per across within during out into about over up down made make come came exist existing currently current
-    ever total overall altogether question answer value data result row record table column breakdown broken split
-    grouped group sorted order ordered ordering rank ranked ranking compare compared comparison versus vs between
-    against different distinct unique one ones more most least highest lowest top bottom best worst first last
-    largest smallest biggest greatest per-cent percent percentage share proportion fraction part not no excluding
-    except without instead same again still per-each whole each-of following available present kind sort""".split()
-)
-"""Words that carry no name. Those with a meaning of their own are looked at where they stand."""
+_ENGLISH = yaml.safe_load(Path(__file__).with_name("english.yaml").read_text(encoding="utf-8"))
 
-WRITES = frozenset(
-    "delete drop insert update alter truncate create grant revoke merge rename remove overwrite write modify "
-    "erase purge".split()
-)
-FORECASTS = frozenset("predict forecast projection project extrapolate why cause reason correlation correlate "
-                      "anomaly anomalies cluster regression explain recommend should".split())  # fmt: skip
+FILLERS: frozenset[str] = frozenset(_ENGLISH["fillers"].split())
+WRITES: frozenset[str] = frozenset(_ENGLISH["writes"].split())
+FORECASTS: frozenset[str] = frozenset(_ENGLISH["forecasts"].split())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -280,7 +280,7 @@ def _measure(model: str, name: str, document: Any, where: str) -> Measure:
     )
 
 
-def check_expression(sql: str, where: str, *, aggregate: bool) -> exp.Expression:
+def check_expression(sql: str, where: str, *, aggregate: bool) -> exp.Expr:
     """Parses an expression over one table's columns. Raises UsageError when it is none, reads another
     table, or is an aggregate where it must not be one (and the reverse)."""
     try:
@@ -293,7 +293,7 @@ def check_expression(sql: str, where: str, *, aggregate: bool) -> exp.Expression
         raise UsageError(f"{where} reads more than its own table's row", value=sql)
     if any(column.table for column in found.find_all(exp.Column)):
         raise UsageError(f"{where} names a table", value=sql, permitted="plain columns of its own table")
-    expression: exp.Expression = found.expressions[0]
+    expression: exp.Expr = found.expressions[0]
     if (expression.find(exp.AggFunc) is not None) != aggregate:
         permitted = "an aggregate, such as sum(amount)" if aggregate else "no aggregate"
         raise UsageError(f"{where} is not what belongs there", value=sql, permitted=permitted)
@@ -336,7 +336,9 @@ class _Part:
         for name in value:
             if not isinstance(name, str | int | float) or isinstance(name, bool):
                 # YAML reads NO, ON and YES as truth values, and 2024-01-01 as a date.
-                raise UsageError(f"{self._where}: a key of {key!r} is no text", value=name, permitted='"NO": […]')
+                raise UsageError(
+                    f"{self._where}: a key of {key!r} is no text", value=name, permitted='"NO": […]'
+                )
         return value
 
     def items(self, key: str) -> list[Any]:

@@ -10,7 +10,7 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from agent.semantic.asking import Form, Limit, read_form
+from agent.semantic.asking import Form, read_form
 from agent.semantic.bases import Ask, BaseChoice, choose_base
 from agent.semantic.conditions import Conditions, literal_after
 from agent.semantic.layer import SemanticLayer
@@ -25,11 +25,8 @@ from agent.semantic.matching import (
     value_beside,
     value_phrases,
 )
-from agent.semantic.model import Aggregate, Kind
+from agent.semantic.model import Aggregate
 from agent.semantic.plan import (
-    Ambiguity,
-    Comparison,
-    Condition,
     Decline,
     DimensionUse,
     Grain,
@@ -39,9 +36,9 @@ from agent.semantic.plan import (
     Outcome,
     Plan,
 )
+from agent.semantic.times import Times, read_times
 from agent.semantic.undecided import Undecided
-from agent.semantic.times import Stretch, Times, read_times
-from agent.semantic.words import Token, TokenKind, tokens
+from agent.semantic.words import Token, tokens
 
 _FOLLOWING = {"and", "what", "how", "only", "now", "also", "same", "by", "for", "in", "per", "instead", "but"}
 Values = Mapping[tuple[str, str], Sequence[str]]
@@ -85,15 +82,13 @@ class _Reading:
         known = {stem for key in self.layer.phrases for stem in key}
         for word in words:
             if word in WRITES and word not in known:
-                raise Undecided(
-                    Decline(why=f"I only read: I can't {word} anything, with nobody's rights.")
-                )
+                raise Undecided(Decline(why=f"I only read: I can't {word} anything, with nobody's rights."))
         for word in words:
             if word in FORECASTS and word not in known:
                 raise Undecided(
                     Decline(
-                        why=f"{word.capitalize()!r} asks for more than counting and summing up what is in the "
-                        "tables, which is all that I do: no language model is configured here."
+                        why=f"{word.capitalize()!r} asks for more than counting and summing up what is "
+                        "in the tables, which is all that I do: no language model is configured here."
                     )
                 )
 
@@ -118,7 +113,7 @@ class _Reading:
         return plan
 
     def _look_up_named(self) -> None:
-        """"In the People department": what stands before a column may be a value of it."""
+        """ "In the People department": what stands before a column may be a value of it."""
         columns: dict[tuple[str, str], None] = {}
         for span in self.spans:
             before = self.tokens[span.start - 1] if span.start else None
@@ -174,7 +169,9 @@ class _Reading:
         at = span.start - 1
         while at >= 0 and at not in self.form.grouping:
             token = self.tokens[at]
-            joined = token.text.lower() in ("and", "the", "or", "then") or any(at in s.places for s in self.spans)
+            joined = token.text.lower() in ("and", "the", "or", "then") or any(
+                at in s.places for s in self.spans
+            )
             if not joined:
                 return False
             at -= 1
@@ -250,9 +247,7 @@ class _Reading:
         )
 
     def _conditions_of(self, choice: BaseChoice) -> Conditions:
-        return Conditions(
-            self.layer, choice, self.tokens, self.spans, self.form, self.times, self.used
-        )
+        return Conditions(self.layer, choice, self.tokens, self.spans, self.form, self.times, self.used)
 
     def _aggregated(self, use: MeasureUse, span: Span, grouped: bool) -> MeasureUse:
         measure = self.layer.measure(use.table, use.name)
@@ -262,8 +257,10 @@ class _Reading:
             if asked not in harmless and not (grouped and asked in (Aggregate.MIN, Aggregate.MAX)):
                 label = measure.label if measure else f"number of {self.layer.tables[use.table].plural}"
                 raise Undecided(
-                    Decline(why=f"{label.capitalize()} is one number for a set of rows; "
-                                f"it has no {asked.value if asked else ''} of its own.")
+                    Decline(
+                        why=f"{label.capitalize()} is one number for a set of rows; "
+                        f"it has no {asked.value if asked else ''} of its own."
+                    )
                 )
             return use
         allowed = (measure.aggregate, *measure.aggregates)
@@ -300,9 +297,7 @@ class _Reading:
             return use
         return replace(use, grain=self.times.grain or Grain.MONTH)
 
-    def _ranking(
-        self, grouped: bool, measures: Sequence[MeasureUse] = ()
-    ) -> tuple[Order | None, int | None]:
+    def _ranking(self, grouped: bool, measures: Sequence[MeasureUse] = ()) -> tuple[Order | None, int | None]:
         if not grouped or not measures:
             return None, None
         if self.form.top is not None:
@@ -332,7 +327,9 @@ class _Reading:
             found = self.layer.time_of(choice.base)
             if found is None:
                 raise Undecided(Decline(why=f"{table.plural.capitalize()} have no date to order them by."))
-            several = any(self.tokens[s.end - 1].text.lower() != self.tokens[s.end - 1].stem for s in choice.listed)
+            several = any(
+                self.tokens[s.end - 1].text.lower() != self.tokens[s.end - 1].stem for s in choice.listed
+            )
             order, limit = self.form.recency[0], self.form.recency[1] or limit or (10 if several else 1)
             use = DimensionUse(table=found[0], name=found[1])
             shown = (use, *(one for one in shown if one != use))
@@ -350,7 +347,9 @@ class _Reading:
     def _refuse_unknown(self, base: str) -> None:
         for span in self.spans:
             words = " ".join(token.text for token in self.tokens[span.start : span.end])
-            harmless = words.lower() == "who" or any(meaning.table in self.layer.reach(base) for meaning in span.of("entity", "dimension"))
+            harmless = words.lower() == "who" or any(
+                meaning.table in self.layer.reach(base) for meaning in span.of("entity", "dimension")
+            )
             if not harmless and not self.used.intersection(span.places):
                 table = self.layer.tables[base]
                 raise Undecided(Decline(why=f"I can't relate {words!r} to {table.plural}."))

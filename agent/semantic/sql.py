@@ -52,7 +52,7 @@ class _Builder:
         self.reads: dict[str, set[str]] = {}
         self.joined: dict[str, None] = {plan.base: None}
 
-    def column(self, table: str, sql: str) -> exp.Expression:
+    def column(self, table: str, sql: str) -> exp.Expr:
         """An expression of the layer with its columns bound to the table's alias."""
         for step, index in self.layer.reach(self.plan.base)[table].steps:
             self.joined[step] = None
@@ -62,13 +62,13 @@ class _Builder:
         for node in list(parsed.find_all(exp.Column)):
             self._read(owner.table, node.name)
             node.set("table", exp.to_identifier(owner.name))
-        found: exp.Expression = parsed
+        found: exp.Expr = parsed
         return found
 
     def _read(self, table: str, column: str) -> None:
         self.reads.setdefault(table, set()).add(column.lower())
 
-    def dimension(self, use: DimensionUse) -> exp.Expression:
+    def dimension(self, use: DimensionUse) -> exp.Expr:
         dimension = self.layer.dimension(use.table, use.name)
         column = self.column(use.table, dimension.sql)
         if use.grain is None:
@@ -77,7 +77,7 @@ class _Builder:
             column = exp.cast(column, "date")
         return exp.Anonymous(this="date_trunc", expressions=[exp.Literal.string(use.grain.value), column])
 
-    def measure(self, use: MeasureUse) -> exp.Expression:
+    def measure(self, use: MeasureUse) -> exp.Expr:
         if use.name == COUNT:
             return exp.Count(this=exp.Star())
         measure = self.layer.measure(use.table, use.name)
@@ -89,7 +89,7 @@ class _Builder:
             return exp.Anonymous(this="approx_percentile", expressions=[column, exp.Literal.number("0.5")])
         return exp.Anonymous(this=use.aggregate.value, expressions=[column])
 
-    def condition(self, condition: Condition) -> exp.Expression:
+    def condition(self, condition: Condition) -> exp.Expr:
         if condition.of_measure:
             measure = self.layer.measure(condition.table, condition.name)
             assert measure is not None  # noqa: S101  # conditions are made of columns
@@ -121,9 +121,7 @@ class _Builder:
             here, join = self.layer.tables[step], self.layer.tables[step].joins[index]
             there = self.layer.tables[name]
             on = [
-                exp.EQ(
-                    this=exp.column(left, table=here.name), expression=exp.column(right, table=there.name)
-                )
+                exp.EQ(this=exp.column(left, table=here.name), expression=exp.column(right, table=there.name))
                 for left, right in join.columns.items()
             ]
             for left, right in join.columns.items():
@@ -138,7 +136,7 @@ class _Builder:
         reach = self.layer.reach(self.plan.base)
         return sorted((n for n in self.joined if n != self.plan.base), key=lambda n: len(reach[n].steps))
 
-    def _table(self, table: str, alias: str) -> exp.Expression:
+    def _table(self, table: str, alias: str) -> exp.Expr:
         namespace, _, name = table.rpartition(".")
         found = exp.table_(name, db=namespace, catalog=self.catalog)
         self.reads.setdefault(table, set())
@@ -151,7 +149,7 @@ def statement_of(layer: SemanticLayer, plan: Plan, *, catalog: str) -> Statement
     names = _Names()
     columns = [_dimension_column(layer, use, names) for use in plan.dimensions]
     select = exp.Select()
-    groups: list[exp.Expression] = []
+    groups: list[exp.Expr] = []
     for use, column in zip(plan.dimensions, columns, strict=True):
         expression = builder.dimension(use)
         groups.append(expression)
@@ -180,7 +178,7 @@ def statement_of(layer: SemanticLayer, plan: Plan, *, catalog: str) -> Statement
 def _ordered(select: exp.Select, plan: Plan, columns: list[Column]) -> exp.Select:
     """By rank where that was asked, else by time, else the largest first; ties always by name."""
     dimensions = columns[: len(plan.dimensions)]
-    keys: list[exp.Expression] = []
+    keys: list[exp.Expr] = []
     ranked = plan.order is not None or (plan.measures and dimensions and not dimensions[0].is_time)
     if plan.measures and dimensions and ranked:
         first = columns[len(dimensions)]
@@ -195,11 +193,11 @@ def _ordered(select: exp.Select, plan: Plan, columns: list[Column]) -> exp.Selec
     return select if limit is None else select.limit(limit, copy=False)
 
 
-def _key(name: str, *, descending: bool) -> exp.Expression:
+def _key(name: str, *, descending: bool) -> exp.Expr:
     return exp.Ordered(this=exp.column(name), desc=descending, nulls_first=False)
 
 
-def _share(expression: exp.Expression) -> exp.Expression:
+def _share(expression: exp.Expr) -> exp.Expr:
     whole = exp.Window(this=exp.Sum(this=expression.copy()))
     return exp.Div(
         this=exp.cast(expression.copy(), "double"),
@@ -207,27 +205,27 @@ def _share(expression: exp.Expression) -> exp.Expression:
     )
 
 
-def _among(column: exp.Expression, values: list[exp.Expression]) -> exp.Expression:
+def _among(column: exp.Expr, values: list[exp.Expr]) -> exp.Expr:
     if len(values) == 1:
         return exp.EQ(this=column, expression=values[0])
     return exp.In(this=column, expressions=values)
 
 
-def _within(column: exp.Expression, kind: Kind, start: str, end: str) -> exp.Expression:
-    parts: list[exp.Expression] = []
+def _within(column: exp.Expr, kind: Kind, start: str, end: str) -> exp.Expr:
+    parts: list[exp.Expr] = []
     for text, node in ((start, exp.GTE), (end, exp.LT)):
         if text:
             parts.append(node(this=column.copy(), expression=_moment(text, kind)))
     return exp.and_(*parts)
 
 
-def _moment(text: str, kind: Kind) -> exp.Expression:
+def _moment(text: str, kind: Kind) -> exp.Expr:
     if kind is Kind.TIMESTAMP:
         return exp.cast(exp.Literal.string(f"{text} 00:00:00 UTC"), "timestamp with time zone")
     return exp.cast(exp.Literal.string(text), "date")
 
 
-def _literal(value: str | float, kind: Kind) -> exp.Expression:
+def _literal(value: str | float, kind: Kind) -> exp.Expr:
     if isinstance(value, int | float) and kind is Kind.NUMBER:
         return exp.Literal.number(int(value) if value == int(value) else value)
     return exp.Literal.string(str(value))
@@ -253,9 +251,7 @@ class _Names:
 def _dimension_column(layer: SemanticLayer, use: DimensionUse, names: _Names) -> Column:
     dimension: Dimension = layer.dimension(use.table, use.name)
     label = f"{use.grain.value} of {dimension.label}" if use.grain else dimension.label
-    return Column(
-        name=names.new(label), label=label, unit=None, grain=use.grain, is_time=dimension.is_time
-    )
+    return Column(name=names.new(label), label=label, unit=None, grain=use.grain, is_time=dimension.is_time)
 
 
 def measure_label(layer: SemanticLayer, use: MeasureUse) -> str:

@@ -1,4 +1,4 @@
-"""Stretches of time in a question: ``in 1995``, ``since March 1996``, ``last 3 months``, ``by quarter``. Pure."""
+"""Stretches of time in a question: ``in 1995``, ``since March 1996``, ``by quarter``. Pure."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ _GROUPING = {"by", "per", "each", "every", "a"}
 _FROM = {"since", "from", "after", "starting"}
 _UNTIL = {"before", "until", "till", "up"}
 _YEARS = range(1900, 2101)
-_COUNTS = frozenset("than above over under below least most exceeding top bottom > >= < <=".split())
+_COUNTS = frozenset(
+    {"than", "above", "over", "under", "below", "least", "most", "exceeding", "top", "bottom"}
+    | {">", ">=", "<", "<="}
+)
 """Words before a number that make it a number, not a year."""
 
 

@@ -14,7 +14,7 @@ _TOKEN = re.compile(
     |(?P<mark>[<>]=?|=|!=)""",
     re.VERBOSE | re.IGNORECASE,
 )
-_POSSESSIVE = re.compile(r"(?<=\w)['’]s\b|(?<=s)['’](?=\s|$)")  # noqa: RUF001 - both apostrophes are typed
+_POSSESSIVE = re.compile(r"(?<=\w)['’]s\b|(?<=s)['’](?=\s|$)")
 _FACTORS = {"k": 1_000, "m": 1_000_000}
 
 
