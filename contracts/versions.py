@@ -19,6 +19,7 @@ from contracts.artifacts import (
     MavenFile,
     ModuleFile,
     Packing,
+    PyPiLibraries,
     PyPiSource,
     PyPiTool,
     UrlDistribution,
@@ -26,6 +27,7 @@ from contracts.artifacts import (
 )
 
 __all__ = [
+    "AGENT_LIBRARIES",
     "ARTIFACTS",
     "GO",
     "ICEBERG_AWS_BUNDLE",
@@ -54,6 +56,7 @@ __all__ = [
     "MavenFile",
     "ModuleFile",
     "Packing",
+    "PyPiLibraries",
     "PyPiSource",
     "PyPiTool",
     "UrlDistribution",
@@ -301,6 +304,16 @@ ICEBERG_AWS_BUNDLE = MavenArtifact(
 
 # --- deployment engine and development tools ---------------------------------------------------
 
+AGENT_LIBRARIES = PyPiLibraries(
+    name="agent-libraries",
+    version="1",
+    requirements="requirements-agent.txt",
+    beside="requirements.txt",
+    download_bytes=20_000_000,
+    installed_bytes=47_400_000,
+)
+"""LangGraph, LangChain and the MCP SDK; their versions are in the requirements file."""
+
 MINIMUM_PULUMI_VERSION = (3, 200, 0)
 """The oldest installed ``pulumi`` that is used as it is."""
 
@@ -379,6 +392,7 @@ ARTIFACTS: Mapping[str, Artifact] = {
         SPARK,
         ICEBERG_SPARK_RUNTIME,
         ICEBERG_AWS_BUNDLE,
+        AGENT_LIBRARIES,
         PULUMI,
         REGAL,
     )

@@ -74,6 +74,17 @@ class Limit:
     places: range
 
 
+@dataclass(frozen=True, kw_only=True)
+class Top:
+    """``top 5``: where it stands, how many, from which end. ``ranked``: it asks for the largest or smallest,
+    not just for some ("first 5")."""
+
+    at: int
+    count: int
+    order: Order
+    ranked: bool
+
+
 @dataclass(kw_only=True)
 class Form:
     """What was said about the form. Places are of tokens."""
@@ -84,7 +95,7 @@ class Form:
     aggregates: dict[int, Aggregate] = field(default_factory=dict)
     superlatives: dict[int, Order] = field(default_factory=dict)
     recency: tuple[Order, int | None] | None = None
-    top: tuple[int, int, Order] | None = None
+    top: Top | None = None
     share: bool = False
     excluding: list[int] = field(default_factory=list)
     used: set[int] = field(default_factory=set)
@@ -120,9 +131,9 @@ def _one(found: Sequence[Token], words: list[str], at: int, form: Form) -> int:
         return recent[2]
     ranked = _top(found, words, at)
     if ranked is not None:
-        form.top = form.top or (at, ranked[0], ranked[1])
-        form.used.update(range(at, at + ranked[2]))
-        return ranked[2]
+        form.top = form.top or ranked
+        form.used.update((at, at + 1))
+        return 2
     for several in _GROUPING:
         if words[at : at + len(several)] == [*several]:
             form.grouping.append(at + len(several) - 1)
@@ -137,6 +148,8 @@ def _single(found: Sequence[Token], words: list[str], at: int, form: Form) -> in
         form.share = True
     elif word in _EXCLUDING:
         form.excluding.append(at)
+    elif word in ("last", "first"):
+        form.recency = (Order.DESCENDING if word == "last" else Order.ASCENDING, None)
     else:
         if word in _SUPERLATIVES:
             form.superlatives[at] = _SUPERLATIVES[word]
@@ -162,8 +175,8 @@ def _comparison(found: Sequence[Token], words: list[str], at: int) -> Limit | No
     return None
 
 
-def _top(found: Sequence[Token], words: list[str], at: int) -> tuple[int, Order, int] | None:
-    """``top 5``, ``5 largest``, ``first three``: the number, the order, and how many words."""
+def _top(found: Sequence[Token], words: list[str], at: int) -> Top | None:
+    """``top 5``, ``5 largest``, ``first three``: two words."""
     for here, there in ((at, at + 1), (at + 1, at)):
         if max(here, there) >= len(found):
             continue
@@ -172,7 +185,7 @@ def _top(found: Sequence[Token], words: list[str], at: int) -> tuple[int, Order,
         )
         number = _count(found, words, there)
         if order is not None and number is not None:
-            return number, order, 2
+            return Top(at=at, count=number, order=order, ranked=words[here] not in ("first", "last"))
     return None
 
 

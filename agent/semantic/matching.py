@@ -16,6 +16,7 @@ from agent.semantic.words import Token, TokenKind, stems
 _ENGLISH = yaml.safe_load(Path(__file__).with_name("english.yaml").read_text(encoding="utf-8"))
 
 FILLERS: frozenset[str] = frozenset(_ENGLISH["fillers"].split())
+MEANINGFUL: frozenset[str] = frozenset(_ENGLISH["meaningful"].split())
 WRITES: frozenset[str] = frozenset(_ENGLISH["writes"].split())
 FORECASTS: frozenset[str] = frozenset(_ENGLISH["forecasts"].split())
 
@@ -126,7 +127,8 @@ def unknown_words(found: Sequence[Token], used: Iterable[int]) -> Iterator[Token
     for place, token in enumerate(found):
         if place in taken or token.kind is TokenKind.MARK:
             continue
-        if token.kind is TokenKind.WORD and (token.stem in FILLERS or token.text.lower() in FILLERS):
+        said = {token.stem, token.text.lower()}
+        if token.kind is TokenKind.WORD and said & FILLERS and not said & MEANINGFUL:
             continue
         yield token
 

@@ -59,6 +59,15 @@ class Aggregate(StrEnum):
     MEDIAN = "median"
 
 
+AGGREGATE_LABELS: Mapping[Aggregate, str] = {
+    Aggregate.SUM: "total",
+    Aggregate.AVG: "average",
+    Aggregate.MIN: "lowest",
+    Aggregate.MAX: "highest",
+    Aggregate.MEDIAN: "median",
+}
+
+
 class Unit(StrEnum):
     """What a measure counts; for its presentation."""
 

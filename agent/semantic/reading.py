@@ -25,7 +25,7 @@ from agent.semantic.matching import (
     value_beside,
     value_phrases,
 )
-from agent.semantic.model import Aggregate
+from agent.semantic.model import AGGREGATE_LABELS, Aggregate
 from agent.semantic.plan import (
     Decline,
     DimensionUse,
@@ -211,7 +211,7 @@ class _Reading:
 
     def _is_subject(self, span: Span) -> bool:
         """Whether it is what is ranked: "which nation has …", "top 5 customers by …", "who earns …"."""
-        if self.form.top is not None and span.start == self.form.top[0] + 2:
+        if self.form.top is not None and span.start == self.form.top.at + 2:
             return True
         ranked = self.form.superlatives or self.form.top
         words = [token.text.lower() for token in self.tokens[max(0, span.start - 2) : span.start]]
@@ -236,6 +236,12 @@ class _Reading:
         order, limit = self._ranking(bool(dimensions), measures)
         if self.form.share and not dimensions:
             raise Undecided(Decline(why="A share needs parts: say by what, for example 'by region'."))
+        if self.form.recency is not None:
+            raise Undecided(Decline(why="Numbers have no first or last one; name a stretch of time instead."))
+        if (self.form.top or self._ranking_words()) and not dimensions:
+            raise Undecided(
+                Decline(why="There is nothing to rank: say what, for example 'top 5 customers by …'.")
+            )
         return Plan(
             base=choice.base,
             measures=measures,
@@ -259,16 +265,17 @@ class _Reading:
                 raise Undecided(
                     Decline(
                         why=f"{label.capitalize()} is one number for a set of rows; "
-                        f"it has no {asked.value if asked else ''} of its own."
+                        f"there is no {AGGREGATE_LABELS[asked] if asked else ''} of it."
                     )
                 )
             return use
         allowed = (measure.aggregate, *measure.aggregates)
-        if asked is None or (asked not in allowed and asked is Aggregate.SUM):
+        if asked is None:
             return replace(use, aggregate=measure.aggregate)
         if asked not in allowed:
-            names = ", ".join(one.value for one in allowed)
-            raise Undecided(Decline(why=f"Of {measure.label} I have {names}, not {asked.value}."))
+            names = ", ".join(AGGREGATE_LABELS[one] for one in allowed)
+            why = f"Of {measure.label} I have the {names}, not the {AGGREGATE_LABELS[asked]}."
+            raise Undecided(Decline(why=why))
         return replace(use, aggregate=asked)
 
     def _aggregate_before(self, span: Span) -> Aggregate | None:
@@ -301,7 +308,7 @@ class _Reading:
         if not grouped or not measures:
             return None, None
         if self.form.top is not None:
-            return self.form.top[2], self.form.top[1]
+            return self.form.top.order, self.form.top.count
         ranked = next(iter(self.form.superlatives.values()), None)
         if any(self._is_subject(span) for span in self.spans):
             return ranked, None if ranked is None else 1
@@ -320,9 +327,12 @@ class _Reading:
         conditions_of = self._conditions_of(choice)
         conditions, _ = conditions_of.on_rows(())
         times, _ = conditions_of.on_time(grouping=False)
+        ranked = self.form.top is not None and self.form.top.ranked
+        if ranked or self.form.superlatives or self.form.aggregates or self.form.share:
+            raise Undecided(Decline(why=f"I don't see by which number {table.plural} are to be compared."))
         order, limit = None, None
         if self.form.top is not None:
-            limit = self.form.top[1]
+            limit = self.form.top.count
         if self.form.recency is not None:
             found = self.layer.time_of(choice.base)
             if found is None:
@@ -354,9 +364,15 @@ class _Reading:
                 table = self.layer.tables[base]
                 raise Undecided(Decline(why=f"I can't relate {words!r} to {table.plural}."))
         matched = {place for span in self.spans for place in span.places}
-        left = tuple(unknown_words(self.tokens, self.used | matched))
+        unused = self.form.excluding if not self._excluded() else []
+        left = tuple(unknown_words(self.tokens, (self.used | matched) - set(unused)))
         if left:
             self._look_up_or_decline(base, left)
+
+    def _excluded(self) -> bool:
+        """Whether every "excluding" has a value that it is about."""
+        values = [span.start for span in self.spans if span.of("value")]
+        return all(any(0 < start - at <= 3 for start in values) for at in self.form.excluding)
 
     def _look_up_or_decline(self, base: str, left: Sequence[Token]) -> None:
         columns = tuple(

@@ -10,7 +10,7 @@ import sqlglot
 from sqlglot import exp
 
 from agent.semantic.layer import SemanticLayer
-from agent.semantic.model import Aggregate, Dimension, Kind, Unit
+from agent.semantic.model import AGGREGATE_LABELS, Aggregate, Dimension, Kind, Unit
 from agent.semantic.plan import (
     COUNT,
     Comparison,
@@ -103,7 +103,10 @@ class _Builder:
         values = [_literal(value, kind) for value in condition.values]
         if condition.comparison in (Comparison.IN, Comparison.NOT_IN):
             found = _among(column, values)
-            return exp.not_(found) if condition.comparison is Comparison.NOT_IN else found
+            if condition.comparison is Comparison.IN:
+                return found
+            # A row without a value is none of the excluded ones.
+            return exp.not_(exp.Coalesce(this=found, expressions=[exp.false()]))
         node = {
             Comparison.ABOVE: exp.GT,
             Comparison.AT_LEAST: exp.GTE,
@@ -260,14 +263,7 @@ def measure_label(layer: SemanticLayer, use: MeasureUse) -> str:
     measure = layer.measure(use.table, use.name)
     if measure is None:
         return f"number of {table.plural}"
-    words = {
-        Aggregate.SUM: "total",
-        Aggregate.AVG: "average",
-        Aggregate.MIN: "lowest",
-        Aggregate.MAX: "highest",
-        Aggregate.MEDIAN: "median",
-    }
-    return measure.label if use.aggregate is None else f"{words[use.aggregate]} {measure.label}"
+    return measure.label if use.aggregate is None else f"{AGGREGATE_LABELS[use.aggregate]} {measure.label}"
 
 
 def _measure_column(layer: SemanticLayer, use: MeasureUse, names: _Names) -> Column:

@@ -17,12 +17,14 @@ from contracts.versions import (
     MavenArtifact,
     MavenFile,
     Packing,
+    PyPiLibraries,
     PyPiSource,
     PyPiTool,
 )
 from placements.local.artifacts.command import Cancellation, CommandFailed, run
 from placements.local.artifacts.gomodules import CHECKOUT
 from placements.local.artifacts.progress import Progress
+from placements.local.artifacts.pypi import libraries_digest
 from placements.local.artifacts.store import remove_tree
 from placements.local.artifacts.unpack import unpack_tar, unpack_txz_in_zip
 
@@ -154,6 +156,8 @@ def fingerprint(artifact: Artifact, platform: HostPlatform) -> str:
         facts["wheels"] = sorted(wheel.sha256 for wheel in artifact.wheels.values())
     elif isinstance(artifact, PyPiSource):
         facts.pop("size_bytes")
+    elif isinstance(artifact, PyPiLibraries):
+        facts["sums"] = libraries_digest(artifact)
     elif isinstance(artifact, GoTool):
         facts["sums"] = [
             hashlib.sha256((CHECKOUT / build.module_directory / name).read_bytes()).hexdigest()

@@ -16,6 +16,7 @@ from contracts.versions import (
     GoTool,
     HostPlatform,
     MavenArtifact,
+    PyPiLibraries,
     PyPiSource,
     PyPiTool,
     UrlDistribution,
@@ -25,7 +26,7 @@ from placements.local.artifacts.distribution import download_distribution, requi
 from placements.local.artifacts.gomodules import build_tool, discard_build_caches, remove_discarded
 from placements.local.artifacts.host import host_platform
 from placements.local.artifacts.progress import Progress
-from placements.local.artifacts.pypi import download_source, install_tool, wheel_of
+from placements.local.artifacts.pypi import download_source, install_libraries, install_tool, wheel_of
 from placements.local.artifacts.recipes import file_of, fingerprint, home_of, prepare, unpack
 from placements.local.artifacts.store import (
     Entry,
@@ -121,6 +122,8 @@ def needed_bytes(artifact: Artifact, platform: HostPlatform) -> int:
         fetched = wheel_of(artifact, platform).size_bytes
     elif isinstance(artifact, PyPiSource):
         fetched = artifact.size_bytes + artifact.scratch_bytes
+    elif isinstance(artifact, PyPiLibraries):
+        fetched = artifact.download_bytes
     elif isinstance(artifact, GoTool):
         fetched = artifact.download_bytes + artifact.scratch_bytes
     else:
@@ -175,6 +178,8 @@ class _Installation:
             unpack(self.artifact, archive, target)
         elif isinstance(self.artifact, PyPiTool):
             install_tool(self.artifact, self.platform, target, self.progress, stop)
+        elif isinstance(self.artifact, PyPiLibraries):
+            install_libraries(self.artifact, target, self.progress, stop)
         elif isinstance(self.artifact, PyPiSource):
             archive = download_source(self.artifact, self.entry.downloads, self.progress, stop)
             self.progress.step(self.artifact.name, "unpacking")
