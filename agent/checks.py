@@ -75,6 +75,18 @@ def check_sql(text: str, *, catalog: str) -> CheckedSql:
     return CheckedSql(sql=sql, tables=tables)
 
 
+def columns_told(sql: str) -> frozenset[str]:
+    """Names of columns whose values a query's result tells something of: all but those that only join tables.
+    Lower case."""
+    tree = _parsed(sql)
+    joining = {
+        id(column)
+        for join in tree.find_all(exp.Join)
+        for column in (join.args["on"].find_all(exp.Column) if join.args.get("on") else ())
+    }
+    return frozenset(one.name.lower() for one in tree.find_all(exp.Column) if id(one) not in joining)
+
+
 def _parsed(sql: str) -> exp.Expr:
     # It warns of what it does not know, which is refused below.
     logging.getLogger("sqlglot").setLevel(logging.ERROR)

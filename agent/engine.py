@@ -93,6 +93,10 @@ class Engine(Protocol):
         """The columns of those of ``tables`` that the user may read, by table."""
         ...
 
+    async def search(self, text: str) -> Mapping[str, tuple[str, ...]]:
+        """Tables whose name or a column's contains a text, with those columns."""
+        ...
+
     async def comments(self, table: str) -> Mapping[str, str]:
         """Comments of a table's columns; the table's own under the empty name."""
         ...
@@ -159,6 +163,22 @@ class TrinoEngine:
             found.setdefault(f"{namespace}.{table}", []).append(VisibleColumn(name=column, type=kind))
         wanted = {table.lower() for table in tables}
         return {table: tuple(columns) for table, columns in found.items() if table.lower() in wanted}
+
+    async def search(self, text: str) -> Mapping[str, tuple[str, ...]]:
+        pattern = _literal(f"%{text.lower().replace('!', '!!').replace('%', '!%').replace('_', '!_')}%")
+        sql = (
+            "SELECT table_schema, table_name, column_name, lower(column_name) LIKE "  # noqa: S608 - quoted
+            f"{pattern} ESCAPE '!' FROM {self._catalog}.information_schema.columns "
+            "WHERE table_schema <> 'information_schema' AND (lower(column_name) LIKE "
+            f"{pattern} ESCAPE '!' OR lower(table_schema || '.' || table_name) LIKE {pattern} ESCAPE '!') "
+            "ORDER BY 1, 2, ordinal_position"
+        )
+        found: dict[str, list[str]] = {}
+        for namespace, table, column, matches in (await self.run(sql, max_rows=_MAX_COLUMNS_READ)).rows:
+            columns = found.setdefault(f"{namespace}.{table}", [])
+            if matches:
+                columns.append(column)
+        return {table: tuple(columns) for table, columns in found.items()}
 
     async def comments(self, table: str) -> Mapping[str, str]:
         namespace, _, name = table.rpartition(".")

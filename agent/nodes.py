@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from agent.checks import SqlRefusedError, check_sql
-from agent.engine import EngineError
+from agent.checks import SqlRefusedError, check_sql, columns_told
+from agent.engine import EngineError, Estimate
 from agent.results import Shape, chart_of, described, implausible, rule_notes
 from agent.state import Move, RunContext, State
 from agent.values import RuleNote
@@ -33,13 +33,21 @@ async def check(state: State, context: RunContext) -> Move:
         "estimated_bytes": estimate.bytes,
         "estimated_rows": estimate.rows,
     }
-    if estimate.bytes is not None and estimate.bytes > context.max_scan_mib * _MIB:
-        why = (
-            f"the query would read about {estimate.bytes // _MIB} MiB; {context.max_scan_mib} MiB are "
-            "allowed. A shorter time or fewer columns read less"
-        )
+    why = over_limit(estimate, context.max_scan_mib)
+    if why is not None:
         return _failed(state, why, {**detail, "refused": why})
     return Move(goto="run", update={"sql": checked.sql}, detail=detail)
+
+
+def over_limit(estimate: Estimate, max_scan_mib: int) -> str | None:
+    """Why a query is not run for its size; None when it may be, or nothing is known of it. Trino itself ends
+    one that reads more than it was expected to."""
+    if estimate.bytes is None or estimate.bytes <= max_scan_mib * _MIB:
+        return None
+    return (
+        f"the query would read about {estimate.bytes // _MIB} MiB; {max_scan_mib} MiB are allowed. "
+        "A shorter time or fewer columns read less"
+    )
 
 
 async def run(state: State, context: RunContext) -> Move:
@@ -150,11 +158,11 @@ def shape_of(state: State) -> Shape:
 
 
 def _relevant(rules: Sequence[RuleNote], state: State) -> list[RuleNote]:
-    """Rules that hide rows, and masks of columns that the query names."""
-    sql = state["sql"].lower()
+    """Rules that hide rows, and masks of columns that the query tells something of."""
+    told = columns_told(state["sql"])
     found = []
     for rule in rules:
-        masked = tuple(column for column in rule.masked if column.lower() in sql)
+        masked = tuple(column for column in rule.masked if column.lower() in told or "*" in told)
         if rule.filters or masked:
             found.append(RuleNote(table=rule.table, filters=rule.filters, masked=masked, hidden=rule.hidden))
     return found

@@ -91,13 +91,18 @@ def implausible(shape: Shape) -> list[str]:
 def rule_notes(rules: Sequence[RuleNote]) -> list[str]:
     """How the access rules shaped the rows, in words."""
     notes = []
-    for rule in rules:
-        if rule.filters:
-            names = ", ".join(rule.filters)
-            notes.append(f"Of {rule.table} these are the rows that you may see (rule {names}).")
-        if rule.masked:
-            notes.append(f"Masked for you in {rule.table}: {', '.join(rule.masked)}.")
+    filtered = [rule for rule in rules if rule.filters]
+    if filtered:
+        tables = _listed([rule.table for rule in filtered])
+        names = list(dict.fromkeys(name for rule in filtered for name in rule.filters))
+        word = "rule" if len(names) == 1 else "rules"
+        notes.append(f"Of {tables} these are the rows that you may see ({word} {_listed(names)}).")
+    notes += [f"Masked for you in {rule.table}: {_listed(rule.masked)}." for rule in rules if rule.masked]
     return notes
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def chart_of(shape: Shape, title: str) -> Chart:

@@ -123,6 +123,14 @@ _ROWS = (
         # On a cluster each user's driver has to be a pod; there is no launcher of pods yet.
         placements=("local",),
     ),
+    ComponentInfo(
+        name="agent",
+        title="Agent: answers questions about tables as the asking user; MCP server",
+        memory_mib=180,
+        needs=("keycloak", "governor", "trino"),
+        aliases=("langgraph-worker",),
+        artifacts=("agent-libraries",),
+    ),
     # A new component's row goes here, the last one.
 )
 

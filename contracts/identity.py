@@ -177,6 +177,7 @@ CATALOG_WRITER_ROLE = f"{CATALOG_ROLE_PREFIX}writer"
 def lab_realm(name: str) -> RealmModel:
     """The realm of lab ``name``: the same groups, personas and clients in every lab."""
     user_audiences = (Audience.TRINO, Audience.CATALOG, Audience.SPARK, Audience.GOVERNOR)
+    own_audiences = (*user_audiences, Audience.CONTROL_PLANE, Audience.AGENT)
     return RealmModel(
         realm=name,
         groups=GROUPS,
@@ -214,15 +215,24 @@ def lab_realm(name: str) -> RealmModel:
                 offline_access=True,
                 redirect_paths=("/auth/callback",),
                 default_audiences=(Audience.CONTROL_PLANE,),
-                optional_audiences=user_audiences,
+                optional_audiences=(*user_audiences, Audience.AGENT),
             ),
             Client(
                 client_id="agent",
                 description="The agent and its MCP server",
                 service_account=True,
                 token_exchange=True,
+                token_exchange_refresh=True,
                 default_audiences=(Audience.AGENT,),
                 optional_audiences=user_audiences,
+            ),
+            Client(
+                client_id="mcp",
+                description="MCP clients of people: sign-in in the browser, for the agent alone",
+                public=True,
+                standard_flow=True,
+                redirect_paths=("/callback", "/oauth/callback", "/"),
+                default_audiences=(Audience.AGENT,),
             ),
             Client(
                 client_id="cli",
@@ -231,13 +241,13 @@ def lab_realm(name: str) -> RealmModel:
                 standard_flow=True,
                 device_flow=True,
                 redirect_paths=("/callback",),
-                optional_audiences=user_audiences,
+                optional_audiences=own_audiences,
             ),
             Client(
                 client_id="personas",
                 description="Password grant for the sample users only",
                 password_grant=True,
-                optional_audiences=user_audiences,
+                optional_audiences=own_audiences,
             ),
             Client(
                 client_id="governor",

@@ -24,6 +24,7 @@ from governance.client import (
     StaleRevisionError,
     TableOwner,
 )
+from governance.migrating import upgrade
 from governance.models import (
     SCHEMA_VERSION,
     AccessRevisionRow,
@@ -50,7 +51,7 @@ def document_digest(document: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def make_engine(url: str) -> Engine:
+def make_engine(url: str, *, application_name: str = "governor") -> Engine:
     """A small pool for ``postgresql+psycopg://…``; connections are checked before use, so that a
     restart of PostgreSQL costs no failed request."""
     return create_engine(
@@ -59,7 +60,7 @@ def make_engine(url: str) -> Engine:
         max_overflow=4,
         pool_pre_ping=True,
         pool_timeout=10,
-        connect_args={"connect_timeout": 5, "application_name": "governor"},
+        connect_args={"connect_timeout": 5, "application_name": application_name},
     )
 
 
@@ -76,34 +77,12 @@ class Store:
 
     def upgrade(self) -> None:
         """Brings the schema to the newest version. Several starting at once wait for one another."""
-        if self._schema_version() == SCHEMA_VERSION:
-            return
-        # Alembic takes time and memory to import, and a database needs it once.
-        from alembic import command
-        from alembic.config import Config
-
-        config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-        with self._engine.connect() as lock:
-            # On a connection of its own: the migrations commit theirs, the lock outlives them.
-            lock.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _MIGRATE_LOCK})
-            lock.commit()
-            try:
-                with self._engine.connect() as connection:
-                    config.attributes["connection"] = connection
-                    command.upgrade(config, "head")
-                    connection.commit()
-            finally:
-                lock.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _MIGRATE_LOCK})
-                lock.commit()
-
-    def _schema_version(self) -> str | None:
-        """The migration that the database is at; None before the first."""
-        with self._engine.connect() as connection:
-            if connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
-                return None
-            version: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
-            return version
+        upgrade(
+            self._engine,
+            migrations=Path(__file__).parent / "migrations",
+            newest=SCHEMA_VERSION,
+            lock=_MIGRATE_LOCK,
+        )
 
     def ping(self) -> None:
         """Asks the database for one row."""
