@@ -29,9 +29,9 @@ from bench.governed import service, trino_twin
 from bench.lifecycle import wait
 from cli.access import user_tokens
 from cli.project import open_lab
-from cli.query import TrinoSession
 from cli.session import Session
 from contracts.identity import Audience
+from governance.query import TrinoSession
 
 STATEMENT = "SELECT c_custkey, c_name, c_phone FROM lake.retail.customer WHERE c_custkey < 100"
 AUDITED, PLAIN = 41050, 41060

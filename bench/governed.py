@@ -32,9 +32,9 @@ import requests
 from bench.lifecycle import wait
 from cli.access import seeder_connection, user_tokens
 from cli.project import open_lab
-from cli.query import TrinoSession
 from cli.session import Session
 from contracts.identity import Audience
+from governance.query import TrinoSession
 from seed.connection import open_catalog
 
 QUERIES = Path(__file__).with_name("tpch.sql")

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from cli.commands import (
+    asking,
     auditing,
     caching,
     data,
@@ -58,7 +59,18 @@ def lab() -> None:
     """A governed open lakehouse on this machine: `lab up` brings it up."""
 
 
-for _module in (lifecycle, inspecting, data, spark, governing, policies, auditing, caching, development):
+for _module in (
+    lifecycle,
+    inspecting,
+    data,
+    asking,
+    spark,
+    governing,
+    policies,
+    auditing,
+    caching,
+    development,
+):
     for _command in _module.COMMANDS:
         lab.add_command(_command)
 

@@ -18,10 +18,10 @@ from typing import Any, Protocol
 
 import yaml
 
-from cli.query import DeniedError, QueryError, Rows
 from cli.session import Session
 from contracts.errors import LabError, unknown_name
 from contracts.identity import lab_realm
+from governance.query import DeniedError, QueryError, Rows
 
 EXPECTATIONS = Path(__file__).with_name("conformance.yaml")
 DENIED = "denied"

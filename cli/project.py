@@ -76,6 +76,11 @@ class Lab:
         return self.secrets_dir / "passphrase"
 
     @property
+    def model_key_file(self) -> Path:
+        """The API key of the agent's model, where one was given."""
+        return self.secrets_dir / "agent-model-key"
+
+    @property
     def logs_dir(self) -> Path:
         return self.home / "logs"
 
@@ -289,6 +294,9 @@ def program_environment(lab: Lab, environ: Mapping[str, str] | None = None) -> d
     for name in ENVIRONMENT:
         if name not in values and (value := environment(name, environ)) is not None:
             values[name] = value
+    # What `lab env` prints names a file instead.
+    if values.pop("LAB_AGENT_MODEL_KEY", None) or lab.model_key_file.exists():
+        values["LAB_AGENT_MODEL_KEY_FILE"] = str(lab.model_key_file)
     if "LAB_POLARIS_HOME" in values:
         # The program runs in the lab's project folder.
         values["LAB_POLARIS_HOME"] = str(Path(values["LAB_POLARIS_HOME"]).expanduser().absolute())

@@ -25,7 +25,7 @@ from cli.project import (
 from cli.session import Session
 from components.registry import SERVICE_ORDER, ComponentInfo
 from contracts.errors import LabError, UsageError, unknown_name
-from contracts.settings import SETTINGS, Role, labs_home, polaris_home, read_settings
+from contracts.settings import SETTINGS, Role, environment, labs_home, polaris_home, read_settings
 from placements.local import artifacts as artifact_cache
 from placements.local import preflight
 from placements.local.ports import FOUNDATION_ORDER, PORTS_PER_LAB, service_port
@@ -108,6 +108,13 @@ def pin_catalog(session: Session, choice: CatalogChoice) -> None:
         set_config(session.lab, Role.LAB, "polarisHome", str(choice.polaris_home))
     if choice.notice:
         session.say(choice.notice)
+
+
+def keep_model_key(session: Session) -> None:
+    """Keeps the key of the agent's model that the environment holds, so that it is needed once."""
+    key = environment("LAB_AGENT_MODEL_KEY", session.environ)
+    if key is not None:
+        write_private(session.lab.model_key_file, key.strip())
 
 
 def core_config(lab: Lab) -> Path:

@@ -194,7 +194,7 @@ def load_tokens(path: Path) -> Tokens | None:
         return None
 
 
-ALL_AUDIENCES = (Audience.TRINO, Audience.CATALOG, Audience.SPARK, Audience.GOVERNOR)
+ALL_AUDIENCES = (Audience.TRINO, Audience.CATALOG, Audience.SPARK, Audience.GOVERNOR, Audience.AGENT)
 
 
 def sign_in_by_device(endpoint: Endpoint, say: Callable[[str], None]) -> Tokens:

@@ -131,6 +131,14 @@ _ROWS = (
         aliases=("console", "viz-app"),
         artifacts=("web",),
     ),
+    ComponentInfo(
+        name="agent",
+        title="Agent: answers questions about tables as the asking user; MCP server",
+        memory_mib=180,
+        needs=("keycloak", "governor", "trino"),
+        aliases=("langgraph-worker",),
+        artifacts=("agent-libraries",),
+    ),
     # A new component's row goes here, the last one.
 )
 

@@ -101,6 +101,22 @@ class PyPiSource:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PyPiLibraries:
+    """Python packages that one service has beside the lab's own environment, as a folder for its module path.
+
+    They are those of ``requirements``, a hash-pinned file of the checkout, that ``beside`` does not pin in
+    the same version. ``download_bytes`` bounds free space.
+    """
+
+    name: str
+    version: str
+    requirements: str
+    beside: str
+    download_bytes: int
+    installed_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModuleFile:
     """A file of a Go module that is copied, executable, next to the built programs."""
 
@@ -191,7 +207,9 @@ class UrlDistribution:
         return self.url, self.archive_url
 
 
-Artifact: TypeAlias = MavenArtifact | PyPiTool | PyPiSource | GoTool | NpmProject | UrlDistribution
+Artifact: TypeAlias = (
+    MavenArtifact | PyPiTool | PyPiSource | PyPiLibraries | GoTool | NpmProject | UrlDistribution
+)
 
 
 @dataclass(frozen=True, kw_only=True)

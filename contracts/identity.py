@@ -230,8 +230,17 @@ def lab_realm(name: str) -> RealmModel:
                 description="The agent and its MCP server",
                 service_account=True,
                 token_exchange=True,
+                token_exchange_refresh=True,
                 default_audiences=(Audience.AGENT,),
                 optional_audiences=user_audiences,
+            ),
+            Client(
+                client_id="mcp",
+                description="MCP clients of people: sign-in in the browser, for the agent alone",
+                public=True,
+                standard_flow=True,
+                redirect_paths=("/callback", "/oauth/callback", "/"),
+                default_audiences=(Audience.AGENT,),
             ),
             Client(
                 client_id="cli",

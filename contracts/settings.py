@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,6 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from contracts.errors import UsageError, unknown_name
+from contracts.setting_values import choice as _choice
+from contracts.setting_values import decimal as _decimal
+from contracts.setting_values import folder as _folder
+from contracts.setting_values import integer as _integer
+from contracts.setting_values import matching as _matching
+from contracts.setting_values import names as _names
 
 NAMESPACE = "lakehouse-lab"
 """Pulumi's project name and the namespace of its config keys."""
@@ -39,60 +44,6 @@ class Setting:
     example: str
     doc: str
     parse: Callable[[str], Any]
-
-
-def _choice(*values: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in values:
-            raise ValueError(f"one of {', '.join(values)}")
-        return text
-
-    return parse
-
-
-def _integer(low: int, high: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not re.fullmatch(r"-?\d+", text) or not low <= int(text) <= high:
-            raise ValueError(f"a whole number from {low} to {high}")
-        return int(text)
-
-    return parse
-
-
-def _decimal(low: float, high: float) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = float("nan")
-        if not low <= value <= high:
-            raise ValueError(f"a number from {low} to {high}")
-        return value
-
-    return parse
-
-
-def _matching(pattern: str, meaning: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if not re.fullmatch(pattern, text):
-            raise ValueError(meaning)
-        return text
-
-    return parse
-
-
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    for name in names:
-        if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
-            raise ValueError("lower-case names, separated by commas")
-    return names
-
-
-def _folder(text: str) -> str:
-    if text and not text.startswith(("/", "~/")):
-        raise ValueError("an absolute path, or nothing")
-    return text
 
 
 # A lab's realm has its name, and Keycloak's own realm is named master.
@@ -274,6 +225,60 @@ SETTINGS: tuple[Setting, ...] = (
         doc="MiB of disk for audit records that wait for the governance database; beyond it they are refused "
         "and the audit says so.",
     ),
+    Setting(
+        key="agentModel",
+        roles=_LAB,
+        default="",
+        example="openai:llama3.1",
+        parse=_matching(
+            r"((openai|anthropic|bedrock_converse):\S+)?",
+            "openai:MODEL (any compatible server), anthropic:MODEL, bedrock_converse:MODEL, or nothing",
+        ),
+        doc="The agent's language model. Empty: none, questions are read against the semantic layer. Its key "
+        "comes by LAB_AGENT_MODEL_KEY.",
+    ),
+    Setting(
+        key="agentModelUrl",
+        roles=_LAB,
+        default="",
+        example="http://127.0.0.1:11434/v1",
+        parse=_matching(r"(https?://\S+)?", "an http or https URL, or nothing"),
+        doc="Where the agent's model answers. Empty: the provider's own address.",
+    ),
+    Setting(
+        key="agentModelRegion",
+        roles=_LAB,
+        default="",
+        example="eu-central-1",
+        parse=_matching(r"[a-z0-9-]*", "a region of AWS, or nothing"),
+        doc="Region of a model on Amazon Bedrock.",
+    ),
+    Setting(
+        key="agentMaxScanMib",
+        roles=_LAB,
+        default="2048",
+        example="512",
+        parse=_integer(1, 1048576),
+        doc="MiB that one query of the agent may read: what Trino expects to read more is not run, and what "
+        "reads more is ended.",
+    ),
+    Setting(
+        key="agentMaxQueryS",
+        roles=_LAB,
+        default="60",
+        example="300",
+        parse=_integer(1, 3600),
+        doc="Seconds that one query of the agent may run.",
+    ),
+    Setting(
+        key="agentRetentionDays",
+        roles=_LAB,
+        default="90",
+        example="30",
+        parse=_integer(1, 3650),
+        doc="Days after its last use that a conversation with the agent is kept. The audit of its steps is "
+        "kept for auditRetentionDays.",
+    ),
     # A new setting's row goes here.
 )
 
@@ -404,6 +409,8 @@ ENVIRONMENT: Mapping[str, str] = {
     "LAB_CACHE": "Folder of artifacts shared by all labs; default: lakehouse-lab in the user's cache folder.",
     "LAB_NAME": "The lab that commands act on when --name is not given; default: lab.",
     "LAB_POLARIS_HOME": "Folder with Polaris' official server and admin distributions; a lab remembers it.",
+    "LAB_AGENT_MODEL_KEY": "API key of the agent's model; `lab up` keeps it in the lab's folder (0600).",
+    "LAB_AGENT_MODEL_KEY_FILE": "File with that key; default: the one in the lab's folder.",
     "LAB_BACKEND_URL": "Pulumi state backend of a new lab, which remembers it; default: in the lab's folder.",
     "LAB_DIRECT_LOGIN": "Set to 1 to print the sign-in address instead of opening a browser.",
 }

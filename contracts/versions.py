@@ -20,6 +20,7 @@ from contracts.artifacts import (
     ModuleFile,
     NpmProject,
     Packing,
+    PyPiLibraries,
     PyPiSource,
     PyPiTool,
     UrlDistribution,
@@ -27,6 +28,7 @@ from contracts.artifacts import (
 )
 
 __all__ = [
+    "AGENT_LIBRARIES",
     "ARTIFACTS",
     "GO",
     "ICEBERG_AWS_BUNDLE",
@@ -59,6 +61,7 @@ __all__ = [
     "ModuleFile",
     "NpmProject",
     "Packing",
+    "PyPiLibraries",
     "PyPiSource",
     "PyPiTool",
     "UrlDistribution",
@@ -353,6 +356,16 @@ WEB = NpmProject(
 
 # --- deployment engine and development tools ---------------------------------------------------
 
+AGENT_LIBRARIES = PyPiLibraries(
+    name="agent-libraries",
+    version="1",
+    requirements="requirements-agent.txt",
+    beside="requirements.txt",
+    download_bytes=20_000_000,
+    installed_bytes=47_400_000,
+)
+"""LangGraph, LangChain and the MCP SDK; their versions are in the requirements file."""
+
 MINIMUM_PULUMI_VERSION = (3, 200, 0)
 """The oldest installed ``pulumi`` that is used as it is."""
 
@@ -444,6 +457,7 @@ ARTIFACTS: Mapping[str, Artifact] = {
         ICEBERG_SPARK_RUNTIME,
         ICEBERG_AWS_BUNDLE,
         WEB,
+        AGENT_LIBRARIES,
         PULUMI,
         REGAL,
         WEB_TOOLS,

@@ -51,7 +51,7 @@ def document_digest(document: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def make_engine(url: str) -> Engine:
+def make_engine(url: str, *, application_name: str = "governor") -> Engine:
     """A small pool for ``postgresql+psycopg://…``; connections are checked before use, so that a
     restart of PostgreSQL costs no failed request."""
     return create_engine(
@@ -60,7 +60,7 @@ def make_engine(url: str) -> Engine:
         max_overflow=4,
         pool_pre_ping=True,
         pool_timeout=10,
-        connect_args={"connect_timeout": 5, "application_name": "governor"},
+        connect_args={"connect_timeout": 5, "application_name": application_name},
     )
 
 

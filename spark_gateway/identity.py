@@ -1,129 +1,22 @@
-"""A user's identity on behalf of whom a driver runs: exchanged at Keycloak, and renewed as long as the
-user's own sign-in lasts.
-
-https://www.keycloak.org/securing-apps/token-exchange, standard token exchange (RFC 8693).
-"""
+"""A user's identity on behalf of whom a driver runs."""
 
 from __future__ import annotations
-
-import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
 
 import httpx
 
 from contracts.identity import Audience
-from governance.governor.auth import ForbiddenError, IdentityUnavailableError
+from governance.exchange import AccessToken, SignIn, SignInEndedError, TokenExchange
+
+__all__ = ["AccessToken", "Keycloak", "SignIn", "SignInEndedError"]
 
 CLIENT_ID = "spark"
 _AUDIENCES = (Audience.CATALOG, Audience.GOVERNOR)
-_TOKEN_TYPE = "urn:ietf:params:oauth:token-type"  # a name, not a secret
 
 
-class SignInEndedError(ForbiddenError):
-    """Keycloak gives no more tokens for this user: signed out, expired, or disabled (403)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AccessToken:
-    """A token and its remaining life in seconds when it was given."""
-
-    value: str = field(repr=False)
-    expires_in_s: int
-
-
-class Keycloak:
+class Keycloak(TokenExchange):
     """The realm's token endpoint as client ``spark`` uses it. ``http`` is not closed."""
 
     def __init__(self, token_url: str, client_secret: str, http: httpx.AsyncClient) -> None:
-        self._token_url, self._client_secret, self._http = token_url, client_secret, http
-
-    async def exchange(self, username: str, subject_token: str) -> SignIn:
-        """The user behind an access token for audience ``spark``.
-
-        Raises:
-            SignInEndedError, IdentityUnavailableError.
-        """
-        answer = await self._ask(
-            username,
-            {
-                "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
-                "subject_token": subject_token,
-                "subject_token_type": f"{_TOKEN_TYPE}:access_token",
-                "requested_token_type": f"{_TOKEN_TYPE}:refresh_token",
-                "scope": _scope(*_AUDIENCES),
-            },
+        super().__init__(
+            token_url, http, client_id=CLIENT_ID, client_secret=client_secret, audiences=_AUDIENCES
         )
-        return SignIn(self, username, _text(answer, "refresh_token"))
-
-    async def refresh(self, username: str, refresh_token: str, audience: Audience) -> tuple[AccessToken, str]:
-        """A token for one audience, and the refresh token that follows. Raises as :meth:`exchange`."""
-        form = {"grant_type": "refresh_token", "refresh_token": refresh_token, "scope": _scope(audience)}
-        answer = await self._ask(username, form)
-        token = AccessToken(
-            value=_text(answer, "access_token"), expires_in_s=int(answer.get("expires_in", 60))
-        )
-        return token, str(answer.get("refresh_token") or refresh_token)
-
-    async def _ask(self, username: str, form: Mapping[str, str]) -> dict[str, Any]:
-        try:
-            response = await self._http.post(
-                self._token_url, data=dict(form), auth=(CLIENT_ID, self._client_secret)
-            )
-        except httpx.HTTPError as error:
-            raise _unavailable() from error
-        if response.status_code >= 500:
-            raise _unavailable()
-        try:
-            answer = response.json()
-        except ValueError:
-            answer = {}
-        if not isinstance(answer, dict):
-            answer = {}
-        if response.is_error:
-            said = answer.get("error_description") or answer.get("error") or response.status_code
-            raise SignInEndedError(
-                f"Keycloak gives no token for {username!r}: {said}",
-                permitted="a user whose sign-in has not ended",
-                next_command="lab login",
-            )
-        return answer
-
-
-class SignIn:
-    """One user's identity. Holds a refresh token, which the gateway alone ever sees."""
-
-    def __init__(self, keycloak: Keycloak, username: str, refresh_token: str) -> None:
-        self.username = username
-        self._keycloak = keycloak
-        self._refresh_token = refresh_token
-        # A refresh token may be good for one use only.
-        self._lock = asyncio.Lock()
-
-    async def token(self, audience: Audience) -> AccessToken:
-        """A new token of the user's for ``audience``. Raises as :meth:`Keycloak.exchange`."""
-        async with self._lock:
-            token, self._refresh_token = await self._keycloak.refresh(
-                self.username, self._refresh_token, audience
-            )
-            return token
-
-
-def _scope(*audiences: Audience) -> str:
-    return " ".join(["openid", *(audience.value for audience in audiences)])
-
-
-def _text(answer: Mapping[str, Any], key: str) -> str:
-    value = answer.get(key)
-    if not isinstance(value, str) or not value:
-        raise IdentityUnavailableError(
-            f"Keycloak's answer has no {key.replace('_', ' ')}", next_command="lab up, which sets the realm"
-        )
-    return value
-
-
-def _unavailable() -> IdentityUnavailableError:
-    return IdentityUnavailableError(
-        "Keycloak does not answer, so that nobody's identity can be had", next_command="lab logs keycloak"
-    )

@@ -31,8 +31,8 @@ def sql(
     --json gives one object a row. Large results are streamed.
     """
     from cli.operations import sql as connect
-    from cli.query import split_statements
     from cli.render import write_csv, write_json_lines, write_table
+    from governance.query import split_statements
 
     if as_csv and options.json:
         raise UsageError("--csv and --json exclude each other", permitted="one of them")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cli.conformance import verify
+    from cli.operations.asking import agent_client
     from cli.operations.auditing import audit
     from cli.operations.carrying import export_cache, import_cache
     from cli.operations.cleaning import cache_contents, clean_cache
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "cli.conformance": ("verify",),
+    "cli.operations.asking": ("agent_client",),
     "cli.operations.auditing": ("audit",),
     "cli.operations.carrying": ("export_cache", "import_cache"),
     "cli.operations.cleaning": ("cache_contents", "clean_cache"),
@@ -57,6 +59,7 @@ _MODULES = {
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
+    "agent_client",
     "audit",
     "bootstrap",
     "cache_contents",

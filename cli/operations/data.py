@@ -19,7 +19,7 @@ from contracts.outputs import LabOutputs
 from contracts.settings import Role, environment
 
 if TYPE_CHECKING:
-    from cli.query import TrinoSession
+    from governance.query import TrinoSession
     from seed.loading import Inspection, LoadOptions, LoadResult, Mode, OnProgress
     from seed.model import SeedReport, TableResult
 
@@ -73,7 +73,7 @@ def sql(session: Session, *, persona: str | None = None) -> Iterator[TrinoSessio
         UsageError: there is no such sample user.
         LabError: Trino is not part of this lab or does not answer, or nobody is signed in.
     """
-    from cli.query import TrinoSession
+    from governance.query import TrinoSession
 
     outputs = session.outputs()
     token = user_tokens(session, outputs, persona, Audience.TRINO)

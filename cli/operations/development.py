@@ -29,7 +29,8 @@ LINTERS: tuple[tuple[str, tuple[str, ...]], ...] = (
 REQUIREMENTS = (
     ("requirements.in", "requirements.txt", ()),
     ("requirements-cloud.in", "requirements-cloud.txt", ("requirements.txt",)),
-    ("requirements-dev.in", "requirements-dev.txt", ("requirements-cloud.txt",)),
+    ("requirements-agent.in", "requirements-agent.txt", ("requirements.txt",)),
+    ("requirements-dev.in", "requirements-dev.txt", ("requirements-cloud.txt", "requirements-agent.txt")),
 )
 
 Run = Callable[[Sequence[str]], int]

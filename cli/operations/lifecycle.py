@@ -19,6 +19,7 @@ from cli.steps import (
     fetch,
     forget_strays,
     head_start,
+    keep_model_key,
     pin_catalog,
     prepare_project,
     run_persistent,
@@ -110,6 +111,7 @@ def up(
         save_settings(lab, changes or {})
         save_components(lab, saved)
         pin_catalog(session, choice)
+        keep_model_key(session)
         began = timings.measure("checks", began)
         fetch(session, chosen)
         began = timings.measure("software", began)

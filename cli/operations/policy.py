@@ -14,9 +14,9 @@ import httpx
 from cli.access import governor_client
 from cli.operations.access import own_governor
 from cli.project import ROOT
-from cli.query import CATALOG
 from cli.session import Session
 from contracts.errors import LabError, UsageError
+from governance.query import CATALOG
 
 if TYPE_CHECKING:
     from governance.reports import Explanation, ImpactReport

@@ -13,11 +13,11 @@ from typing import Any
 from cli.access import user_tokens
 from cli.components import saved_set
 from cli.project import ROOT
-from cli.query import DeniedError, QueryError, Rows
 from cli.session import Session
 from contracts.errors import LabError, UsageError
 from contracts.identity import Audience
 from contracts.versions import SPARK_PY4J_VERSION
+from governance.query import DeniedError, QueryError, Rows
 from placements.local.software import artifact_path, ensure_artifacts
 from spark_gateway.client import Job, LogPart, Program, ServerConnection, SparkClient
 

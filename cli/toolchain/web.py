@@ -74,7 +74,9 @@ def _link(link: Path, target: Path) -> None:
 
 def lint(tools: WebTools) -> list[str]:
     """Runs all checks, so that one run shows everything; returns what found something."""
-    failed = [name for name, program in (("biome", _BIOME), ("types", _TYPES)) if tools.run(*program).returncode]
+    failed = [
+        name for name, program in (("biome", _BIOME), ("types", _TYPES)) if tools.run(*program).returncode
+    ]
     with tempfile.TemporaryDirectory() as folder:
         fresh = Path(folder) / "schema.d.ts"
         tools.write_client(fresh)

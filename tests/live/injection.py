@@ -16,10 +16,10 @@ from pathlib import Path
 
 import psutil
 
-from cli.query import TrinoSession
 from cli.tokens import Endpoint, PersonaTokens
 from contracts.errors import LabError
 from contracts.identity import Audience
+from governance.query import TrinoSession
 from placements.local.supervisor import ServiceStatus, SupervisorClient
 from placements.local.supervisor.paths import write_private
 from tests.live.conftest import LiveLab

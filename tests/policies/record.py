@@ -28,10 +28,10 @@ import httpx
 from bench.lifecycle import wait
 from cli.access import user_tokens
 from cli.project import open_lab
-from cli.query import QueryError, TrinoSession
 from cli.session import Session
 from contracts.errors import LabError
 from contracts.identity import Audience
+from governance.query import QueryError, TrinoSession
 
 RECORDED = Path(__file__).parent / "recorded"
 HTTPS, INTERNAL = 41050, 41051

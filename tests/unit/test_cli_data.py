@@ -26,7 +26,6 @@ from hypothesis import strategies as st
 from trino.exceptions import TrinoUserError
 
 from cli.conformance import Expectations, TableExpectation, check_all, look_of, quoted, read_expectations
-from cli.query import DeniedError, QueryError, Rows, query_error, split_statements
 from cli.render import NULL, csv_field, write_csv, write_json_lines, write_table
 from cli.tokens import (
     Endpoint,
@@ -44,6 +43,7 @@ from cli.tokens import (
 )
 from contracts.errors import LabError, UsageError
 from contracts.identity import Audience
+from governance.query import DeniedError, QueryError, Rows, query_error, split_statements
 
 # --- results ---------------------------------------------------------------------------------------
 

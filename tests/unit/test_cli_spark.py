@@ -16,9 +16,9 @@ from cli import app, operations
 from cli.commands.common import Options
 from cli.operations import spark as spark_operations
 from cli.project import ensure_project, write_private
-from cli.query import DeniedError, QueryError
 from contracts.errors import LabError
 from contracts.outputs import to_exports
+from governance.query import DeniedError, QueryError
 from spark_gateway.client import Job, LogPart, Program, RunState, ServerConnection, ServerStatus
 from tests.unit.cli_fakes import FakeRun, fake_run, lab_outputs
 

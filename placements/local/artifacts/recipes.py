@@ -19,6 +19,7 @@ from contracts.versions import (
     MavenFile,
     NpmProject,
     Packing,
+    PyPiLibraries,
     PyPiSource,
     PyPiTool,
 )
@@ -26,6 +27,7 @@ from placements.local.artifacts.command import Cancellation, CommandFailed, run
 from placements.local.artifacts.gomodules import CHECKOUT
 from placements.local.artifacts.npm import sources_digest
 from placements.local.artifacts.progress import Progress
+from placements.local.artifacts.pypi import libraries_digest
 from placements.local.artifacts.store import remove_tree
 from placements.local.artifacts.unpack import unpack_tar, unpack_txz_in_zip
 
@@ -157,6 +159,8 @@ def fingerprint(artifact: Artifact, platform: HostPlatform) -> str:
         facts["wheels"] = sorted(wheel.sha256 for wheel in artifact.wheels.values())
     elif isinstance(artifact, PyPiSource):
         facts.pop("size_bytes")
+    elif isinstance(artifact, PyPiLibraries):
+        facts["sums"] = libraries_digest(artifact)
     elif isinstance(artifact, GoTool):
         facts["sums"] = [
             hashlib.sha256((CHECKOUT / build.module_directory / name).read_bytes()).hexdigest()

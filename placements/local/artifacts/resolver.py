@@ -18,6 +18,7 @@ from contracts.versions import (
     HostPlatform,
     MavenArtifact,
     NpmProject,
+    PyPiLibraries,
     PyPiSource,
     PyPiTool,
     UrlDistribution,
@@ -28,7 +29,7 @@ from placements.local.artifacts.gomodules import build_tool, discard_build_cache
 from placements.local.artifacts.host import host_platform
 from placements.local.artifacts.npm import build_project
 from placements.local.artifacts.progress import Progress
-from placements.local.artifacts.pypi import download_source, install_tool, wheel_of
+from placements.local.artifacts.pypi import download_source, install_libraries, install_tool, wheel_of
 from placements.local.artifacts.recipes import file_of, fingerprint, home_of, prepare, unpack
 from placements.local.artifacts.store import (
     Entry,
@@ -126,6 +127,8 @@ def needed_bytes(artifact: Artifact, platform: HostPlatform) -> int:
         fetched = wheel_of(artifact, platform).size_bytes
     elif isinstance(artifact, PyPiSource):
         fetched = artifact.size_bytes + artifact.scratch_bytes
+    elif isinstance(artifact, PyPiLibraries):
+        fetched = artifact.download_bytes
     elif isinstance(artifact, GoTool | NpmProject):
         fetched = artifact.download_bytes + artifact.scratch_bytes
     else:
@@ -180,6 +183,8 @@ class _Installation:
             unpack(self.artifact, archive, target)
         elif isinstance(self.artifact, PyPiTool):
             install_tool(self.artifact, self.platform, target, self.progress, stop)
+        elif isinstance(self.artifact, PyPiLibraries):
+            install_libraries(self.artifact, target, self.progress, stop)
         elif isinstance(self.artifact, PyPiSource):
             archive = download_source(self.artifact, self.entry.downloads, self.progress, stop)
             self.progress.step(self.artifact.name, "unpacking")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,9 +92,25 @@ class TokenAuthentication(Authentication):
 
 
 class TrinoSession(contextlib.AbstractContextManager["TrinoSession"]):
-    """A connection to the lab's Trino as one user. ``ca_certificate`` is PEM text."""
+    """A connection to the lab's Trino as one user.
 
-    def __init__(self, url: str, token: Callable[[], str], ca_certificate: str, *, source: str) -> None:
+    Args:
+        ca_certificate: PEM text.
+        source, client_tags: what Trino's own record of each query says of where it came from.
+        properties: Trino's session properties.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: Callable[[], str],
+        ca_certificate: str,
+        *,
+        source: str,
+        client_tags: Sequence[str] = (),
+        properties: Mapping[str, str] | None = None,
+    ) -> None:
+        self._cursor: Any = None
         self._stack = contextlib.ExitStack()
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="lab-ca-")))
         authority = folder / "ca.pem"
@@ -110,6 +126,8 @@ class TrinoSession(contextlib.AbstractContextManager["TrinoSession"]):
             http_scheme=parts.scheme,
             catalog=CATALOG,
             source=source,
+            client_tags=list(client_tags),
+            session_properties=dict(properties or {}),
             auth=TokenAuthentication(token),
             http_session=session,
             max_attempts=3,
@@ -127,7 +145,7 @@ class TrinoSession(contextlib.AbstractContextManager["TrinoSession"]):
             QueryError: Trino refuses or fails it.
             LabError: Trino does not answer.
         """
-        cursor = self._connection.cursor()
+        cursor = self._cursor = self._connection.cursor()
         with translated():
             cursor.execute(statement)
             description = cursor.description or []
@@ -137,6 +155,12 @@ class TrinoSession(contextlib.AbstractContextManager["TrinoSession"]):
             rows=_rows(cursor),
             query_id=str(cursor.query_id or ""),
         )
+
+    def cancel(self) -> None:
+        """Ends the statement under way on the server; for another thread than the one that waits for it."""
+        if self._cursor is not None:
+            with contextlib.suppress(exceptions.TrinoConnectionError, exceptions.HttpError):
+                self._cursor.cancel()
 
 
 def _rows(cursor: Any) -> Iterator[Sequence[Any]]:

@@ -1,0 +1,15 @@
+"""Alembic's entry point: runs on the connection that ``governance.migrating.upgrade`` passes in."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from agent.models import Base
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Base.metadata,
+    transaction_per_migration=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

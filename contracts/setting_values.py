@@ -1,0 +1,70 @@
+"""How the text of a setting becomes its value. Each raises ValueError, which says what is permitted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+
+def choice(*values: str) -> Callable[[str], str]:
+    """One of these texts."""
+
+    def parse(text: str) -> str:
+        if text not in values:
+            raise ValueError(f"one of {', '.join(values)}")
+        return text
+
+    return parse
+
+
+def integer(low: int, high: int) -> Callable[[str], int]:
+    """A whole number from ``low`` to ``high``."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"-?\d+", text) or not low <= int(text) <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def decimal(low: float, high: float) -> Callable[[str], float]:
+    """A number from ``low`` to ``high``."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high:
+            raise ValueError(f"a number from {low} to {high}")
+        return value
+
+    return parse
+
+
+def matching(pattern: str, meaning: str) -> Callable[[str], str]:
+    """A text that a pattern matches as a whole; ``meaning`` says which do."""
+
+    def parse(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(meaning)
+        return text
+
+    return parse
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names, separated by commas."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    for name in names:
+        if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
+            raise ValueError("lower-case names, separated by commas")
+    return names
+
+
+def folder(text: str) -> str:
+    """An absolute path, or nothing."""
+    if text and not text.startswith(("/", "~/")):
+        raise ValueError("an absolute path, or nothing")
+    return text
