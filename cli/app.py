@@ -22,6 +22,7 @@ from cli.commands import (
     governing,
     inspecting,
     lifecycle,
+    maintaining,
     policies,
     spark,
 )
@@ -58,7 +59,18 @@ def lab() -> None:
     """A governed open lakehouse on this machine: `lab up` brings it up."""
 
 
-for _module in (lifecycle, inspecting, data, spark, governing, policies, auditing, caching, development):
+for _module in (
+    lifecycle,
+    inspecting,
+    data,
+    spark,
+    governing,
+    policies,
+    auditing,
+    maintaining,
+    caching,
+    development,
+):
     for _command in _module.COMMANDS:
         lab.add_command(_command)
 

@@ -59,6 +59,12 @@ def _integer(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
+def _interval(text: str) -> int:
+    if text != "0" and not (re.fullmatch(r"\d{1,6}", text) and 60 <= int(text) <= 86400):
+        raise ValueError("0, or a whole number from 60 to 86400")
+    return int(text)
+
+
 def _decimal(low: float, high: float) -> Callable[[str], float]:
     def parse(text: str) -> float:
         try:
@@ -274,6 +280,24 @@ SETTINGS: tuple[Setting, ...] = (
         parse=_integer(8, 65536),
         doc="MiB of disk for audit records that wait for the governance database; beyond it they are refused "
         "and the audit says so.",
+    ),
+    Setting(
+        key="maintainEveryS",
+        roles=_LAB,
+        default="900",
+        example="3600",
+        parse=_interval,
+        doc="Seconds between looks at which tables are due for maintenance (lab maintain); 0 turns the "
+        "schedule off.",
+    ),
+    Setting(
+        key="maintenanceMinRetentionDays",
+        roles=_LAB,
+        default="7",
+        example="14",
+        parse=_integer(1, 3650),
+        doc="Days that snapshots and files without a snapshot are kept at least, whatever a policy or a "
+        "statement says. Longer than any read or write by an engine other than Trino takes.",
     ),
     # A new setting's row goes here.
 )

@@ -48,6 +48,7 @@ def compile_data(
     max_age_s: int,
     hash_salt: str,
     owners: Mapping[str, str],
+    procedures: Iterable[str] = (),
 ) -> dict[str, Any]:
     """The data document of the bundle, indexed so that each decision is a lookup.
 
@@ -58,6 +59,7 @@ def compile_data(
         max_age_s: seconds after ``issued_at_ns`` from which everything is denied.
         hash_salt: secret of the hash mask. It stays here: the bundle carries a key derived from it.
         owners: ``ns.table`` → the group that has all privileges on it.
+        procedures: the maintenance procedures that the catalog bears.
 
     Raises:
         UsageError: access data that validation would refuse (malformed object, unreadable predicate).
@@ -67,7 +69,33 @@ def compile_data(
     key = hmac.new(hash_salt.encode(), _HASH_KEY_PURPOSE, hashlib.sha256).hexdigest()
     bundle = {"revision": revision, "issued_at_ns": issued_at_ns, "max_age_s": max_age_s, "hash_key": key}
     return {
-        BUNDLE_ROOT: {"catalog": catalog, "bundle": bundle, "access": _access(access, catalog, owners)},
+        BUNDLE_ROOT: {
+            "catalog": catalog,
+            "bundle": bundle,
+            "access": _access(access, catalog, owners),
+            "maintenance": _maintenance(Holdings(access.grants, owners), procedures),
+        },
+    }
+
+
+def _maintenance(holdings: Holdings, procedures: Iterable[str]) -> Tree:
+    """What the maintaining service account may do, and where: on tables that some group may maintain."""
+    tables: Tree = {}
+    for held in holdings.tables.values():
+        for table, privileges in held.items():
+            if Privilege.MAINTAIN in privileges:
+                namespace, _, name = table.rpartition(".")
+                tables.setdefault(namespace, {})[name] = True
+    namespaces = {
+        namespace
+        for held in holdings.namespaces.values()
+        for namespace, privileges in held.items()
+        if Privilege.MAINTAIN in privileges
+    }
+    return {
+        "procedures": dict.fromkeys(sorted(procedures), True),
+        "tables": tables,
+        "namespaces": dict.fromkeys(sorted(namespaces), True),
     }
 
 

@@ -25,6 +25,7 @@ from contracts.access import AccessData
 from contracts.errors import LabError
 from governance.bundle import BUNDLE_KEY, build_bundle, compile_data, read_rego
 from governance.client import AccessRevision, Publication, TableOwner
+from governance.maintenance.catalogs import borne
 from governance.store import Store
 
 _CONNECT_TIMEOUT_S = 3.0
@@ -116,13 +117,15 @@ class S3BundleStore:
 
 @dataclass(frozen=True, kw_only=True)
 class BundleSettings:
-    """What goes into every bundle beside the access data. ``rego`` maps path → module."""
+    """What goes into every bundle beside the access data. ``rego`` maps path → module; ``catalog_kind`` says
+    which maintenance the catalog bears."""
 
     catalog: str
     max_age_s: int
     hash_salt: str
     rego: Mapping[str, str]
     signing_key_pem: str
+    catalog_kind: str = "nessie"
 
 
 def read_policies(folder: Path) -> dict[str, str]:
@@ -202,4 +205,5 @@ class Publisher:
             max_age_s=settings.max_age_s,
             hash_salt=settings.hash_salt,
             owners={owner.table: owner.group for owner in owners},
+            procedures=borne(settings.catalog_kind),
         )

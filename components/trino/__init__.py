@@ -30,6 +30,7 @@ class TrinoArgs:
     opa_url: str
     audit_url: str
     heap_mib: int
+    min_retention_days: int
     s3_endpoint_url: pulumi.Input[str]
     s3_region: pulumi.Input[str]
     s3_path_style: pulumi.Input[str]
@@ -67,7 +68,10 @@ def workload(args: TrinoArgs, layout: Layout) -> Workload:
             "event-listener.properties": event_listener(args.audit_url),
             "log.properties": log_levels(),
             "catalog/lake.properties": lake_catalog(
-                catalog_uri=args.catalog_uri, warehouse=TRINO_CATALOG, token_url=args.token_url
+                catalog_uri=args.catalog_uri,
+                warehouse=TRINO_CATALOG,
+                token_url=args.token_url,
+                min_retention_days=args.min_retention_days,
             ),
             "server.pem": args.server_pem,
             "ca.pem": args.ca_certificate,
@@ -97,6 +101,7 @@ class Trino(Service):
             opa_url=context.placement.internal_url("opa", "http"),
             audit_url=context.placement.internal_url("governor", "http"),
             heap_mib=context.settings.trino_heap_mib,
+            min_retention_days=context.settings.values["maintenanceMinRetentionDays"],
             s3_endpoint_url=slot.apply(lambda s: s.warehouse.endpoint_url),
             s3_region=slot.apply(lambda s: s.warehouse.region),
             s3_path_style=slot.apply(lambda s: str(s.warehouse.path_style).lower()),

@@ -47,9 +47,11 @@ from governance.governor.editing import UnknownRevisionError
 from governance.governor.insight import Insight
 from governance.governor.knowledge import UnavailableError
 from governance.governor.loops import Loop
+from governance.governor.maintaining import Maintenance, add_maintenance_routes
 from governance.governor.routes import add_access_routes
 from governance.governor.service import AlreadyGrantedError, Governor
 from governance.impact import Counter
+from governance.maintenance.store import BeingMaintainedError
 from governance.store import OwnedByAnotherError
 
 log = logging.getLogger(__name__)
@@ -63,6 +65,7 @@ _STATUSES: Sequence[tuple[type[LabError], HTTPStatus]] = (
     (StaleRevisionError, HTTPStatus.CONFLICT),
     (OwnedByAnotherError, HTTPStatus.CONFLICT),
     (AlreadyGrantedError, HTTPStatus.CONFLICT),
+    (BeingMaintainedError, HTTPStatus.CONFLICT),
     (IdentityUnavailableError, HTTPStatus.SERVICE_UNAVAILABLE),
     (SpoolFullError, HTTPStatus.SERVICE_UNAVAILABLE),
     (TooLongError, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
@@ -109,11 +112,12 @@ def create_app(
     *,
     counter: Counter | None = None,
     collector: Collector | None = None,
+    maintenance: Maintenance | None = None,
     catalog: str = "lake",
 ) -> FastAPI:
     """The application. ``loops`` run as long as it does; the first of them to run prepares the database.
     ``counter`` counts rows for comparisons; None where nothing can. ``collector`` takes what the audit is
-    made of; without one there is no audit."""
+    made of; without one there is no audit. ``maintenance`` keeps tables in shape."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -183,6 +187,8 @@ def create_app(
     add_access_routes(app, governor, Insight(governor, counter, catalog=catalog), _caller)
     if collector is not None:
         add_audit_routes(app, governor, collector, _caller)
+    if maintenance is not None:
+        add_maintenance_routes(app, maintenance, _caller)
     return app
 
 

@@ -25,10 +25,12 @@ _LOADERS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class TableInfo:
-    """What is known of one table. ``uuid`` tells a table from its successor of the same name."""
+    """What is known of one table. ``uuid`` tells a table from its successor of the same name; ``location``
+    is the root of its files."""
 
     uuid: str
     columns: tuple[str, ...]
+    location: str = ""
 
 
 class CatalogTables:
@@ -126,6 +128,7 @@ class CatalogTables:
         return TableInfo(
             uuid=str(metadata.get("table-uuid") or ""),
             columns=tuple(str(field["name"]) for field in schema["fields"]),
+            location=str(metadata.get("location") or ""),
         )
 
     def _namespaces(self, parent: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
