@@ -215,6 +215,7 @@ def workloads(folder: Path) -> Iterator[Workload]:
             opa_url=f"http://{HOST}:{PORT_BASE + 30}",
             audit_url=f"http://{HOST}:{PORT_BASE + 50}",
             heap_mib=1024,
+            min_retention_days=7,
             s3_endpoint_url=store,
             s3_region="us-east-1",
             s3_path_style="true",

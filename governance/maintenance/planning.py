@@ -275,7 +275,11 @@ def _current_since(state: TableState, since_ms: int) -> set[int]:
     earlier = [entry for entry in entries if entry.since_ms < since_ms]
     if earlier:
         staying.add(earlier[-1].snapshot_id)
-    # The log of current snapshots knows the main branch alone: a commit's parent was current until then.
+    # The log of current snapshots loses entries when snapshots are expired out of turn.
+    before = [one for one in state.snapshots if one.committed_ms < since_ms]
+    if before:
+        staying.add(max(before, key=lambda one: one.committed_ms).id)
+    # It also knows the main branch alone: a commit's parent was current until then.
     for snapshot in state.snapshots:
         if snapshot.committed_ms >= since_ms:
             staying |= {snapshot.id, *([] if snapshot.parent_id is None else [snapshot.parent_id])}
