@@ -222,7 +222,7 @@ def set_fields(
 ) -> None:
     """Set fields of OBJECT's policy: NS.TABLE, 'NS.*' or '*'.
 
-    The file policies/data/maintenance.yaml explains the fields.
+    The file policies/data/maintenance/tables.yaml explains the fields.
     """
     from cli.operations.maintaining import change_maintenance_policy, field_values
 

@@ -166,7 +166,7 @@ def build_maintenance(settings: GovernorSettings, governor: Governor, tls: ssl.S
             limits=limits,
             every_s=settings.maintain_every_s,
             keep_days=settings.audit_retention_days,
-            policy_data=settings.policies_dir / "data",
+            policy_data=settings.policies_dir / "data" / "maintenance",
         ),
     )
 

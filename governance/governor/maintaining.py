@@ -139,6 +139,7 @@ class Maintenance:
     def revisions(self, caller: Caller, limit: int) -> tuple[PolicyRevision, ...]:
         """The policies' history, newest first."""
         self._require_any(caller)
+        self._living()
         return self._store.revisions(limit=limit)
 
     def change(
@@ -161,6 +162,7 @@ class Maintenance:
             Policies.from_document({"policies": [entry]}, self.settings.limits)
             return Policies.from_document(living).changed(name, values, tuple(unset)).as_document()
 
+        self._living()  # the seed comes first
         return self._store.change(caller.username, reason.strip(), make)
 
     # --- the schedule ----------------------------------------------------------------------------------
@@ -240,12 +242,11 @@ class Maintenance:
         return [Subject(name=name, shares=shared.get(name, ())) for name in sorted(known)]
 
     def _subject(self, table: str) -> Subject:
-        self._governor.knowledge.refresh()
-        found = {one.name: one for one in self._subjects()}
         name = table.lower()
-        if name not in found:
-            raise unknown_name("table", table, found)
-        return found[name]
+        found = next((one for one in self._subjects() if one.name == name), None)
+        if found is None:
+            raise UsageError("the table is gone", value=table, permitted="a table that is there")
+        return found
 
     def _access(self) -> AccessData:
         current = self._governor.store.current()
@@ -275,8 +276,14 @@ class Maintenance:
 
     def _require_maintain(self, caller: Caller, table: str) -> None:
         if self._may_maintain(caller, table):
-            # Told apart only for who may know that the table is there.
-            self._governor.knowledge.require_table(table.lower())
+            knowledge = self._governor.knowledge
+            names = knowledge.tables()
+            if table.lower() not in names and knowledge.refresh():
+                names = knowledge.tables()
+            if table.lower() not in names:
+                # Whoever maintains some tables need not know of the others.
+                mine = [name for name in names if self._may_maintain(caller, name)]
+                raise unknown_name("table", table, mine)
             return
         raise ForbiddenError(
             f"{caller.username!r} may not have {table!r} maintained",

@@ -1,7 +1,7 @@
 """How tables are maintained: policies by table, namespace and for all, as values.
 
 A policy document is ``{"policies": [...]}``, one item per object (``*``, ``ns.*`` or ``ns.table``); an item
-says only what differs from the wider one. ``policies/data/maintenance.yaml`` explains every field.
+says only what differs from the wider one. ``policies/data/maintenance/tables.yaml`` explains every field.
 """
 
 from __future__ import annotations
@@ -190,8 +190,8 @@ class Policies:
 
 
 def read_policies_file(folder: Path) -> dict[str, Any]:
-    """``maintenance.yaml`` of ``policies/data`` as a document. Raises UsageError."""
-    path = folder / "maintenance.yaml"
+    """``tables.yaml`` of ``policies/data/maintenance`` as a document. Raises UsageError."""
+    path = folder / "tables.yaml"
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -34,6 +34,10 @@ class MaintenanceStore:
         self._engine = engine
         self._sessions = sessionmaker(engine)
 
+    def close(self) -> None:
+        """Closes all connections."""
+        self._engine.dispose()
+
     # --- policies --------------------------------------------------------------------------------------
 
     def policies(self) -> PolicyRevision | None:

@@ -60,8 +60,10 @@ test_the_catalog_says_which_procedures if {
 test_metadata_is_read_without_values if {
 	maintains(whole, "SelectFromColumns", {"table": columns("customer$files", ["content", "file_size_in_bytes"])})
 	maintains(whole, "SelectFromColumns", {"table": columns("customer$manifests", [])})
+	maintains(whole, "SelectFromColumns", {"table": columns("customer", [])})
 	maintains(whole, "SelectFromColumns", {"table": columns("customer$partitions", ["file_count", "total_size"])})
 	not maintains(whole, "SelectFromColumns", {"table": table("customer$files")})
+	not maintains(whole, "SelectFromColumns", {"table": table("customer")})
 	not maintains(whole, "SelectFromColumns", {"table": object.union(
 		columns("people$files", []),
 		{"schemaName": "hr"},
@@ -71,7 +73,6 @@ test_metadata_is_read_without_values if {
 		{"catalogName": "system", "schemaName": "runtime"},
 	)})
 	every forbidden in [
-		["customer", []],
 		["customer", ["key"]],
 		["customer$files", ["content", "lower_bounds"]],
 		["customer$files", ["partition"]],

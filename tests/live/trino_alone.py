@@ -106,6 +106,9 @@ def _files(layout: Layout, warehouse: Path, port: int) -> dict[str, str]:
                 "http-server.http.port": str(port),
                 "discovery.uri": f"http://127.0.0.1:{port}",
                 **limits(HEAP_MIB),
+                # Small, so that a client that takes no more rows keeps the query from opening more files.
+                "sink.max-buffer-size": "1MB",
+                "exchange.max-buffer-size": "1MB",
             }
         ),
         "catalog/lake.properties": properties(

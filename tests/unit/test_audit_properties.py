@@ -37,6 +37,7 @@ def test_trino_tells_both_ends_of_each_query_and_the_token_is_not_in_the_file() 
     assert found[f"{listener}.connect-http-headers"] == "Authorization:Bearer ${ENV:TRINO_AUDIT_TOKEN}"
     assert int(found[f"{listener}.connect-retry-count"]) > 10
     main = config(layout(https=1, internal=2), issuer_url="http://i", realm_url="http://r", heap_mib=1024)
+            min_retention_days=7,
     assert "event-listener.config-files=/files/event-listener.properties" in main.splitlines()
 
 

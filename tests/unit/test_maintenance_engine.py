@@ -25,14 +25,18 @@ class FakeTrino:
         self.queries: dict[str, dict[str, Any]] = {}
         self.polls = 0
         self.deleted: list[str] = []
+        self.refusing = False
 
     def handle(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
         if path == "/v1/statement":
             sql = " ".join(request.content.decode().split())
             self.statements.append(sql)
-            found = next((a for start, a in self.answers.items() if sql.startswith(start)), {"data": []})
+            known = (answer for start, answer in self.answers.items() if sql.startswith(start))
+            found: Any = next(known, {"data": []})
             return httpx.Response(200, json=found)
+        if self.refusing:
+            return httpx.Response(403)
         if path == "/v1/query":
             self.polls += 1
             return httpx.Response(
@@ -105,7 +109,7 @@ def test_what_trino_does_not_tell_is_no_query_at_all() -> None:
     with pytest.raises(MaintenanceError, match="not understood"):
         trino.engine().running()
     refused = FakeTrino()
-    refused.handle = lambda _: httpx.Response(403)  # type: ignore[method-assign] - the one answer
+    refused.refusing = True
     with pytest.raises(MaintenanceError, match="not known"):
         refused.engine().running()
 
@@ -127,7 +131,8 @@ def test_a_table_s_state_is_read_from_columns_without_values() -> None:
     assert (found.files, found.delete_files, found.small_files, found.savable_files) == (10, 2, 9, 8)
     assert [(one.id, one.parent_id) for one in found.snapshots] == [(11, None), (12, 11)]
     assert [one.snapshot_id for one in found.history] == [11, 12]
-    assert (found.referenced, found.properties) == ({12}, {"gc.enabled": "false"})
+    assert found.referenced == frozenset({12})
+    assert found.properties == {"gc.enabled": "false"}
     asked = " ".join(trino.statements)
     for word in ("bound", "data ", "partition,", "summary", '"events"'):
         assert word not in asked

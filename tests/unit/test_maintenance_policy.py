@@ -25,7 +25,7 @@ from governance.maintenance.reports import MaintenanceRun, Outcome
 from governance.maintenance.schedule import RETRY, due, due_at
 from governance.maintenance.seeding import merged
 
-DATA = Path(__file__).resolve().parents[2] / "policies" / "data"
+DATA = Path(__file__).resolve().parents[2] / "policies" / "data" / "maintenance"
 LIMITS = Limits()
 NOW = datetime(2030, 1, 31, tzinfo=UTC)
 
@@ -39,7 +39,7 @@ def test_the_seed_is_valid_and_documents_every_field() -> None:
     policies = Policies.from_document(found, LIMITS)
     assert policies.on("retail.orders") == Policy()
     assert policies.on("web.events").keep_snapshots == 30 * DAY_S
-    text = (DATA / "maintenance.yaml").read_text(encoding="utf-8")
+    text = (DATA / "tables.yaml").read_text(encoding="utf-8")
     comment = [line for line in text.splitlines() if line.startswith("#")]
     for field in FIELD_NAMES:
         assert any(field in line for line in comment), field
@@ -85,6 +85,7 @@ def test_what_is_not_valid_is_refused_with_what_is(item: dict[str, Any], said: s
 
 
 def test_documents_of_another_form_are_refused() -> None:
+    wrong: dict[str, Any]
     for wrong in ({}, {"policies": {}}, {"policies": [], "more": 1}):
         with pytest.raises(UsageError):
             Policies.from_document(wrong)
