@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -35,11 +35,17 @@ class TrinoAlone:
 
     url: str
     warehouse: Path
+    opened: ExitStack
+
+    def http(self, user: str) -> httpx.Client:
+        """As that user; closed when the server ends."""
+        headers = {"X-Trino-User": user}
+        made = httpx.Client(base_url=self.url, headers=headers, timeout=60.0, trust_env=False)
+        return self.opened.enter_context(made)
 
     def client(self, user: str = "somebody") -> TrinoClient:
-        """As that user."""
-        http = httpx.Client(base_url=self.url, headers={"X-Trino-User": user}, timeout=60.0, trust_env=False)
-        return TrinoClient(http, catalog=CATALOG, source="test")
+        """The same, for statements."""
+        return TrinoClient(self.http(user), catalog=CATALOG, source="test")
 
 
 @contextmanager
@@ -60,9 +66,11 @@ def trino_alone() -> Iterator[TrinoAlone]:
             process = subprocess.Popen(
                 _command(layout), cwd=folder, env={"PATH": os.environ["PATH"]}, stdout=out, stderr=out
             )
+        url = f"http://127.0.0.1:{port}"
         try:
-            _await(f"http://127.0.0.1:{port}", process, log)
-            yield TrinoAlone(url=f"http://127.0.0.1:{port}", warehouse=folder / "warehouse")
+            _await(url, process, log)
+            with ExitStack() as opened:
+                yield TrinoAlone(url=url, warehouse=folder / "warehouse", opened=opened)
         finally:
             process.terminate()
             try:

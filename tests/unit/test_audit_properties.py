@@ -37,7 +37,6 @@ def test_trino_tells_both_ends_of_each_query_and_the_token_is_not_in_the_file() 
     assert found[f"{listener}.connect-http-headers"] == "Authorization:Bearer ${ENV:TRINO_AUDIT_TOKEN}"
     assert int(found[f"{listener}.connect-retry-count"]) > 10
     main = config(layout(https=1, internal=2), issuer_url="http://i", realm_url="http://r", heap_mib=1024)
-            min_retention_days=7,
     assert "event-listener.config-files=/files/event-listener.properties" in main.splitlines()
 
 
@@ -61,6 +60,7 @@ def test_each_producer_has_a_token_of_its_own_and_the_governor_has_both() -> Non
         opa_url="http://o",
         audit_url="http://g",
         heap_mib=1024,
+        min_retention_days=7,
         s3_endpoint_url="http://s",
         s3_region="r",
         s3_path_style="true",
