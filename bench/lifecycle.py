@@ -221,6 +221,7 @@ def workloads(folder: Path) -> Iterator[Workload]:
             masking_jdbc_url=f"{base}/postgres",
             masking_role="postgres",
             masking_password=SECRET,
+            min_retention_days=7,
             s3_endpoint_url=store,
             s3_region="us-east-1",
             s3_path_style="true",

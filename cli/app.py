@@ -23,6 +23,7 @@ from cli.commands import (
     governing,
     inspecting,
     lifecycle,
+    maintaining,
     policies,
     spark,
 )
@@ -68,6 +69,7 @@ for _module in (
     governing,
     policies,
     auditing,
+    maintaining,
     caching,
     development,
 ):

@@ -13,6 +13,9 @@ from enum import StrEnum
 ROW_FILTER_USER = "$row-filter"
 """The identity row filters run with. Keycloak's user profile prohibits ``$``, so nobody can have it."""
 
+MAINTAINER_CLIENT = "maintainer"
+"""The client whose service account maintains tables in Trino; it reads no row and holds nothing else."""
+
 CATALOG_ROLE_PREFIX = "catalog_"
 """Client roles of the catalog client that carry this prefix reach the catalog, in the claim below."""
 
@@ -273,6 +276,12 @@ def lab_realm(name: str) -> RealmModel:
                     "view-clients",
                     "query-clients",
                 ),
+            ),
+            Client(
+                client_id=MAINTAINER_CLIENT,
+                description="Maintains tables in Trino: compaction, expiry, orphan files, manifests",
+                service_account=True,
+                optional_audiences=(Audience.TRINO,),
             ),
             Client(
                 client_id="seeder",

@@ -28,6 +28,13 @@ def integer(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
+def interval(text: str) -> int:
+    """Seconds from a minute to a day, or 0 for never."""
+    if text != "0" and not (re.fullmatch(r"\d{1,6}", text) and 60 <= int(text) <= 86400):
+        raise ValueError("0, or a whole number from 60 to 86400")
+    return int(text)
+
+
 def decimal(low: float, high: float) -> Callable[[str], float]:
     """A number from ``low`` to ``high``."""
 

@@ -19,6 +19,7 @@ from contracts.setting_values import choice as _choice
 from contracts.setting_values import decimal as _decimal
 from contracts.setting_values import folder as _folder
 from contracts.setting_values import integer as _integer
+from contracts.setting_values import interval as _interval
 from contracts.setting_values import matching as _matching
 from contracts.setting_values import names as _names
 
@@ -278,6 +279,24 @@ SETTINGS: tuple[Setting, ...] = (
         parse=_integer(1, 3650),
         doc="Days after its last use that a conversation with the agent is kept. The audit of its steps is "
         "kept for auditRetentionDays.",
+    ),
+    Setting(
+        key="maintainEveryS",
+        roles=_LAB,
+        default="900",
+        example="3600",
+        parse=_interval,
+        doc="Seconds between looks at which tables are due for maintenance (lab maintain); 0 turns the "
+        "schedule off.",
+    ),
+    Setting(
+        key="maintenanceMinRetentionDays",
+        roles=_LAB,
+        default="7",
+        example="14",
+        parse=_integer(1, 3650),
+        doc="Days that snapshots and files without a snapshot are kept at least, whatever a policy or a "
+        "statement says. Longer than any read or write by an engine other than Trino takes.",
     ),
     # A new setting's row goes here.
 )

@@ -57,6 +57,7 @@ def compile_data(
     max_age_s: int,
     owners: Mapping[str, str],
     required: Required | None = None,
+    procedures: Iterable[str] = (),
 ) -> dict[str, Any]:
     """The data document of the bundle, indexed so that each decision is a lookup.
 
@@ -67,6 +68,7 @@ def compile_data(
         max_age_s: seconds after ``issued_at_ns`` from which everything is denied.
         owners: ``ns.table`` → the group that has all privileges on it.
         required: ``ns.table`` → columns that hold no null, as far as is known.
+        procedures: the maintenance procedures that the catalog bears.
 
     Raises:
         UsageError: access data that validation would refuse (malformed object, unreadable predicate).
@@ -82,7 +84,29 @@ def compile_data(
             "catalog": catalog,
             "bundle": bundle,
             "access": _access(access, catalog, owners, required or {}),
+            "maintenance": _maintenance(Holdings(access.grants, owners), procedures),
         },
+    }
+
+
+def _maintenance(holdings: Holdings, procedures: Iterable[str]) -> Tree:
+    """What the maintaining service account may do, and where: on tables that some group may maintain."""
+    tables: Tree = {}
+    for held in holdings.tables.values():
+        for table, privileges in held.items():
+            if Privilege.MAINTAIN in privileges:
+                namespace, _, name = table.rpartition(".")
+                tables.setdefault(namespace, {})[name] = True
+    namespaces = {
+        namespace
+        for held in holdings.namespaces.values()
+        for namespace, privileges in held.items()
+        if Privilege.MAINTAIN in privileges
+    }
+    return {
+        "procedures": dict.fromkeys(sorted(procedures), True),
+        "tables": tables,
+        "namespaces": dict.fromkeys(sorted(namespaces), True),
     }
 
 

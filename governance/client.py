@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from contracts.errors import LabError, UsageError
 from governance.audit.report import AuditReport
+from governance.maintenance.calls import MaintenanceCalls
 from governance.reports import ChangeResult, DriftReport, Explanation, ImpactReport, RevisionDetail
 
 T = TypeVar("T")
@@ -360,6 +361,11 @@ class GovernorClient:
         query = {key: str(value) for key, value in given.items() if value is not None}
         query |= {"denied": str(denied).lower(), "limit": str(limit)}
         return self._call(AuditReport, "GET", f"/v1/audit?{httpx.QueryParams(query)}")
+
+    @property
+    def maintenance(self) -> MaintenanceCalls:
+        """Maintenance of tables: plans, runs and policies."""
+        return MaintenanceCalls(self._call)
 
     def fingerprint(self) -> Fingerprint:
         """Identity of the living access data."""

@@ -13,7 +13,7 @@ from sqlalchemy import BigInteger, Boolean, DateTime, Identity, Index, Text, Uni
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0003"
 """The newest migration: a database that is there already needs no Alembic at start."""
 
 
@@ -150,3 +150,39 @@ class AuditStateRow(Base):
 
     name: Mapped[str] = mapped_column(Text, primary_key=True)
     value: Mapped[dict[str, Any]] = mapped_column(JSONB, nullable=False)
+
+
+class MaintenanceRevisionRow(Base):
+    """One revision of the maintenance policies, with the seed that it follows; history has no forks."""
+
+    __tablename__ = "maintenance_revision"
+    __table_args__ = (
+        UniqueConstraint("based_on", name="maintenance_revision_linear", postgresql_nulls_not_distinct=True),
+    )
+
+    revision: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    document: Mapped[dict[str, Any]] = mapped_column(JSONB, nullable=False)
+    seed: Mapped[dict[str, Any]] = mapped_column(JSONB, nullable=False)
+    author: Mapped[str] = mapped_column(Text, nullable=False)
+    reason: Mapped[str] = mapped_column(Text, nullable=False)
+    created_at: Mapped[datetime] = _timestamp()
+    based_on: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class MaintenanceRunRow(Base):
+    """One run of maintenance on one table; the row is there from its beginning."""
+
+    __tablename__ = "maintenance_run"
+    __table_args__ = (
+        Index("maintenance_run_table", "table_name", "id"),
+        Index("maintenance_run_started", "started_at"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    table_name: Mapped[str] = mapped_column(Text, nullable=False)
+    asked_by: Mapped[str] = mapped_column(Text, nullable=False)
+    scheduled: Mapped[bool] = mapped_column(Boolean, nullable=False)
+    started_at: Mapped[datetime] = _timestamp()
+    ended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    outcome: Mapped[str] = mapped_column(Text, nullable=False)
+    detail: Mapped[dict[str, Any]] = mapped_column(JSONB, nullable=False)

@@ -25,6 +25,7 @@ from contracts.access import AccessData
 from contracts.errors import LabError
 from governance.bundle import BUNDLE_KEY, Required, build_bundle, compile_data, read_rego
 from governance.client import AccessRevision, Publication, TableOwner
+from governance.maintenance.catalogs import borne
 from governance.store import Store
 
 _CONNECT_TIMEOUT_S = 3.0
@@ -116,12 +117,14 @@ class S3BundleStore:
 
 @dataclass(frozen=True, kw_only=True)
 class BundleSettings:
-    """What goes into every bundle beside the access data. ``rego`` maps path → module."""
+    """What goes into every bundle beside the access data. ``rego`` maps path → module; ``catalog_kind`` says
+    which maintenance the catalog bears."""
 
     catalog: str
     max_age_s: int
     rego: Mapping[str, str]
     signing_key_pem: str
+    catalog_kind: str = "nessie"
 
 
 def read_policies(folder: Path) -> dict[str, str]:
@@ -204,4 +207,5 @@ class Publisher:
             max_age_s=settings.max_age_s,
             owners={owner.table: owner.group for owner in owners},
             required=self._required(),
+            procedures=borne(settings.catalog_kind),
         )

@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from cli.operations.fingerprinting import fingerprint
     from cli.operations.inspect import components, credentials, env, logs, status
     from cli.operations.lifecycle import bootstrap, down, preview, refresh, up
+    from cli.operations.maintaining import (
+        change_maintenance_policy,
+        maintain,
+        maintenance_history,
+        maintenance_policies,
+        maintenance_policy_history,
+        plan_maintenance,
+    )
     from cli.operations.removal import destroy
     from cli.operations.spark import (
         spark_client,
@@ -47,6 +55,14 @@ _MODULES = {
     "cli.operations.fingerprinting": ("fingerprint",),
     "cli.operations.inspect": ("components", "credentials", "env", "logs", "status"),
     "cli.operations.lifecycle": ("bootstrap", "down", "preview", "refresh", "up"),
+    "cli.operations.maintaining": (
+        "change_maintenance_policy",
+        "maintain",
+        "maintenance_history",
+        "maintenance_policies",
+        "maintenance_policy_history",
+        "plan_maintenance",
+    ),
     "cli.operations.removal": ("destroy",),
     "cli.operations.spark": (
         "spark_client",
@@ -63,6 +79,7 @@ __all__ = [
     "audit",
     "bootstrap",
     "cache_contents",
+    "change_maintenance_policy",
     "clean_cache",
     "components",
     "credentials",
@@ -78,6 +95,11 @@ __all__ = [
     "login",
     "logout",
     "logs",
+    "maintain",
+    "maintenance_history",
+    "maintenance_policies",
+    "maintenance_policy_history",
+    "plan_maintenance",
     "preview",
     "record_checksums",
     "refresh",

@@ -10,6 +10,7 @@ import pulumi
 from components.polaris.properties import ROOT_CLIENT_ID, catalog_properties, storage_config
 from components.registry import selected
 from components.service import TRINO_CATALOG, LabContext, Service, secret
+from contracts.identity import MAINTAINER_CLIENT
 from contracts.workload import Layout, Port, Probe, Scheme, Volume, Workload
 
 
@@ -75,6 +76,10 @@ def governor_args(context: LabContext) -> GovernorArgs:
             "GOVERNOR_TRINO_URL": trino_url(context),
             "GOVERNOR_AUDIT_RETENTION_DAYS": str(context.settings.values["auditRetentionDays"]),
             "GOVERNOR_AUDIT_SPOOL_MIB": str(context.settings.values["auditSpoolMib"]),
+            "GOVERNOR_MAINTAIN_EVERY_S": str(context.settings.values["maintainEveryS"]),
+            "GOVERNOR_MAINTAIN_MIN_RETENTION_S": str(
+                86400 * context.settings.values["maintenanceMinRetentionDays"]
+            ),
         },
         from_slot={
             "GOVERNOR_DATABASE_HOST": slot.apply(lambda s: s.governance_database.host),
@@ -88,6 +93,7 @@ def governor_args(context: LabContext) -> GovernorArgs:
             "GOVERNOR_MASKING_DATABASE_ROLE": slot.apply(lambda s: s.masking_database.role),
             "GOVERNOR_MASKING_DATABASE_PASSWORD": secret(slot, lambda s: s.masking_database.password),
             "GOVERNOR_CLIENT_SECRET": context.client_secret("governor"),
+            "GOVERNOR_MAINTAINER_SECRET": context.client_secret(MAINTAINER_CLIENT),
             "GOVERNOR_S3_ENDPOINT_URL": slot.apply(lambda s: s.warehouse.endpoint_url),
             "GOVERNOR_S3_REGION": slot.apply(lambda s: s.warehouse.region),
             "GOVERNOR_S3_ACCESS_KEY": secret(slot, lambda s: s.governor_store_user.access_key),

@@ -36,6 +36,7 @@ class TrinoArgs:
     masking_jdbc_url: pulumi.Input[str]
     masking_role: pulumi.Input[str]
     masking_password: pulumi.Input[str]
+    min_retention_days: int
     s3_endpoint_url: pulumi.Input[str]
     s3_region: pulumi.Input[str]
     s3_path_style: pulumi.Input[str]
@@ -75,7 +76,10 @@ def workload(args: TrinoArgs, layout: Layout) -> Workload:
             "event-listener.properties": event_listener(args.audit_url),
             "log.properties": log_levels(),
             "catalog/lake.properties": lake_catalog(
-                catalog_uri=args.catalog_uri, warehouse=TRINO_CATALOG, token_url=args.token_url
+                catalog_uri=args.catalog_uri,
+                warehouse=TRINO_CATALOG,
+                token_url=args.token_url,
+                min_retention_days=args.min_retention_days,
             ),
             f"catalog/{MASK_KEY.catalog}.properties": pulumi.Output.from_input(args.masking_jdbc_url).apply(
                 masking_catalog
@@ -111,6 +115,7 @@ class Trino(Service):
             masking_jdbc_url=slot.apply(lambda s: s.masking_database.jdbc_url),
             masking_role=slot.apply(lambda s: s.masking_database.role),
             masking_password=secret(slot, lambda s: s.masking_database.password),
+            min_retention_days=context.settings.values["maintenanceMinRetentionDays"],
             s3_endpoint_url=slot.apply(lambda s: s.warehouse.endpoint_url),
             s3_region=slot.apply(lambda s: s.warehouse.region),
             s3_path_style=slot.apply(lambda s: str(s.warehouse.path_style).lower()),

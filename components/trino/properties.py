@@ -117,9 +117,9 @@ def event_listener(audit_url: str) -> str:
     )
 
 
-def lake_catalog(*, catalog_uri: str, warehouse: str, token_url: str) -> str:
+def lake_catalog(*, catalog_uri: str, warehouse: str, token_url: str, min_retention_days: int) -> str:
     """``catalog/lake.properties``: Iceberg over REST with this engine's own identity. Procedures that
-    adopt foreign files are off."""
+    adopt foreign files are off; those that delete keep ``min_retention_days``, whoever asks."""
     rest = "iceberg.rest-catalog"
     return properties(
         {
@@ -135,6 +135,8 @@ def lake_catalog(*, catalog_uri: str, warehouse: str, token_url: str) -> str:
             f"{rest}.nested-namespace-enabled": "true",
             "iceberg.register-table-procedure.enabled": "false",
             "iceberg.add-files-procedure.enabled": "false",
+            "iceberg.expire-snapshots.min-retention": f"{min_retention_days}d",
+            "iceberg.remove-orphan-files.min-retention": f"{min_retention_days}d",
             "fs.native-s3.enabled": "true",
             "s3.endpoint": "${ENV:S3_ENDPOINT_URL}",
             "s3.region": "${ENV:S3_REGION}",

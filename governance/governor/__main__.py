@@ -19,7 +19,7 @@ import httpx
 import uvicorn
 
 from contracts.errors import LabError, UsageError
-from contracts.identity import Audience
+from contracts.identity import MAINTAINER_CLIENT, Audience
 from governance.audit.collector import AuditSettings, Collector, Producer
 from governance.audit.spool import Spool
 from governance.audit.store import AuditStore
@@ -27,9 +27,15 @@ from governance.counting import TrinoCounter
 from governance.governor.app import create_app
 from governance.governor.auth import TokenVerifier, realm_keys
 from governance.governor.loops import audit_loop, publish_loop, reconcile_loop
+from governance.governor.maintaining import Maintenance, MaintenanceSettings
 from governance.governor.service import Governor
 from governance.governor.settings import GovernorSettings, PolarisSettings, read_settings
 from governance.governor.trust import trusted
+from governance.maintenance.catalogs import unsafe
+from governance.maintenance.engine import TrinoEngine
+from governance.maintenance.policy import Limits
+from governance.maintenance.runner import Maintainer
+from governance.maintenance.store import MaintenanceStore
 from governance.masking import MaskKeyStore, mask_key
 from governance.publish import BundleSettings, Publisher, S3BundleStore, read_policies
 from governance.rawcatalog.door import Door
@@ -42,6 +48,7 @@ from governance.reconcile.polaris_api import PolarisApi
 from governance.reconcile.port import CatalogAdmin
 from governance.reconcile.tables import CatalogTables
 from governance.store import Store, make_engine
+from governance.trino import TrinoClient
 
 _TIMEOUT = httpx.Timeout(20.0, connect=3.0)
 _GRACE_S = 5
@@ -52,6 +59,7 @@ def build_governor(settings: GovernorSettings, tls: ssl.SSLContext) -> Governor:
     publisher_settings = BundleSettings(
         catalog=settings.trino_catalog,
         max_age_s=settings.bundle_max_age_s,
+        catalog_kind=settings.catalog_kind,
         rego=read_policies(settings.policies_dir),
         signing_key_pem=settings.signing_key_pem,
     )
@@ -128,6 +136,44 @@ def build_door(
     )
 
 
+def build_maintenance(settings: GovernorSettings, governor: Governor, tls: ssl.SSLContext) -> Maintenance:
+    """Maintains through Trino, as a service account that does nothing else."""
+    store = MaintenanceStore(make_engine(settings.database_url))
+    limits = Limits(
+        snapshots_s=settings.maintain_min_retention_s, orphans_s=settings.maintain_min_retention_s
+    )
+    maintainer: Maintainer | None = None
+    if settings.trino_url is not None and settings.maintainer_secret:
+        stopping = threading.Event()
+        token = ClientCredentials(
+            settings.token_url,
+            MAINTAINER_CLIENT,
+            settings.maintainer_secret,
+            scope=f"openid {Audience.TRINO.value}",
+        )
+        http = _client(settings.trino_url, token, tls)
+        trino = TrinoClient(http, catalog=settings.trino_catalog, source="lab maintain", stopping=stopping)
+        maintainer = Maintainer(
+            store,
+            TrinoEngine(trino, catalog=settings.trino_catalog),
+            unsafe=unsafe(settings.catalog_kind),
+            limits=limits,
+            stopping=stopping,
+        )
+    return Maintenance(
+        governor,
+        store,
+        maintainer,
+        MaintenanceSettings(
+            catalog_kind=settings.catalog_kind,
+            limits=limits,
+            every_s=settings.maintain_every_s,
+            keep_days=settings.audit_retention_days,
+            policy_data=settings.policies_dir / "data" / "maintenance",
+        ),
+    )
+
+
 def _catalog(settings: GovernorSettings, tls: ssl.SSLContext) -> CatalogAdmin:
     if settings.polaris is None:
         return NessieAdmin()
@@ -164,6 +210,7 @@ def main() -> int:
         governor = build_governor(settings, tls)
         counter = build_counter(settings, tls)
         collector = build_collector(settings)
+        maintenance = build_maintenance(settings, governor, tls)
     except LabError as error:
         sys.stderr.write(f"{error.render()}\n")
         return error.exit_code
@@ -171,6 +218,7 @@ def main() -> int:
         publish_loop(governor, settings.sign_every_s),
         reconcile_loop(governor, settings.reconcile_every_s),
         audit_loop(governor, collector),
+        maintenance.loop(),
     )
     verifier = TokenVerifier(settings.issuer_url, realm_keys(settings.jwks_url, tls))
     # uvicorn ends what is under way, then raises the signal again for the handler that was there before:
@@ -183,6 +231,7 @@ def main() -> int:
             loops,
             counter=counter,
             collector=collector,
+            maintenance=maintenance,
             catalog=settings.trino_catalog,
             raw_door=build_door(settings, governor, tls),
         ),

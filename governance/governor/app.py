@@ -47,9 +47,11 @@ from governance.governor.editing import UnknownRevisionError
 from governance.governor.insight import Insight
 from governance.governor.knowledge import UnavailableError
 from governance.governor.loops import Loop
+from governance.governor.maintaining import Maintenance, add_maintenance_routes
 from governance.governor.routes import add_access_routes
 from governance.governor.service import AlreadyGrantedError, Governor
 from governance.impact import Counter
+from governance.maintenance.store import BeingMaintainedError
 from governance.rawcatalog.door import Door
 from governance.rawcatalog.routes import add_door
 from governance.store import OwnedByAnotherError
@@ -65,6 +67,7 @@ _STATUSES: Sequence[tuple[type[LabError], HTTPStatus]] = (
     (StaleRevisionError, HTTPStatus.CONFLICT),
     (OwnedByAnotherError, HTTPStatus.CONFLICT),
     (AlreadyGrantedError, HTTPStatus.CONFLICT),
+    (BeingMaintainedError, HTTPStatus.CONFLICT),
     (IdentityUnavailableError, HTTPStatus.SERVICE_UNAVAILABLE),
     (SpoolFullError, HTTPStatus.SERVICE_UNAVAILABLE),
     (TooLongError, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
@@ -111,13 +114,14 @@ def create_app(
     *,
     counter: Counter | None = None,
     collector: Collector | None = None,
+    maintenance: Maintenance | None = None,
     catalog: str = "lake",
     raw_door: tuple[Door, TokenVerifier] | None = None,
 ) -> FastAPI:
     """The application. ``loops`` run as long as it does; the first of them to run prepares the database.
     ``counter`` counts rows for comparisons; None where nothing can. ``collector`` takes what the audit is
-    made of; without one there is no audit. ``raw_door`` is the door of raw engines to a catalog without
-    grants on tables, and what checks their tokens."""
+    made of; without one there is no audit. ``maintenance`` keeps tables in shape. ``raw_door`` is the door of
+    raw engines to a catalog without grants on tables, and what checks their tokens."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -189,6 +193,8 @@ def create_app(
         add_door(app, *raw_door, governor.note_raw)
     if collector is not None:
         add_audit_routes(app, governor, collector, _caller)
+    if maintenance is not None:
+        add_maintenance_routes(app, maintenance, _caller)
     return app
 
 

@@ -46,6 +46,7 @@ class Permission(StrEnum):
     RECONCILE = "reconcile"
     READ_AUDIT = "read the audit of others"
     OWN_FOR_ANY_GROUP = "register tables for any group"
+    MAINTAIN_EVERYTHING = "decide on the maintenance of every table"
 
 
 _GROUP_PERMISSIONS: dict[str, frozenset[Permission]] = {

@@ -51,6 +51,10 @@ class Knowledge:
         """``ns.table`` → columns that hold no null, as of the last look."""
         return self._reconciler.tables.required()
 
+    def locations(self) -> dict[str, str]:
+        """``ns.table`` → root of its files, as of the last look."""
+        return {name: info.location for name, info in self._reconciler.tables.known().items()}
+
     def objects(self, groups: frozenset[str]) -> KnownObjects:
         """What exists, as of the last look."""
         tables = self._reconciler.tables

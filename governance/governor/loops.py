@@ -35,7 +35,8 @@ class Loop:
     """Runs ``work`` every ``every_s``, at once when woken, and with back-off while it fails.
 
     ``work`` returns the pause until the next run, None for ``every_s``. What it raises as LabError or
-    database error is kept in the governor's status under ``name`` until it succeeds again.
+    database error is kept in the governor's status under ``name`` until it succeeds again. ``stopping`` is
+    set when the loop is to end, for work that can end early.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Loop:
         every_s: float,
         errors: dict[str, str],
         clock: Callable[[], float] = time.time,
+        stopping: threading.Event | None = None,
     ) -> None:
         self._clock = clock
         self._name = name
@@ -55,7 +57,7 @@ class Loop:
         self._every_s = every_s
         self._errors = errors
         self._failures = 0
-        self._stopping = threading.Event()
+        self._stopping = stopping or threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:

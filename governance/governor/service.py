@@ -48,6 +48,7 @@ class Signals:
     def __init__(self) -> None:
         self.publish = threading.Event()
         self.reconcile = threading.Event()
+        self.maintain = threading.Event()
         self._published = threading.Condition()
         self._publications = 0
 

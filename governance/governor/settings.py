@@ -35,6 +35,9 @@ Counting rows for comparisons: ``GOVERNOR_TRINO_URL`` (empty where the lab has n
 Audit: ``GOVERNOR_AUDIT_SPOOL_DIR``, ``GOVERNOR_AUDIT_SPOOL_MIB`` (256), ``GOVERNOR_AUDIT_RETENTION_DAYS``
 (90), and what producers show as bearer token: ``GOVERNOR_AUDIT_TRINO_TOKEN``, ``GOVERNOR_AUDIT_OPA_TOKEN``.
 
+Maintenance: ``GOVERNOR_MAINTAINER_SECRET`` (client ``maintainer``; empty where the lab has no Trino),
+``GOVERNOR_MAINTAIN_EVERY_S`` (900; 0: not on schedule), ``GOVERNOR_MAINTAIN_MIN_RETENTION_S`` (604800).
+
 Rhythm: ``GOVERNOR_SIGN_EVERY_S`` (60), ``GOVERNOR_RECONCILE_EVERY_S`` (30).
 
 Every secret may come from a file instead: ``GOVERNOR_X_FILE`` in place of ``GOVERNOR_X``.
@@ -105,6 +108,9 @@ class GovernorSettings:
     audit_retention_days: int
     audit_trino_token: str = field(repr=False)
     audit_opa_token: str = field(repr=False)
+    maintainer_secret: str = field(repr=False)
+    maintain_every_s: int
+    maintain_min_retention_s: int
     sign_every_s: float
     reconcile_every_s: float
 
@@ -168,6 +174,9 @@ def read_settings(environ: Mapping[str, str]) -> GovernorSettings:
         audit_retention_days=env.number("AUDIT_RETENTION_DAYS", 90, 2),
         audit_trino_token=env.text("AUDIT_TRINO_TOKEN"),
         audit_opa_token=env.text("AUDIT_OPA_TOKEN"),
+        maintainer_secret=env.text("MAINTAINER_SECRET", ""),
+        maintain_every_s=env.number("MAINTAIN_EVERY_S", 900, 0),
+        maintain_min_retention_s=env.number("MAINTAIN_MIN_RETENTION_S", 7 * 86400, 3600),
         sign_every_s=sign_every_s,
         reconcile_every_s=env.number("RECONCILE_EVERY_S", 30, 1),
     )

@@ -26,11 +26,12 @@ _LOADERS = 4
 @dataclass(frozen=True, kw_only=True)
 class TableInfo:
     """What is known of one table. ``uuid`` tells a table from its successor of the same name; ``required``
-    columns hold no null."""
+    columns hold no null; ``location`` is the root of its files."""
 
     uuid: str
     columns: tuple[str, ...]
     required: frozenset[str] = frozenset()
+    location: str = ""
 
 
 class CatalogTables:
@@ -134,6 +135,7 @@ class CatalogTables:
             uuid=str(metadata.get("table-uuid") or ""),
             columns=tuple(str(field["name"]) for field in schema["fields"]),
             required=frozenset(str(field["name"]) for field in schema["fields"] if field.get("required")),
+            location=str(metadata.get("location") or ""),
         )
 
     def _namespaces(self, parent: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

@@ -9,6 +9,9 @@ row_filter_user := "$row-filter"
 # The governor's service account, which counts rows for `lab policy diff`: it selects and does nothing else.
 counting_user := "service-account-governor"
 
+# Another, which maintains tables; maintenance.rego says what that takes.
+maintaining_user := "service-account-maintainer"
+
 administrators := "lab_admins"
 
 max_future_ns := ((5 * 60) * 1000) * 1000000
@@ -43,14 +46,14 @@ legal_identity if {
 
 # Nobody who signs in has one of the lab's own identities; one that comes with groups is forged.
 disguised if {
-	user in {row_filter_user, counting_user}
+	user in {row_filter_user, counting_user, maintaining_user}
 	count(token_groups) > 0
 }
 
 filter_user if user == row_filter_user
 
-# unruled: no filter and no mask is meant for these two; what they may do is listed below.
-unruled if user in {row_filter_user, counting_user}
+# unruled: no filter and no mask is meant for these; what they may do is listed apart.
+unruled if user in {row_filter_user, counting_user, maintaining_user}
 
 # Groups that the access data does not name can't matter; leaving them out bounds every lookup.
 groups contains group if {

@@ -61,6 +61,12 @@ allow if {
 	counting_permitted(input.action.operation, object.get(input.action, "resource", {}))
 }
 
+allow if {
+	ready
+	user == maintaining_user
+	maintaining_permitted(input.action.operation, object.get(input.action, "resource", {}))
+}
+
 # METADATA
 # description: Every candidate is an argument; `with input` for each would make the whole quadratic.
 # entrypoint: true
@@ -69,6 +75,13 @@ batch contains index if {
 	person
 	some index, candidate in input.action.filterResources
 	candidate_permitted(input.action.operation, candidate)
+}
+
+batch contains index if {
+	ready
+	user == maintaining_user
+	input.action.operation == "FilterViewQueryOwnedBy"
+	some index, _ in input.action.filterResources
 }
 
 # FilterColumns differs: one table with many columns, and the indices are the columns'.

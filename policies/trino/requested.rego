@@ -30,12 +30,12 @@ privilege_for := {
 	"CreateView": "create",
 }
 
+# Those that delete files are for the maintaining identity alone (maintenance.rego): whoever runs them must know
+# what running queries need.
 maintenance_procedures := {
 	"drop_extended_stats",
-	"expire_snapshots",
 	"optimize",
 	"optimize_manifests",
-	"remove_orphan_files",
 }
 
 # The only CALL: it asks KillQueryOwnedBy itself. The catalog's own procedures bring files in under a new name

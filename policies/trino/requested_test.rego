@@ -154,7 +154,9 @@ cases := {
 	],
 	"dropping a namespace": ["DropSchema", lake_schema("shop"), {"admin", "writer"}],
 	"optimize": ["ExecuteTableProcedure", table_procedure("customer", "OPTIMIZE"), {"admin", "writer"}],
-	"expire_snapshots": ["ExecuteTableProcedure", table_procedure("nation", "EXPIRE_SNAPSHOTS"), {"admin", "writer"}],
+	"optimize_manifests": ["ExecuteTableProcedure", table_procedure("nation", "OPTIMIZE_MANIFESTS"), {"admin", "writer"}],
+	"expire_snapshots": ["ExecuteTableProcedure", table_procedure("nation", "EXPIRE_SNAPSHOTS"), set()],
+	"remove_orphan_files": ["ExecuteTableProcedure", table_procedure("nation", "REMOVE_ORPHAN_FILES"), set()],
 	"rollback": ["ExecuteTableProcedure", table_procedure("nation", "ROLLBACK_TO_SNAPSHOT"), {"admin", "writer"}],
 	"adding files": ["ExecuteTableProcedure", table_procedure("nation", "ADD_FILES"), set()],
 	"kill_query": ["ExecuteProcedure", procedure("system", "runtime", "kill_query"), granted_people],
@@ -186,6 +188,11 @@ cases := {
 	"an unsafe catalog property": [
 		"SetCatalogSessionProperty",
 		{"catalogSessionProperty": {"catalogName": "lake", "propertyName": "expire_snapshots_min_retention"}},
+		set(),
+	],
+	"another unsafe catalog property": [
+		"SetCatalogSessionProperty",
+		{"catalogSessionProperty": {"catalogName": "lake", "propertyName": "remove_orphan_files_min_retention"}},
 		set(),
 	],
 	"an unheard-of operation": ["BecomeAdministrator", {"table": table("nation")}, set()],

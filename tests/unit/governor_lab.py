@@ -9,6 +9,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -22,16 +23,22 @@ from governance.client import GovernorClient
 from governance.governor.app import create_app
 from governance.governor.auth import TokenVerifier
 from governance.governor.loops import Loop, publish_loop, reconcile_loop
+from governance.governor.maintaining import Maintenance, MaintenanceSettings
 from governance.governor.service import Governor
+from governance.maintenance.policy import Limits
+from governance.maintenance.runner import Maintainer
+from governance.maintenance.store import MaintenanceStore
 from governance.publish import BundleSettings, Publisher, PublishError
 from governance.store import Store, make_engine
-from tests.unit.governor_world import ACCESS, World
+from tests.unit.governor_world import ACCESS, RETAIL, World
+from tests.unit.maintenance_world import FakeEngine, worn
 from tests.unit.test_governor_auth import ISSUER, KEY, token
 
 SIGNING_PEM = KEY.private_bytes(
     serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
 ).decode()
 SEED = ACCESS.as_document()
+POLICIES = Path(__file__).resolve().parents[2] / "policies"
 
 
 class Bucket:
@@ -110,7 +117,25 @@ class Lab:
         )
         verifier = TokenVerifier(ISSUER, lambda _: KEY.public_key())
         self.counter = Counted()
-        app = create_app(self.governor, verifier, self.loops, counter=self.counter)
+        self.engine = FakeEngine()
+        self.engine.tables = {name: worn() for name in RETAIL}
+        self.maintenance_store = MaintenanceStore(make_engine(database_url))
+        maintainer = Maintainer(self.maintenance_store, self.engine, unsafe={}, limits=Limits())
+        self.maintenance = Maintenance(
+            self.governor,
+            self.maintenance_store,
+            maintainer,
+            MaintenanceSettings(
+                catalog_kind="polaris",
+                limits=Limits(),
+                every_s=900,
+                keep_days=90,
+                policy_data=POLICIES / "data" / "maintenance",
+            ),
+        )
+        app = create_app(
+            self.governor, verifier, self.loops, counter=self.counter, maintenance=self.maintenance
+        )
         config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, ws="none")
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run)
@@ -128,6 +153,7 @@ class Lab:
         self.thread.join(15)
         assert not self.thread.is_alive()
         self.store.close()
+        self.maintenance_store.close()
 
     def client(self, username: str = "admin", *groups: str, service: str | None = None) -> GovernorClient:
         """The API as one caller sees it."""

@@ -68,6 +68,7 @@ class FakePolaris:
         self.tables: dict[tuple[str, ...], dict[str, tuple[str, tuple[str, ...]]]] = {}
         self.writes: list[str] = []
         self.loads = 0
+        self.locations: dict[str, str] = {}
         self.faults: list[tuple[re.Pattern[str], int]] = []
         self.before_write: list[Callable[[str], None]] = []
         self.after_write: list[Callable[[], None]] = []
@@ -330,7 +331,14 @@ class FakePolaris:
                     return _error(404, "NoSuchTableException", name)
                 fields = [{"name": column} for column in found_table[1]]
                 schemas = [{"schema-id": 0, "fields": []}, {"schema-id": 1, "fields": fields}]
-                metadata = {"table-uuid": found_table[0], "current-schema-id": 1, "schemas": schemas}
+                metadata = {
+                    "table-uuid": found_table[0],
+                    "location": self.locations.get(
+                        f"{ns}.{name}".replace("\x1f", "."), f"s3://b/w/{found_table[0]}"
+                    ),
+                    "current-schema-id": 1,
+                    "schemas": schemas,
+                }
                 return 200, {"metadata": metadata}
         return _error(404, "NotFoundException", "/".join(path))
 

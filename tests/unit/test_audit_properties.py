@@ -63,6 +63,7 @@ def test_each_producer_has_a_token_of_its_own_and_the_governor_has_both() -> Non
         masking_jdbc_url="jdbc:postgresql://h:1/masking",
         masking_role="masking",
         masking_password="of-masking",
+        min_retention_days=7,
         s3_endpoint_url="http://s",
         s3_region="r",
         s3_path_style="true",
