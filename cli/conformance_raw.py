@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cli.query import DeniedError, QueryError, Rows
 from contracts.errors import LabError
+from governance.query import DeniedError, QueryError, Rows
 
 if TYPE_CHECKING:
     from pyiceberg.catalog.rest import RestCatalog

@@ -18,11 +18,11 @@ from cli.conformance_raw import (
     pyiceberg_cells,
     spark_cells,
 )
-from cli.query import DeniedError, Rows
 from cli.session import Session
 from contracts.errors import LabError
 from contracts.identity import Audience
 from contracts.outputs import LabOutputs
+from governance.query import DeniedError, Rows
 
 Cells = Callable[[str], Iterable[tuple[str, str]]]
 """persona → each table with what was found."""

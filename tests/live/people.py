@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from pyiceberg.catalog.rest import RestCatalog
 
-from cli.query import QueryError, TrinoSession
 from cli.tokens import Endpoint, PersonaTokens
 from contracts.errors import LabError
 from contracts.identity import Audience
+from governance.query import QueryError, TrinoSession
 from seed.connection import compatible
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from pyiceberg.exceptions import ForbiddenError, ServerError
 from pyiceberg.exceptions import UnauthorizedError as NotAuthorizedError
 
 from cli.conformance_raw import count_rows
-from cli.query import DeniedError
 from contracts.identity import Audience
+from governance.query import DeniedError
 from tests.live.conftest import LiveLab
 from tests.live.people import People
 
