@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cli.checks.findings import FIX, Finding, fixed, ok, problem
+from cli.checks.findings import FIX, Finding, fixed, ok, problem, warning
 from cli.operations.inspect import status
 from cli.session import Session
 
@@ -20,5 +20,7 @@ def access_data(session: Session, fix: bool) -> Iterator[Finding]:
         yield fixed("access data", one)
     for one in found.problems:
         yield problem("access data", one, "lab logs governor" if fix else FIX)
+    for one in found.unmaintained:
+        yield warning("maintenance", one, "lab maintain history")
     if not found.problems and not found.mended:
         yield ok("access data", f"revision {found.revision} in database, bundle, OPA and catalog")

@@ -15,7 +15,7 @@ from cli.access import governor_client
 from cli.session import Session
 
 if TYPE_CHECKING:
-    from governance.client import GovernorClient
+    from governance.client import GovernorClient, GovernorStatus
     from governance.reports import DriftReport
 
 _TIMEOUT_S = 10.0
@@ -24,11 +24,13 @@ _OPA_POLLS_S = 8.0
 
 @dataclass(frozen=True, kw_only=True)
 class AccessDrift:
-    """What differs. ``mended`` are differences that were there and are gone."""
+    """What differs. ``mended`` are differences that were there and are gone; ``unmaintained`` are tables
+    whose maintenance fails, with the reason."""
 
     revision: int | None
     problems: tuple[str, ...]
     mended: tuple[str, ...]
+    unmaintained: tuple[str, ...] = ()
 
 
 def access_drift(session: Session, *, fix: bool, pause: Callable[[float], None] = time.sleep) -> AccessDrift:
@@ -47,9 +49,15 @@ def access_drift(session: Session, *, fix: bool, pause: Callable[[float], None] 
 
     with governor_client(session, outputs) as client:
         report, found = look(client)
-        found += _catalog_problems(client)
+        status = client.status()
+        found += _catalog_problems(status)
+        unmaintained = tuple(
+            f"{activity}: {text}" for activity, text in sorted(status.errors.items()) if _maintains(activity)
+        )
         if not fix or not found:
-            return AccessDrift(revision=report.revision, problems=tuple(found), mended=())
+            return AccessDrift(
+                revision=report.revision, problems=tuple(found), mended=(), unmaintained=unmaintained
+            )
         client.publish()
         reconciled = client.reconcile()
         waited_s = 0.0
@@ -62,7 +70,9 @@ def access_drift(session: Session, *, fix: bool, pause: Callable[[float], None] 
         left += [f"catalog: {text}" for text in (*reconciled.errors, *reconciled.pending)]
     mended = [one for one in found if one not in left]
     mended += [f"catalog: {text}" for text in reconciled.changes]
-    return AccessDrift(revision=report.revision, problems=tuple(left), mended=tuple(mended))
+    return AccessDrift(
+        revision=report.revision, problems=tuple(left), mended=tuple(mended), unmaintained=unmaintained
+    )
 
 
 def opa_problems(
@@ -100,10 +110,14 @@ def _data(client: httpx.Client, name: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _catalog_problems(client: GovernorClient) -> list[str]:
+def _maintains(activity: str) -> bool:
+    return activity.split(" ")[0] == "maintain"
+
+
+def _catalog_problems(status: GovernorStatus) -> list[str]:
     """The reconciler mends by itself; what it could not, and what it had to undo, is worth saying."""
-    status = client.status()
-    problems = [f"{activity}: {text}" for activity, text in sorted(status.errors.items())]
+    errors = sorted(status.errors.items())
+    problems = [f"{activity}: {text}" for activity, text in errors if not _maintains(activity)]
     last = status.reconcile
     if last is not None:
         problems += [f"catalog: {text}" for text in last.pending]

@@ -45,6 +45,19 @@ POLICIES = Policies.from_document(
         ]
     }
 )
+ORPHANS_ALONE = Policies.from_document(
+    {
+        "policies": [
+            {
+                "object": "*",
+                "compact": False,
+                "rewrite_manifests": False,
+                "expire_snapshots": False,
+                "keep_orphans": "1s",
+            }
+        ]
+    }
+)
 COMPACT_ALONE = Policies.from_document(
     {
         "policies": [
@@ -245,7 +258,7 @@ def test_files_of_no_snapshot_go_when_they_are_old_and_nothing_else(world: World
         os.utime(path, (hour_ago, hour_ago))
     ahead = time.time() + 3600
     os.utime(data / "being-written.parquet", (ahead, ahead))
-    run = world.maintain("s.littered")
+    run = world.maintain("s.littered", ORPHANS_ALONE)
     assert outcomes(run)["remove_orphan_files"] == "done"
     left = world.files("s.littered")
     assert "left-over.parquet" not in left

@@ -316,7 +316,8 @@ class DriftingGovernor:
         )
 
     def status(self) -> GovernorStatus:
-        return GovernorStatus(revision=3, publication=None, reconcile=None, errors={})
+        errors = {"maintain web.events": "optimize: out of memory"}
+        return GovernorStatus(revision=3, publication=None, reconcile=None, errors=errors)
 
 
 @pytest.mark.parametrize("fix", [False, True])
@@ -329,6 +330,8 @@ def test_drift_is_found_and_mended(run: FakeRun, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("cli.operations.access_drift.governor_client", lambda *_: client)
     monkeypatch.setattr("cli.operations.access_drift.opa_problems", lambda *_: [])
     found = access_drift(run.session, fix=fix, pause=lambda _: None)
+    # No difference of access data, and nothing that publishing would mend.
+    assert found.unmaintained == ("maintain web.events: optimize: out of memory",)
     if fix:
         assert (found.problems, client.calls) == ((), ["publish", "reconcile"])
         assert found.mended == ("revision 3 is living and 2 is published", "catalog: grant given back")
@@ -341,6 +344,10 @@ def test_drift_is_found_and_mended(run: FakeRun, monkeypatch: pytest.MonkeyPatch
     [
         (AccessDrift(revision=3, problems=(), mended=()), [Verdict.OK]),
         (AccessDrift(revision=3, problems=("a",), mended=("b",)), [Verdict.FIXED, Verdict.PROBLEM]),
+        (
+            AccessDrift(revision=3, problems=(), mended=(), unmaintained=("maintain a.b: why",)),
+            [Verdict.WARNING, Verdict.OK],
+        ),
     ],
 )
 def test_doctor_tells_drift(
