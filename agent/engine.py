@@ -55,10 +55,10 @@ class VisibleColumn:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What Trino expects a query to read; None where it has no statistics."""
+    """What Trino expects of a query: bytes from tables, and rows of the step that makes most."""
 
-    bytes: int | None
-    rows: int | None
+    scanned_bytes: int
+    widest_rows: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +192,7 @@ class TrinoEngine:
         return found | {str(row[0]): str(row[3]) for row in described.rows if row[3]}
 
     async def estimate(self, sql: str) -> Estimate:
-        found = await self.run(f"EXPLAIN (TYPE IO, FORMAT JSON) {sql}")
+        found = await self.run(f"EXPLAIN (TYPE DISTRIBUTED, FORMAT JSON) {sql}")
         return read_estimate(str(found.rows[0][0]) if found.rows else "{}")
 
     async def run(self, sql: str, *, max_rows: int | None = None) -> QueryResult:
@@ -241,7 +241,6 @@ class TrinoEngine:
             raise EngineError(
                 error.what,
                 denied=isinstance(error, DeniedError),
-                repairable=not isinstance(error, DeniedError),
                 query_id=error.query_id,
                 permitted=error.permitted,
                 next_command=error.next_command,
@@ -280,31 +279,30 @@ def plain(value: Any) -> Any:
 
 
 def read_estimate(text: str) -> Estimate:
-    """What ``EXPLAIN (TYPE IO, FORMAT JSON)`` says all tables of a query give; None as soon as one has
-    no statistics."""
+    """What ``EXPLAIN (TYPE DISTRIBUTED, FORMAT JSON)`` expects. What has no statistics counts nothing."""
     try:
-        document = json.loads(text)
+        fragments = json.loads(text)
     except ValueError:
-        return Estimate(bytes=None, rows=None)
-    inputs = document.get("inputTableColumnInfos") or []
-    estimates = [one.get("estimate") or {} for one in inputs]
-    return Estimate(
-        bytes=_sum(one.get("outputSizeInBytes") for one in estimates),
-        rows=_sum(one.get("outputRowCount") for one in estimates),
-    )
+        return Estimate(scanned_bytes=0, widest_rows=0)
+    scanned, widest = 0.0, 0.0
+    waiting = list(fragments.values()) if isinstance(fragments, dict) else []
+    while waiting:
+        node = waiting.pop()
+        waiting += node.get("children") or []
+        for estimate in node.get("estimates") or []:
+            widest = max(widest, _finite(estimate.get("outputRowCount")))
+            if "table" in (node.get("descriptor") or {}):
+                scanned += _finite(estimate.get("outputSizeInBytes"))
+    return Estimate(scanned_bytes=int(scanned), widest_rows=int(widest))
 
 
-def _sum(values: Any) -> int | None:
-    total = 0.0
-    for value in values:
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            return None
-        if not math.isfinite(number):
-            return None
-        total += number
-    return int(total)
+def _finite(value: Any) -> float:
+    """A number of a plan, 0 where Trino does not know it (``NaN``, as text)."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return 0.0
+    return number if math.isfinite(number) else 0.0
 
 
 def _literal(text: str) -> str:

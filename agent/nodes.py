@@ -13,6 +13,9 @@ from agent.state import Move, RunContext, State
 from agent.values import RuleNote
 
 _MIB = 1 << 20
+MAX_WIDEST_ROWS = 500_000_000
+"""Rows that a query may make on its way: a join of everything with everything makes more."""
+
 KEPT_ROWS = 200
 """Rows of a result that are kept with the answer."""
 
@@ -30,8 +33,8 @@ async def check(state: State, context: RunContext) -> Move:
         return _engine_failed(state, error)
     detail: dict[str, Any] = {
         "tables": list(checked.tables),
-        "estimated_bytes": estimate.bytes,
-        "estimated_rows": estimate.rows,
+        "scanned_bytes": estimate.scanned_bytes,
+        "widest_rows": estimate.widest_rows,
     }
     why = over_limit(estimate, context.max_scan_mib)
     if why is not None:
@@ -40,14 +43,19 @@ async def check(state: State, context: RunContext) -> Move:
 
 
 def over_limit(estimate: Estimate, max_scan_mib: int) -> str | None:
-    """Why a query is not run for its size; None when it may be, or nothing is known of it. Trino itself ends
-    one that reads more than it was expected to."""
-    if estimate.bytes is None or estimate.bytes <= max_scan_mib * _MIB:
-        return None
-    return (
-        f"the query would read about {estimate.bytes // _MIB} MiB; {max_scan_mib} MiB are allowed. "
-        "A shorter time or fewer columns read less"
-    )
+    """Why a query is not run for its size; None when it may be. Trino itself ends one that takes more than
+    was expected."""
+    if estimate.scanned_bytes > max_scan_mib * _MIB:
+        return (
+            f"the query would read about {estimate.scanned_bytes // _MIB} MiB; {max_scan_mib} MiB are "
+            "allowed. A shorter time or fewer columns read less"
+        )
+    if estimate.widest_rows > MAX_WIDEST_ROWS:
+        return (
+            f"the query would make about {estimate.widest_rows:,} rows on its way; {MAX_WIDEST_ROWS:,} are "
+            "allowed. A join without a condition makes so many"
+        )
+    return None
 
 
 async def run(state: State, context: RunContext) -> Move:

@@ -103,7 +103,11 @@ def chat_router(store: Store, runs: Runs, layers: Layers, about: Any) -> APIRout
         """What a run did, step by step, as it was audited."""
         return await to_thread.run_sync(store.steps, user.username, run_id)
 
-    @router.get("/runs/{run_id}/events", response_class=EventSourceResponse)
+    async def own(run_id: str, user: Authenticated) -> Run:
+        # Before the answer begins: later there is no status to give.
+        return await runs.get(user, run_id)
+
+    @router.get("/runs/{run_id}/events", response_class=EventSourceResponse, dependencies=[Depends(own)])
     async def events(
         run_id: str,
         user: Authenticated,

@@ -56,6 +56,7 @@ class _Active:
     username: str
     task: asyncio.Task[None] | None = None
     seq: int = 0
+    first: int = 1
     steps: list[Step] = field(default_factory=list)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     stopped: bool = False
@@ -179,11 +180,10 @@ class Runs:
                         yield step
             yield await self.get(user, run_id)
             return
-        first = active.steps[0].seq if active.steps else active.seq + 1
-        if after < first - 1:
+        if after < active.first - 1:
             # Steps of before it was resumed, or answered.
             for step in await to_thread.run_sync(self._store.steps, user.username, run.id):
-                if step.seq > after:
+                if after < step.seq < active.first:
                     after = step.seq
                     yield step
         done = False
@@ -226,6 +226,7 @@ class Runs:
         chosen: Planner = planner if planner is not None else await to_thread.run_sync(self._planner)
         active = _Active(run=run, username=user.username)
         active.seq = await to_thread.run_sync(self._store.last_seq, run.id)
+        active.first = active.seq + 1
         self._active[run.id] = active
         active.task = asyncio.create_task(self._execute(active, tokens, given, chosen), name=f"run {run.id}")
         return run

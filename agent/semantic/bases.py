@@ -135,10 +135,14 @@ class BaseChoice:
             return None
         column = value_beside(self.spans, span)
         named = {(one.table, one.name) for one in column.of("dimension")} if column else set()
-        chosen = named or {(use.table, use.name) for use in grouped}
-        beside = [one for one in options if (one.table, one.name) in chosen]
-        if len({(one.table, one.name) for one in beside}) == 1:
-            return beside[0]
+        # What stands right beside it tells first, then a thing near it, then what results are grouped by.
+        for narrower in (
+            [one for one in options if (one.table, one.name) in named],
+            self._near(options, span),
+            [one for one in options if (one.table, one.name) in {(use.table, use.name) for use in grouped}],
+        ):
+            if len({(one.table, one.name) for one in narrower}) == 1:
+                return narrower[0]
         return self._decide(options, span)
 
     def dimension_of(self, span: Span) -> Meaning | None:

@@ -100,10 +100,13 @@ def value_phrases(
 
 
 def value_beside(spans: Sequence[Span], span: Span) -> Span | None:
-    """The span next to it that makes column and value ("market segment BUILDING")."""
+    """The span next to it that makes column and value: "market segment BUILDING", "status is open", "AIR ship
+    mode"."""
     for other in spans:
-        gap = max(other.start - span.end, span.start - other.end)
-        if other is span or gap > 1 or bool(other.of("value")) == bool(span.of("value")):
+        if other is span or bool(other.of("value")) == bool(span.of("value")):
+            continue
+        value, column = (span, other) if span.of("value") else (other, span)
+        if not (value.end == column.start or 0 <= value.start - column.end <= 1):
             continue
         names = {(m.table, m.name) for m in span.of("dimension", "value")}
         if names & {(m.table, m.name) for m in other.of("dimension", "value")}:

@@ -129,7 +129,8 @@ def _parts(line: AuditLine) -> Iterator[str]:
     yield f"  {line.outcome.value}{f': {line.message}' if line.message else ''}"
     ended = "" if line.duration_s is None else f", {line.duration_s:.3f} s"
     begun = f"{line.begun_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    yield f"  {begun}{ended}, from {line.source or '-'} at {line.client or '-'}"
+    tags = f" ({', '.join(line.tags)})" if line.tags else ""
+    yield f"  {begun}{ended}, from {line.source or '-'}{tags} at {line.client or '-'}"
     yield f"  {line.rows} rows, {line.bytes} bytes; {line.read_rows} rows read from files"
     yield f"  access data of revision {', '.join(map(str, line.revisions)) or 'unknown'}"
     yield from (f"  refused: {one}" for one in line.refused)

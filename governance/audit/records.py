@@ -20,6 +20,8 @@ Json = dict[str, Any]
 STATEMENT_CHARS = 20_000
 """Of a statement; the rest is cut off, and the record says so."""
 _MESSAGE_CHARS = 500
+_TAGS = 20
+_TAG_CHARS = 200
 _NAMES = 2_000
 """Columns or tables of one record; no statement of a person has more."""
 
@@ -43,6 +45,7 @@ def query_record(event: Mapping[str, Any], catalog: str) -> Json:
             "user": _text(context["user"]),
             "groups": sorted(_text(group) for group in context.get("groups") or ()),
             "source": _optional(context.get("source")),
+            "tags": sorted(_text(tag)[:_TAG_CHARS] for tag in context.get("clientTags") or ())[:_TAGS],
             "client": _optional(context.get("remoteClientAddress")),
             "begun_at": _time(event["createTime"]),
             **_statement(metadata),

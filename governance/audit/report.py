@@ -58,7 +58,7 @@ class AuditLine:
     """One query with all that is known of it. Times are the engine's; ``rows`` and ``bytes`` are what it
     gave out (or wrote), ``read_rows`` what it read from files.
 
-    ``refused`` are operations that were denied, ``revisions`` the access data that decisions were made on,
+    ``tags`` are the client's own, such as the agent's ``run=…``. ``refused`` are operations that were denied, ``revisions`` the access data that decisions were made on,
     ``notes`` say what is missing or in doubt.
     """
 
@@ -82,6 +82,7 @@ class AuditLine:
     refused: tuple[str, ...]
     decisions: tuple[DecisionUse, ...]
     notes: tuple[str, ...]
+    tags: tuple[str, ...] = ()
 
     @property
     def duration_s(self) -> float | None:

@@ -1,4 +1,4 @@
-"""The evaluation set with the planner that needs no model: every answer is that of plain SQL as the same user."""
+"""The evaluation set without a model: every answer is that of plain SQL as the same user."""
 
 from __future__ import annotations
 
