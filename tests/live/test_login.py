@@ -21,7 +21,7 @@ class Browser:
     """Follows links and submits forms, and keeps cookies."""
 
     def __init__(self) -> None:
-        self._http = httpx.Client(
+        self.http = httpx.Client(
             trust_env=False, follow_redirects=True, timeout=30, event_hooks={"response": [self._trust]}
         )
         self.page = httpx.Response(204)
@@ -30,11 +30,11 @@ class Browser:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._http.close()
+        self.http.close()
 
     def open(self, url: str) -> None:
         """Goes to an address."""
-        self.page = self._http.get(url)
+        self.page = self.http.get(url)
 
     def submit(self, **fields: str) -> None:
         """Sends the page's one form with its hidden fields and these."""
@@ -46,10 +46,10 @@ class Browser:
             if attributes.get("type") == "hidden":
                 hidden[attributes["name"]] = html.unescape(attributes.get("value", ""))
         action = self.page.url.join(html.unescape(form[1]))
-        self.page = self._http.post(action, data={**hidden, **fields})
+        self.page = self.http.post(action, data={**hidden, **fields})
 
     def _trust(self, _: httpx.Response) -> None:
-        for cookie in self._http.cookies.jar:
+        for cookie in self.http.cookies.jar:
             # Browsers trust the loopback without TLS, too.
             cookie.secure = False
 

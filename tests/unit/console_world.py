@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import json
 import socket
 import tempfile
 import threading
@@ -23,6 +25,7 @@ from tests.unit import governor_postgres
 from tests.unit.console_keycloak import CLIENT, CLIENT_SECRET, REALM_URL, FakeKeycloak
 from tests.unit.console_trino import URL as TRINO_URL
 from tests.unit.console_trino import FakeTrino
+from tests.unit.governor_lab import SEED, Lab
 from tests.unit.test_governor_auth import ISSUER, KEY
 
 postgres_server = governor_postgres.postgres_server
@@ -151,6 +154,12 @@ class World:
         return httpx.Client(base_url=self.url, headers=headers, timeout=30, trust_env=False)
 
 
+class GovernedWorld(World):
+    """The same with a governor."""
+
+    lab: Lab
+
+
 def wait_for(reached: Callable[[], bool], timeout_s: float = 15.0) -> None:
     """Waits until something is so."""
     deadline = time.monotonic() + timeout_s
@@ -166,6 +175,49 @@ def database(server: str, name: str) -> Iterator[str]:
     yield f"{server}/{name}"
     with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture(scope="module")
+def governed(postgres_server: str) -> Iterator[GovernedWorld]:
+    """A console with a real governor, seeded, for a module's tests."""
+    with tempfile.TemporaryDirectory(prefix="lab-console-") as folder, contextlib.ExitStack() as stack:
+        governor_url = stack.enter_context(contextlib.contextmanager(database)(postgres_server, "governor"))
+        console_url = stack.enter_context(contextlib.contextmanager(database)(postgres_server, "console_g"))
+        lab = Lab(governor_url.replace("postgresql://", "postgresql+psycopg://"))
+        lab.start()
+        stack.callback(lab.stop)
+        with lab.client(service="seeder") as seeder:
+            seeder.seed_access(SEED, "digest-1")
+            assert seeder.reconcile().complete
+        components = Path(folder) / "components.json"
+        found = GovernedWorld(
+            console_url, Path(folder), GOVERNOR_URL=lab.url, COMPONENTS_FILE=_components(components)
+        )
+        found.lab = lab
+        found.hosts |= {
+            "well.test": lambda _: httpx.Response(200),
+            "ill.test": lambda _: httpx.Response(503),
+            "down.test": _down,
+        }
+        found.start()
+        yield found
+        found.stop()
+
+
+def _down(request: httpx.Request) -> httpx.Response:
+    raise httpx.ConnectError("connection refused", request=request)
+
+
+def _components(file: Path) -> str:
+    """Services to ask after: one that is well, one that is not, one that is down, one that is not there."""
+    listed = [
+        {"name": "well", "title": "Well", "probe_url": "http://well.test/health", "version": "1"},
+        {"name": "ill", "title": "Ill", "probe_url": "http://ill.test/health"},
+        {"name": "down", "title": "Down", "probe_url": "http://down.test/health"},
+        {"name": "absent", "title": "Absent"},
+    ]
+    file.write_text(json.dumps(listed), encoding="utf-8")
+    return str(file)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ import orjson
 
 from contracts.errors import LabError
 from control_plane.api.problems import UnavailableError
-from control_plane.api.queries.columns import column
+from control_plane.api.queries.columns import column, safe_rows
 from control_plane.api.schemas.common import Column, Row, Rows
 from control_plane.api.schemas.queries import Statistics
 
@@ -154,6 +154,7 @@ class Trino:
             ) from error
         finally:
             await execution.cancel()
+        safe_rows(columns)(found)
         return Rows(columns=list(columns), rows=found[:limit], truncated=len(found) > limit)
 
 
