@@ -110,7 +110,7 @@ export function DataTable<T>({
         aria-label={label}
         // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keyboard
         tabIndex={0}
-        className="overflow-x-auto rounded-lg border bg-card"
+        className="relative overflow-x-auto rounded-lg border bg-card"
       >
         <table className="w-full text-sm">
           <caption className="sr-only">{label}</caption>

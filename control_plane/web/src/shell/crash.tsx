@@ -22,6 +22,7 @@ export function Crash({ error }: { error: unknown }) {
     <div role="alert">
       <Empty
         icon={Unplug}
+        heading
         title={loading ? "This page could not be loaded" : "This page failed"}
         action={
           <Button variant="primary" onClick={() => window.location.reload()}>
@@ -41,6 +42,7 @@ export function NotFound() {
   return (
     <Empty
       icon={Compass}
+      heading
       title="There is no such page"
       action={
         <Link to="/" className={buttonVariants({ variant: "primary" })}>

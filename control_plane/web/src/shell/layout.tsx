@@ -103,11 +103,10 @@ export function Layout() {
           <Button
             onClick={() => setPalette(true)}
             className="ml-auto w-9 justify-start bg-card px-2.5 font-normal text-muted-foreground sm:w-72 md:ml-0"
-            aria-label="Search and commands"
           >
             <Search aria-hidden />
-            <span className="hidden sm:inline">Search tables, commands…</span>
-            <Kbd keys={["Mod", "K"]} className="ml-auto hidden sm:inline-flex" />
+            <span className="sr-only sm:not-sr-only">Search tables, commands…</span>
+            <Kbd keys={["Mod", "K"]} hidden className="ml-auto hidden sm:inline-flex" />
           </Button>
           <LabName />
           <UserMenu onHelp={() => setHelp(true)} />

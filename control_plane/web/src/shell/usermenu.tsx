@@ -41,14 +41,15 @@ export function UserMenu({ onHelp }: { onHelp: () => void }) {
       align="end"
       className="w-64"
       trigger={
-        <Button variant="ghost" className="gap-2 px-1.5" aria-label={`Account of ${me.username}`}>
+        <Button variant="ghost" className="gap-2 px-1.5">
           <span
             aria-hidden
             className="flex size-6 items-center justify-center rounded-full bg-primary-soft text-2xs font-semibold text-primary-strong"
           >
             {initials(me.name || me.username)}
           </span>
-          <span className="hidden max-w-36 truncate md:inline">{me.username}</span>
+          <span className="sr-only">Account of </span>
+          <span className="sr-only max-w-36 truncate md:not-sr-only">{me.username}</span>
         </Button>
       }
     >

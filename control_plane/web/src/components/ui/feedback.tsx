@@ -38,18 +38,22 @@ export function Empty({
   title,
   children,
   action,
+  heading = false,
   className,
 }: {
   icon?: LucideIcon;
   title: ReactNode;
+  /** It is all that the page has. */
+  heading?: boolean;
   children?: ReactNode;
   action?: ReactNode;
   className?: string;
 }) {
+  const Title = heading ? "h1" : "p";
   return (
     <div className={cn("flex flex-col items-center gap-1.5 px-6 py-10 text-center", className)}>
       <Icon className="mb-1 size-6 text-muted-foreground" strokeWidth={1.5} aria-hidden />
-      <p className="text-sm font-medium">{title}</p>
+      <Title className="text-sm font-medium">{title}</Title>
       {children && <div className="max-w-prose text-sm text-muted-foreground">{children}</div>}
       {action && <div className="mt-2">{action}</div>}
     </div>

@@ -8,9 +8,18 @@ export function keyLabel(key: string): string {
 }
 
 /** Keys to press together, or one after the other. */
-export function Kbd({ keys, className }: { keys: readonly string[]; className?: string }) {
+export function Kbd({
+  keys,
+  hidden,
+  className,
+}: {
+  keys: readonly string[];
+  /** Beside a control whose name says what it does. */
+  hidden?: boolean;
+  className?: string;
+}) {
   return (
-    <span className={cn("inline-flex items-center gap-0.5", className)}>
+    <span aria-hidden={hidden} className={cn("inline-flex items-center gap-0.5", className)}>
       {keys.map((key) => (
         <kbd
           key={key}

@@ -110,7 +110,7 @@ function RuleName({ id }: { id: string }) {
   return mayRead ? (
     <Link
       to={`/governance/rules/${encodeURIComponent(id)}`}
-      className="font-medium text-primary hover:underline"
+      className="inline-block min-h-6 py-0.5 font-medium text-primary hover:underline"
     >
       {id}
     </Link>

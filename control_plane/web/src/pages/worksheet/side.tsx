@@ -160,33 +160,14 @@ function TableEntry({
   const navigate = useNavigate();
   const select = `SELECT ${Object.keys(columns).map(quoted).join(", ") || "*"}\nFROM ${full}\nLIMIT 100`;
   return (
-    <li>
+    <li className="relative">
       <details className="group/table">
-        <summary className="flex min-h-7 items-center gap-1 rounded-sm pr-1 pl-1 text-sm hover:bg-accent [&::-webkit-details-marker]:hidden">
+        <summary className="flex min-h-7 items-center gap-1 rounded-sm pr-8 pl-1 text-sm hover:bg-accent [&::-webkit-details-marker]:hidden">
           <ChevronRight
             className="size-3.5 shrink-0 text-muted-foreground transition-transform group-open/table:rotate-90"
             aria-hidden
           />
           <span className="min-w-0 flex-1 truncate">{name}</span>
-          <Menu
-            align="end"
-            trigger={
-              <Button
-                variant="ghost"
-                size="icon-sm"
-                className="size-6"
-                aria-label={`${namespace}.${name}: more`}
-              >
-                <Ellipsis aria-hidden />
-              </Button>
-            }
-          >
-            <MenuItem onClick={() => onInsert(full)}>Insert the name</MenuItem>
-            <MenuItem onClick={() => onInsert(select)}>Insert a SELECT</MenuItem>
-            <MenuItem onClick={() => navigate(tablePath(catalog, namespace, name))}>
-              Show in the explorer
-            </MenuItem>
-          </Menu>
         </summary>
         <ul className="pb-1 pl-5">
           {Object.entries(columns).map(([column, type]) => (
@@ -205,6 +186,25 @@ function TableEntry({
           ))}
         </ul>
       </details>
+      <Menu
+        align="end"
+        trigger={
+          <Button
+            variant="ghost"
+            size="icon-sm"
+            className="absolute top-0.5 right-1 size-6"
+            aria-label={`${namespace}.${name}: more`}
+          >
+            <Ellipsis aria-hidden />
+          </Button>
+        }
+      >
+        <MenuItem onClick={() => onInsert(full)}>Insert the name</MenuItem>
+        <MenuItem onClick={() => onInsert(select)}>Insert a SELECT</MenuItem>
+        <MenuItem onClick={() => navigate(tablePath(catalog, namespace, name))}>
+          Show in the explorer
+        </MenuItem>
+      </Menu>
     </li>
   );
 }

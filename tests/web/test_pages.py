@@ -1,0 +1,155 @@
+"""Every page, in both widths and themes: accessible, free of errors, nothing taken for markup."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.web.browsing import WIDTHS, Theme, Visit
+
+_CUSTOMER = "/explorer/lake/retail/customer"
+PAGES = (
+    ("analyst_emea", "/"),
+    ("analyst_emea", "/worksheet"),
+    ("analyst_emea", "/explorer"),
+    ("analyst_emea", "/explorer/lake/retail"),
+    ("analyst_emea", _CUSTOMER),
+    ("analyst_emea", f"{_CUSTOMER}/sample"),
+    ("analyst_emea", f"{_CUSTOMER}/snapshots?from=4418837261120045113&to=6029475298405621301"),
+    ("analyst_emea", f"{_CUSTOMER}/files"),
+    ("analyst_emea", f"{_CUSTOMER}/lineage"),
+    ("analyst_emea", f"{_CUSTOMER}/definition"),
+    ("analyst_emea", "/charts"),
+    ("analyst_emea", "/dashboards"),
+    ("analyst_emea", "/governance/tags"),
+    ("analyst_emea", "/nowhere"),
+    ("steward", f"{_CUSTOMER}/access"),
+    ("steward", "/governance/tags"),
+    ("steward", "/governance/rules"),
+    ("steward", "/governance/grants"),
+    ("steward", "/governance/exceptions"),
+    ("steward", "/governance/review"),
+    ("steward", "/governance/history"),
+    ("auditor", "/audit"),
+    ("auditor", "/audit?query_id=20260115_093002_00002_fakes"),
+    ("admin", "/admin/health"),
+    ("admin", "/admin/versions"),
+    ("admin", "/admin/people"),
+    ("admin", "/admin/publication"),
+)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_page_is_accessible(
+    browser: Browser, fake_url: str, axe: str, width: int, theme: Theme
+) -> None:
+    """One window a person, so that pages come as they do in daily work: one after the other."""
+    with Visit.opened(browser, fake_url, axe, width=width, theme=theme) as visit:
+        signed_in = ""
+        for user, path in PAGES:
+            if user != signed_in:
+                visit.sign_in_at_the_fake(user)
+                signed_in = user
+            visit.go(path)
+            visit.check()
+            assert visit.page.evaluate("window.hacked") is None
+        assert visit.page.evaluate("document.documentElement.classList.contains('dark')") is (theme == "dark")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_landing_leads_to_the_sign_in_and_back(browser: Browser, fake_url: str, axe: str, width: int) -> None:
+    with Visit.opened(browser, fake_url, axe, width=width) as visit:
+        page = visit.go("/explorer/lake/retail?x=1")
+        visit.check()
+        link = page.get_by_role("link", name="Sign in")
+        expect(link).to_have_attribute("href", "/auth/login?next=%2Fexplorer%2Flake%2Fretail%3Fx%3D1")
+        link.click()
+        expect(page.get_by_role("heading", level=1, name="retail")).to_be_visible()
+
+
+def test_dialogs_are_accessible(visit: Visit) -> None:
+    page = visit.go("/")
+    page.keyboard.press("Control+k")
+    page.get_by_role("combobox").fill("customer")
+    expect(page.get_by_role("option", name="customer lake.retail")).to_be_visible()
+    _check_dialog(visit)
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
+    _check_dialog(visit)
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Account of analyst_emea").click()
+    expect(page.get_by_text("analysts_emea", exact=True)).to_be_visible()
+    _check_dialog(visit)
+    visit.sign_in_at_the_fake("steward")
+    page = visit.go("/governance/rules/region-of-customer")
+    expect(page.get_by_role("dialog", name="region-of-customer")).to_be_visible()
+    _check_dialog(visit)
+    page = visit.go("/governance/exceptions")
+    page.get_by_role("button", name="Break glass").click()
+    expect(page.get_by_role("dialog", name="Break glass")).to_be_visible()
+    _check_dialog(visit)
+
+
+def _check_dialog(visit: Visit) -> None:
+    """Axe alone: what lies behind an open dialog is hidden, its heading too."""
+    visit.page.wait_for_timeout(250)
+    visit.page.evaluate(visit.axe)
+    found = visit.page.evaluate(
+        """async () => (await axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa"] }))
+        .violations.map((one) => [one.id, one.nodes.map((node) => node.html)])"""
+    )
+    assert found == []
+
+
+def test_pages_are_reached_without_a_mouse(visit: Visit) -> None:
+    page = visit.go("/")
+    page.keyboard.press("g")
+    page.keyboard.press("e")
+    expect(page.get_by_role("heading", level=1, name="Explorer")).to_be_visible()
+    page.keyboard.press("Control+k")
+    page.keyboard.type("dashboards")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1, name="Dashboards")).to_be_visible()
+    page.get_by_role("button", name="Account of analyst_emea").click()
+    page.get_by_role("menuitemcheckbox", name="Single-letter shortcuts").click()
+    page.keyboard.press("Escape")
+    page.keyboard.press("g")
+    page.keyboard.press("h")
+    expect(page.get_by_role("heading", level=1, name="Dashboards")).to_be_visible()
+
+
+def test_the_theme_is_chosen_and_kept(visit: Visit) -> None:
+    page = visit.go("/")
+    page.get_by_role("button", name="Account of analyst_emea").click()
+    page.get_by_role("menuitemradio", name="Dark").click()
+    dark = "document.documentElement.classList.contains('dark')"
+    assert page.evaluate(dark)
+    page.reload(wait_until="commit")
+    page.wait_for_selector("#root > *")
+    assert page.evaluate(dark)
+
+
+def test_an_ended_session_says_so_and_keeps_the_text(visit: Visit) -> None:
+    page = visit.go("/worksheet")
+    visit.write_sql("SELECT 1 AS kept")
+    page.wait_for_timeout(600)
+    page.context.clear_cookies()
+    page.keyboard.press("Control+Enter")
+    dialog = page.get_by_role("dialog", name="Your session has ended")
+    expect(dialog).to_be_visible()
+    dialog.get_by_role("link", name="Sign in again").click()
+    expect(page.locator(".cm-content")).to_contain_text("SELECT 1 AS kept")
+
+
+def test_what_is_away_is_said_and_comes_back_by_itself(visit: Visit) -> None:
+    page = visit.page
+    away = {"title": "the governor does not answer", "status": 503, "next_command": "lab status"}
+    page.route("**/api/v1/access/revisions?*", lambda route: route.fulfill(status=503, json=away))
+    visit.sign_in_at_the_fake("steward")
+    page.goto(f"{visit.url}/governance/history")
+    expect(page.get_by_text("the governor does not answer")).to_be_visible()
+    expect(page.get_by_text("This page tries again by itself")).to_be_visible()
+    page.unroute("**/api/v1/access/revisions?*")
+    expect(page.get_by_role("list", name="Revisions")).to_be_visible()
