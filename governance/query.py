@@ -23,6 +23,11 @@ CATALOG = "lake"
 """Trino's name of the lab's Iceberg catalog."""
 
 
+_UNDECIDED = "OPA"
+"""In each message of Trino's about a decision that it did not get."""
+_NO_QUERY = "Cannot execute query"
+
+
 class QueryError(LabError):
     """Trino refused or failed the statement. ``name`` is Trino's error name; ``line`` and ``column`` count
     from 1, None when the error has no position."""
@@ -195,12 +200,30 @@ def query_error(error: exceptions.TrinoQueryError) -> QueryError:
         "query_id": error.query_id,
     }
     message = str(error.message)
+    if _UNDECIDED in message:
+        return DeniedError(
+            f"denied: no policy decision can be had: {message}",
+            permitted="nothing, until OPA answers with a signed bundle of access data",
+            next_command="lab status, then lab logs opa",
+            **facts,
+        )
+    if error.error_name == "PERMISSION_DENIED" and _NO_QUERY in message:
+        return DeniedError(
+            "denied: no query at all: nothing is granted to the user, or the access data in force is too old",
+            permitted="members of a group that is granted something, while access data is signed in time",
+            next_command="lab status, which shows the age of the signature",
+            **facts,
+        )
     if error.error_name == "PERMISSION_DENIED":
         return DeniedError(
             f"denied: {message.removeprefix('Access Denied: ')}",
             permitted="what the user's groups are granted",
             next_command="lab sql --as another user, or ask a lab admin for a grant",
             **facts,
+        )
+    if error.error_name == "ICEBERG_CATALOG_ERROR":
+        facts["next_command"] = (
+            "lab status: the catalog, or Keycloak that it asks who Trino is, does not answer"
         )
     return QueryError(f"{error.error_name or 'error'}: {message}", **facts)
 

@@ -52,7 +52,15 @@ class People:
         self._tokens: dict[tuple[str, Audience], PersonaTokens] = {}
         self._stack = contextlib.ExitStack()
         self._sessions: dict[str, TrinoSession] = {}
+        self.first_tokens = {
+            audience: self.tokens("admin", audience)()
+            for audience in (Audience.TRINO, Audience.CATALOG, Audience.GOVERNOR)
+        }
         self.http = self._stack.enter_context(httpx.Client(trust_env=False, timeout=60))
+
+    def closing(self, client: httpx.Client) -> None:
+        """Closes ``client`` with the rest."""
+        self._stack.enter_context(client)
 
     def close(self) -> None:
         """Ends all connections."""
