@@ -10,6 +10,7 @@ import click
 
 from cli.commands.common import Options, command, lab_command
 from contracts.errors import UsageError
+from contracts.identity import Audience
 
 if TYPE_CHECKING:
     from seed.loading import Inspection, LoadProgress
@@ -218,4 +219,15 @@ def logout(options: Options) -> None:
     options.show({"signed_out": there}, lambda: "signed out" if there else "nobody was signed in")
 
 
-COMMANDS = (sql, load, login, logout)
+@command("token")
+@click.argument("audience", type=click.Choice([audience.value for audience in Audience]))
+@click.option("--as", "persona", metavar="USER", help="A sample user; default: who signed in (lab login).")
+def token(options: Options, audience: str, persona: str | None) -> None:
+    """Print an access token for one service, to call its API with. It lasts a few minutes."""
+    from cli.operations import token as ask
+
+    found = ask(options.session(), Audience(audience), persona=persona)
+    options.show({"access_token": found, "audience": audience}, lambda: found)
+
+
+COMMANDS = (sql, load, login, logout, token)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cli.operations.auditing import audit
     from cli.operations.carrying import export_cache, import_cache
     from cli.operations.cleaning import cache_contents, clean_cache
-    from cli.operations.data import load, login, logout, seed, sql
+    from cli.operations.data import load, login, logout, seed, sql, token
     from cli.operations.development import lock_requirements, record_checksums, run_tests, write_templates
     from cli.operations.diagnosis import doctor
     from cli.operations.fingerprinting import fingerprint
@@ -44,7 +44,7 @@ _MODULES = {
     "cli.operations.auditing": ("audit",),
     "cli.operations.carrying": ("export_cache", "import_cache"),
     "cli.operations.cleaning": ("cache_contents", "clean_cache"),
-    "cli.operations.data": ("load", "login", "logout", "seed", "sql"),
+    "cli.operations.data": ("load", "login", "logout", "seed", "sql", "token"),
     "cli.operations.development": (
         "lock_requirements",
         "record_checksums",
@@ -112,6 +112,7 @@ __all__ = [
     "spark_submit",
     "sql",
     "status",
+    "token",
     "up",
     "verify",
     "write_templates",

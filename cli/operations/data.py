@@ -81,6 +81,16 @@ def sql(session: Session, *, persona: str | None = None) -> Iterator[TrinoSessio
         yield connection
 
 
+def token(session: Session, audience: Audience, *, persona: str | None = None) -> str:
+    """A current access token for one service, of the sample user ``persona`` or of whoever is signed in.
+
+    Raises:
+        UsageError: there is no such sample user.
+        LabError: nobody is signed in, or Keycloak does not answer.
+    """
+    return user_tokens(session, session.outputs(), persona, audience)()
+
+
 def trino_url(session: Session, outputs: LabOutputs) -> str:
     """Where Trino is. Raises LabError when it is not among what runs."""
     if outputs.trino_url is None:

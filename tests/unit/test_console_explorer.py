@@ -180,9 +180,18 @@ def test_completion_and_search_offer_what_one_may_see(people: dict[str, httpx.Cl
     assert found("zzz") == []
 
 
-def test_a_person_in_no_group_sees_an_empty_console(people: dict[str, httpx.Client]) -> None:
+def test_a_person_in_no_group_sees_an_empty_console(
+    governed: GovernedWorld, people: dict[str, httpx.Client]
+) -> None:
     outsider = people["outsider"]
-    assert outsider.get("/api/v1/catalogs").status_code == 200
+    governed.trino.on(".", Answer(error=DENIED), user="outsider")
+    assert outsider.get("/api/v1/catalogs").json() == []
+    assert outsider.get("/api/v1/catalogs/lake/namespaces").json() == []
+    assert outsider.get(RETAIL).status_code == 404
+    assert outsider.get(f"{RETAIL}/customer").status_code == 404
+    assert outsider.get("/api/v1/search", params={"text": "c"}).json() == []
+    offered = outsider.get("/api/v1/sql/completion").json()
+    assert (offered["namespaces"], offered["functions"]) == ([], [])
     assert outsider.get("/api/v1/people").json() == {"groups": []}
     assert outsider.get("/api/v1/saved-queries").json() == []
     for path in ("/api/v1/access", "/api/v1/access/effective", "/api/v1/audit", "/api/v1/drift"):

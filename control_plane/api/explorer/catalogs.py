@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,7 +16,7 @@ from control_plane.api.problems import NotFoundError
 from control_plane.api.queries.keywords import KEYWORDS
 from control_plane.api.queries.service import Queries
 from control_plane.api.queries.trino import DeniedError, NoSuchObjectError, TrinoError, quoted, text
-from control_plane.api.schemas.common import Rows
+from control_plane.api.schemas.common import Row, Rows
 from control_plane.api.schemas.explorer import (
     Catalog,
     Found,
@@ -66,19 +66,22 @@ class Catalogs:
 
     async def catalogs(self, caller: Caller) -> list[Catalog]:
         """Those that the caller may see, the governed one first."""
-        found = await self._cache.get(caller, "catalogs", partial(self.rows, caller, "SHOW CATALOGS"))
-        names = [str(row[0]) for row in found.rows]
+        ask = partial(self.rows, caller, "SHOW CATALOGS")
+        names = [str(row[0]) for row in await self._listed(caller, "catalogs", ask)]
         names.sort(key=lambda name: (name != self.governed, name))
         return [Catalog(name=name, governed=name == self.governed) for name in names]
 
     async def namespaces(self, caller: Caller, catalog: str) -> list[Namespace]:
         """Namespaces of a catalog. Raises NoSuchObjectError."""
         ask = partial(self.rows, caller, f"SHOW SCHEMAS FROM {quoted(catalog)}")
-        found = await self._known(caller, ("namespaces", catalog), ask)
+        if catalog == self.governed:
+            found = await self._listed(caller, ("namespaces", catalog), ask)
+        else:
+            found = (await self._known(caller, ("namespaces", catalog), ask)).rows
         tags = await self.tags(caller, catalog)
         return [
             Namespace(name=name, tags=tags.get(f"{name}.*".lower(), []))
-            for name in sorted(str(row[0]) for row in found.rows)
+            for name in sorted(str(row[0]) for row in found)
             if name != INFORMATION_SCHEMA
         ]
 
@@ -122,13 +125,15 @@ class Catalogs:
 
     async def completion(self, caller: Caller, catalog: str) -> Completion:
         """What an editor offers."""
-        found = await self._known(caller, ("all columns", catalog), partial(self._columns, caller, catalog))
+        found = await self._all_columns(caller, catalog)
         grouped: dict[str, dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
         for column in found:
             grouped[column.namespace][column.table][column.name] = column.type
-        functions = await self._cache.get(
-            caller, "functions", partial(self._functions, caller), life_s=_FUNCTIONS_LIFE_S
-        )
+        functions = []
+        if found:
+            functions = await self._cache.get(
+                caller, "functions", partial(self._functions, caller), life_s=_FUNCTIONS_LIFE_S
+            )
         return Completion(
             catalog=catalog,
             namespaces=[
@@ -147,7 +152,7 @@ class Catalogs:
     async def search(self, caller: Caller, wanted: str, limit: int) -> list[Found]:
         """Namespaces, tables and columns of the governed catalog by name or tag; the best matches first."""
         catalog = self.governed
-        columns = await self._known(caller, ("all columns", catalog), partial(self._columns, caller, catalog))
+        columns = await self._all_columns(caller, catalog)
         tags = await self.tags(caller, catalog)
         needle = wanted.lower()
         found: dict[tuple[str, str | None, str | None], tuple[int, Found]] = {}
@@ -182,6 +187,15 @@ class Catalogs:
         """An answer that may be a moment old. Raises what ``ask`` does."""
         return await self._cache.get(caller, question, ask)
 
+    async def _listed(
+        self, caller: Caller, question: Any, ask: Callable[[], Awaitable[Rows]]
+    ) -> Sequence[Row]:
+        """Rows of a list; none for who may not even ask: somebody in no group."""
+        try:
+            return (await self._cache.get(caller, question, ask)).rows
+        except DeniedError:
+            return ()
+
     async def _known(self, caller: Caller, question: Any, ask: Any) -> Any:
         try:
             return await self._cache.get(caller, question, ask)
@@ -209,6 +223,16 @@ class Catalogs:
             ColumnRow(str(row[0]), str(row[1]), str(row[2]), str(row[3]), row[4] != "NO", row[5] or None)
             for row in found.rows
         ]
+
+    async def _all_columns(self, caller: Caller, catalog: str) -> Sequence[ColumnRow]:
+        ask = partial(self._columns, caller, catalog)
+        if catalog != self.governed:
+            found: Sequence[ColumnRow] = await self._known(caller, ("all columns", catalog), ask)
+            return found
+        try:
+            return await self._cache.get(caller, ("all columns", catalog), ask)
+        except DeniedError:
+            return ()
 
     async def _comments(self, caller: Caller, catalog: str, namespace: str) -> Mapping[str, str]:
         statement = (
