@@ -100,7 +100,7 @@ def test_opa_decides_as_is_explained(lab: LiveLab, user: str, table: str, readab
 def test_a_comparison_counts_what_trino_then_shows(lab: LiveLab, before: int) -> None:
     sql = "SELECT count(*) FROM lake.retail.customer"
     old = lab.value(sql, "analyst_amer")
-    removal = ("access", "revoke", "rule", "region-of-customer", "--reason", "r", "--as", "steward")
+    removal = ("access", "revoke", "rule", "region-by-key", "--reason", "r", "--as", "steward")
     lab.ok(*removal, "--widen")
     began = time.monotonic()
     result = lab.run("policy", "diff", f"{before}..living", "--json")
@@ -109,7 +109,8 @@ def test_a_comparison_counts_what_trino_then_shows(lab: LiveLab, before: int) ->
     impacts: dict[Any, Any] = {
         (one["username"], one["table"]): one for one in json.loads(result.stdout)["impacts"]
     }
-    assert set(impacts) == {("analyst_emea", "retail.customer"), ("analyst_amer", "retail.customer")}
+    tables = ("retail.customer", "retail.orders", "retail.lineitem")
+    assert set(impacts) == {(who, t) for who in ("analyst_emea", "analyst_amer") for t in tables}
     rows = impacts["analyst_amer", "retail.customer"]["rows"]
     time.sleep(3)
     assert (rows["before"], rows["after"]) == (old, lab.value(sql, "analyst_amer"))
@@ -120,15 +121,24 @@ def test_a_comparison_counts_what_trino_then_shows(lab: LiveLab, before: int) ->
 
 
 def test_each_kind_of_predicate_counts_what_its_reader_sees(lab: LiveLab, before: int) -> None:
-    """From no filter to the seed's: what is left is what the reader sees. One filter is by values, one
-    reads two other tables as ``$row-filter``, one is by the reader's name."""
-    for rule in ("region-of-customer", "region-of-lineitem", "supervisor-chain"):
+    """From no filter to some: what is left is what the reader sees. One filter is by values, one is by the
+    reader's name, one reads another table as ``$row-filter``, which is refused until it is accepted."""
+    for rule in ("region-by-key", "supervisor-chain"):
         lab.ok("access", "revoke", "rule", rule, "--reason", "r", "--widen", "--as", "steward")
-    report = lab.json("policy", "diff", f"living..{before}", "--as", "analyst_emea")
+    bare = living(lab)
     lab.ok("access", "rollback", str(before), "--reason", "r", "--as", "admin")
+    condition = "s_nationkey IN (SELECT n_nationkey FROM {catalog}.retail.nation WHERE n_regionkey = 3)"
+    looking = ("access", "rule", "test-europe", "--on", "retail.supplier", "--filter", condition)
+    looking += ("--as-filter-user", "--reason", "r", "--as", "steward")
+    refused(lab, *looking, said="the filter reads another table")
+    made = lab.ok(*looking, "--accept-leak", "--exempt", "data_engineers")
+    assert "warning: rule test-europe reads another table" in made
+    assert "warning:" in lab.ok("policy", "explain", "--as", "analyst_emea", "retail.supplier")
+    report = lab.json("policy", "diff", f"{bare}..living", "--as", "analyst_emea")
+    assert any("test-europe reads another table" in note for note in report["notes"])
     time.sleep(3)
     counted = {one["table"]: one["rows"]["after"] for one in report["impacts"]}
-    tables = ("retail.customer", "retail.lineitem", "hr.employees")
+    tables = ("retail.customer", "retail.orders", "retail.lineitem", "retail.supplier", "hr.employees")
     seen = {t: lab.value(f"SELECT count(*) FROM lake.{t}", "analyst_emea") for t in tables}  # noqa: S608 - names above
     assert counted == seen
 
