@@ -126,7 +126,7 @@ def environment(node_home: Path, cache: Path) -> dict[str, str]:
 
 def _copy(project: NpmProject, work: Path) -> None:
     folder = CHECKOUT / project.directory
-    for path in project_files(project):
+    for path in project_files(project, CHECKOUT):
         copied = work / path.relative_to(folder)
         copied.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copied)
