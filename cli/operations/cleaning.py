@@ -18,6 +18,7 @@ from contracts.settings import labs_home
 from contracts.versions import ARTIFACTS
 from placements.local.artifacts import entry_of
 from placements.local.artifacts.gomodules import build_caches
+from placements.local.artifacts.npm import packages_cache
 from placements.local.artifacts.store import STAMP, remove_tree
 
 
@@ -92,7 +93,7 @@ def _found(cache: Path) -> Iterator[tuple[str, Path]]:
                 yield "wheels", path
             elif room.name == "downloads":
                 yield "download", path
-            elif room == build_caches(cache):
+            elif room in (build_caches(cache), packages_cache(cache)):
                 yield "build cache", path
             elif (path / STAMP).exists():
                 yield "artifact", path
