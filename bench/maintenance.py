@@ -4,9 +4,9 @@
 
 One Trino of the lab's own version is started on a folder of its own: no lab is needed, nothing is governed,
 and files lie on the local disk, so that opening one costs less than from an object store. Two tables get the
-same commits; one of them is then maintained by the lab's own code, with a retention of a second. Prints files,
-bytes, manifests and snapshots of both, what the steps took, and the median of the query times with the ratio
-of each pair, who is first alternating.
+same commits; one of them is then maintained by the lab's own code, with a retention of a second. Prints
+files, bytes, manifests and snapshots of both, what the steps took, and the median of the query times with
+the ratio of each pair, who is first alternating.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The console's pages for those who work on them: ``python -m cli.toolchain.web lint|test|client``.
 
-``lint`` checks style, types and that the generated client is that of the API's description; ``client`` writes
-it anew; ``test`` runs the unit tests. Node.js and the packages are those of the artifact cache, so nothing but
-Python has to be installed; ``node_modules`` in the checkout is a link to them unless somebody made their own.
+``lint`` checks style, types and that the generated client is that of the API's description; ``client``
+writes it anew; ``test`` runs the unit tests. Node.js and the packages are those of the artifact cache, so
+nothing but Python has to be installed; ``node_modules`` in the checkout is a link to them unless somebody
+made their own.
 """
 
 from __future__ import annotations

@@ -58,8 +58,8 @@ class AuditLine:
     """One query with all that is known of it. Times are the engine's; ``rows`` and ``bytes`` are what it
     gave out (or wrote), ``read_rows`` what it read from files.
 
-    ``tags`` are the client's own, such as the agent's ``run=…``. ``refused`` are operations that were denied, ``revisions`` the access data that decisions were made on,
-    ``notes`` say what is missing or in doubt.
+    ``tags`` are the client's own, such as the agent's ``run=…``. ``refused`` are operations that were denied,
+    ``revisions`` the access data that decisions were made on, ``notes`` say what is missing or in doubt.
     """
 
     query_id: str

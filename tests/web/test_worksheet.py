@@ -145,6 +145,7 @@ def test_parameters_have_a_control_and_are_sent_apart(visit: Visit) -> None:
     ) as sent:
         page.keyboard.press("Control+Enter")
     body = sent.value.post_data_json
+    assert body is not None
     assert body["statement"] == "SELECT * FROM web.events WHERE region = :region AND n > :n"
     assert body["parameters"] == [
         {"name": "n", "type": "bigint", "value": 4},
