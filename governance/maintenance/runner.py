@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from contracts.errors import LabError
 from governance.maintenance.engine import ConflictError, Engine, MaintenanceError
 from governance.maintenance.planning import (
+    REMOVING,
     Procedure,
     Step,
     Surroundings,
@@ -142,7 +143,8 @@ class Maintainer:
                 if self.stopping.is_set():
                     error = "the governor was stopped before all steps were done"
                     break
-                steps.append(self._step(procedure, subject, policy))
+                known = None if any(one.outcome is Outcome.DONE for one in steps) else before
+                steps.append(self._step(procedure, subject, policy, known))
                 if steps[-1].outcome in (Outcome.FAILED, Outcome.CONFLICT):
                     error = error or f"{procedure.value}: {steps[-1].reason}"
             if any(one.outcome is Outcome.DONE for one in steps):
@@ -161,14 +163,19 @@ class Maintainer:
             error=error,
         )
 
-    def _step(self, procedure: Procedure, subject: Subject, policy: Policy) -> StepReport:
-        """Plans and does one step, on the table and the queries as they are then: earlier steps changed
-        both."""
+    def _step(
+        self, procedure: Procedure, subject: Subject, policy: Policy, known: TableState | None
+    ) -> StepReport:
+        """Plans and does one step. ``known`` is the table's state while no step changed it; one that
+        removes files is planned on the table and the queries of that moment, whatever is known."""
         planned = settled(procedure, policy, self.unsafe)
         read_at = time.monotonic()
         if planned is None:
-            state = self._engine.state(subject.name, policy.small_file_mib)
-            around = self._around(subject, policy)
+            removes = procedure in REMOVING
+            state = known
+            if state is None or removes:
+                state = self._engine.state(subject.name, policy.small_file_mib)
+            around = self._around(subject, policy) if removes else Surroundings(unsafe={}, running=())
             planned = step(procedure, subject.name, state, policy, self.limits, around)
         if planned.verdict is not Verdict.RUN:
             return StepReport(
