@@ -9,9 +9,10 @@ import json
 import sys
 from pathlib import Path
 
+from control_plane.api.app import DESCRIPTION as FILE
 from control_plane.api.app import described_app
 
-FILE = Path(__file__).with_name("openapi.json")
+__all__ = ["FILE", "document"]
 
 
 def document() -> str:
