@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from anyio import to_thread
-
 from agent.identity import UserTokens
+from agent.threads import in_thread
 from agent.values import RuleNote
 from contracts.errors import LabError
 from contracts.identity import Audience
@@ -43,7 +42,7 @@ class AccessNotes:
             with self._client(lambda: token) as client:
                 return [client.explain(table) for table in tables]
 
-        return await to_thread.run_sync(ask)
+        return await in_thread(ask)
 
 
 def note_of(table: str, explanation: Explanation) -> RuleNote:

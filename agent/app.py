@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any
 
-from anyio import to_thread
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -23,6 +22,7 @@ from agent.layers import Layers
 from agent.routes import chat_router
 from agent.runs import Runs, TooManyError
 from agent.store import BusyError, NotFoundError, Store
+from agent.threads import in_thread
 from agent.values import About
 from contracts.errors import LabError, UsageError
 from governance.client import PROBLEM_JSON
@@ -72,8 +72,8 @@ class Readiness:
         pause_s = _FIRST_RETRY_S
         while not self.ready:
             try:
-                await to_thread.run_sync(self._store.upgrade)
-                interrupted = await to_thread.run_sync(self._store.interrupt_all)
+                await in_thread(self._store.upgrade)
+                interrupted = await in_thread(self._store.interrupt_all)
             except SQLAlchemyError as error:
                 self.reason = f"the database: {str(error).splitlines()[0]}"
                 await asyncio.sleep(pause_s)
@@ -83,10 +83,10 @@ class Readiness:
                 if interrupted:
                     log.info("%d runs of an earlier process can be resumed", interrupted)
         if warm is not None:
-            await to_thread.run_sync(warm)
+            await in_thread(warm)
         while True:
             try:
-                await self._graphs.forget(await to_thread.run_sync(lambda: self._store.retain(**self._days)))
+                await self._graphs.forget(await in_thread(lambda: self._store.retain(**self._days)))
             except Exception as error:  # what is old goes the next time
                 log.warning("what is old is not removed: %s", type(error).__name__)
             await asyncio.sleep(_RETAIN_EVERY_S)
@@ -168,7 +168,7 @@ def create_app(
             await lazy.close()
             await runs.close()
             await graphs.close()
-            await to_thread.run_sync(store.close)
+            await in_thread(store.close)
 
     app = FastAPI(title="Agent", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.verifier = verifier

@@ -83,7 +83,11 @@ class Limits:
 
 
 class Engine(Protocol):
-    """A user's view of the tables. Every method raises EngineError."""
+    """A user's view of the tables. Every method but :meth:`close` raises EngineError."""
+
+    async def close(self) -> None:
+        """Closes the connection."""
+        ...
 
     async def tables(self) -> Mapping[str, str]:
         """``namespace.table`` → its kind (``BASE TABLE``, ``VIEW``), those that the user may know of."""

@@ -9,8 +9,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from anyio import from_thread, to_thread
+from anyio import from_thread
 
+from agent.threads import in_thread
 from contracts.identity import Audience
 from governance.exchange import AccessToken, SignIn, TokenExchange
 from governance.governor.auth import Caller, ForbiddenError, TokenVerifier
@@ -38,7 +39,7 @@ async def user_of(verifier: TokenVerifier, authorization: str | None) -> User:
         UnauthenticatedError, ForbiddenError (no group, or a service account), IdentityUnavailableError.
     """
     # It may have to fetch the realm's keys.
-    caller: Caller = await to_thread.run_sync(verifier.caller, authorization)
+    caller: Caller = await in_thread(verifier.caller, authorization)
     if caller.service is not None:
         raise ForbiddenError(
             "the agent answers people: a service account has no groups that could be asked for",

@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from anyio import to_thread
 from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.auth.provider import AccessToken
 from mcp.server.auth.provider import TokenVerifier as McpVerifier
@@ -29,11 +28,12 @@ from starlette.types import ASGIApp
 from agent.access import AccessNotes, ClientFor
 from agent.app import MCP_PATH
 from agent.checks import check_sql
-from agent.engine import TrinoEngine
+from agent.engine import Engine
 from agent.identity import Identities, User, UserTokens, user_of
 from agent.nodes import over_limit
 from agent.runs import EngineFor
 from agent.store import Store
+from agent.threads import in_thread
 from contracts.errors import LabError
 from contracts.identity import Audience
 from governance.governor.auth import TokenVerifier
@@ -89,23 +89,21 @@ class _Call:
         self.run_id = str(uuid.uuid4())
         self.user, self.tool = user, tool
         self.access = AccessNotes(world.governor, tokens)
-        self.engine: TrinoEngine = world.engine_for(tokens, self.run_id)
+        self.engine: Engine = world.engine_for(tokens, self.run_id)
         self.query_id: str | None = None
         self._store = world.store
 
     async def note(self, detail: Mapping[str, Any]) -> None:
-        await to_thread.run_sync(
-            partial(
-                self._store.note,
-                self.run_id,
-                None,
-                1,
-                username=self.user.username,
-                channel=CHANNEL,
-                node=self.tool,
-                detail=detail,
-                query_id=self.query_id,
-            )
+        await in_thread(
+            self._store.note,
+            self.run_id,
+            None,
+            1,
+            username=self.user.username,
+            channel=CHANNEL,
+            node=self.tool,
+            detail=detail,
+            query_id=self.query_id,
         )
 
 
@@ -121,6 +119,8 @@ def make_server(world: McpWorld) -> MCPServer:
             issuer_url=AnyHttpUrl(world.issuer_url),
             resource_server_url=resource,
             required_scopes=[Audience.AGENT.value],
+            # The verifier compares the audience, which is Keycloak's name of the agent and not its address.
+            validate_token_resource=False,
         ),
     )
     _add_tools(server, partial(_called, world), world)

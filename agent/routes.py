@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from anyio import to_thread
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -15,6 +14,7 @@ from agent.identity import User, user_of
 from agent.layers import Layers
 from agent.runs import Runs
 from agent.store import Store
+from agent.threads import in_thread
 from agent.values import About, Conversation, ConversationDetail, ModelInfo, Run, Step
 
 _RUN: TypeAdapter[Run] = TypeAdapter(Run)
@@ -57,30 +57,30 @@ def chat_router(store: Store, runs: Runs, layers: Layers, about: Any) -> APIRout
     @router.get("/about")
     async def what_it_is(_: Authenticated) -> About:
         """What the agent is, and what can be asked."""
-        found: About = await to_thread.run_sync(about)
+        found: About = await in_thread(about)
         return found
 
     @router.post("/conversations", status_code=HTTPStatus.CREATED)
     async def create(body: NewConversation, user: Authenticated) -> Conversation:
         """Begin a conversation."""
-        return await to_thread.run_sync(store.create, user.username, body.title)
+        return await in_thread(store.create, user.username, body.title)
 
     @router.get("/conversations")
     async def conversations(
         user: Authenticated, limit: Annotated[int, Query(ge=1, le=500)] = 100
     ) -> tuple[Conversation, ...]:
         """Your conversations, the last used first."""
-        return await to_thread.run_sync(store.conversations, user.username, limit)
+        return await in_thread(store.conversations, user.username, limit)
 
     @router.get("/conversations/{conversation_id}")
     async def conversation(conversation_id: str, user: Authenticated) -> ConversationDetail:
         """One of your conversations with its questions and answers."""
-        return await to_thread.run_sync(store.conversation, user.username, conversation_id)
+        return await in_thread(store.conversation, user.username, conversation_id)
 
     @router.patch("/conversations/{conversation_id}")
     async def rename(conversation_id: str, body: NewConversation, user: Authenticated) -> Conversation:
         """Give a conversation another title."""
-        return await to_thread.run_sync(store.rename, user.username, conversation_id, body.title)
+        return await in_thread(store.rename, user.username, conversation_id, body.title)
 
     @router.delete("/conversations/{conversation_id}", status_code=HTTPStatus.NO_CONTENT)
     async def forget(conversation_id: str, user: Authenticated) -> Response:
@@ -101,7 +101,7 @@ def chat_router(store: Store, runs: Runs, layers: Layers, about: Any) -> APIRout
     @router.get("/runs/{run_id}/steps")
     async def steps(run_id: str, user: Authenticated) -> tuple[Step, ...]:
         """What a run did, step by step, as it was audited."""
-        return await to_thread.run_sync(store.steps, user.username, run_id)
+        return await in_thread(store.steps, user.username, run_id)
 
     async def own(run_id: str, user: Authenticated) -> Run:
         # Before the answer begins: later there is no status to give.
@@ -137,17 +137,17 @@ def chat_router(store: Store, runs: Runs, layers: Layers, about: Any) -> APIRout
     @router.get("/models")
     async def models(_: Authenticated) -> tuple[ModelInfo, ...]:
         """The models of the semantic layer."""
-        return await to_thread.run_sync(layers.models)
+        return await in_thread(layers.models)
 
     @router.put("/models")
     async def register(body: NewModel, user: Authenticated) -> ModelInfo:
         """Register a model, in the place of one of the same name."""
-        return await to_thread.run_sync(layers.register, user.username, user.groups, body.text)
+        return await in_thread(layers.register, user.username, user.groups, body.text)
 
     @router.delete("/models/{name}", status_code=HTTPStatus.NO_CONTENT)
     async def remove(name: str, user: Authenticated) -> Response:
         """Remove a registered model."""
-        await to_thread.run_sync(layers.remove, user.username, user.groups, name)
+        await in_thread(layers.remove, user.username, user.groups, name)
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     return router

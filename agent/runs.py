@@ -15,15 +15,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from anyio import to_thread
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent.access import AccessNotes, ClientFor
 from agent.checkpoints import Graphs
-from agent.engine import Limits, TrinoEngine
+from agent.engine import Engine, Limits, TrinoEngine
 from agent.identity import Identities, User, UserTokens
 from agent.state import Planner, RunContext, State
 from agent.store import Store
+from agent.threads import in_thread
 from agent.values import Run, RunState, Step
 from contracts.errors import LabError
 from contracts.identity import Audience
@@ -69,7 +69,7 @@ class _Active:
             return [step for step in self.steps if step.seq > seq], self.done
 
 
-EngineFor = Callable[[UserTokens, str], TrinoEngine]
+EngineFor = Callable[[UserTokens, str], Engine]
 """Makes a user's engine for a run's id."""
 
 
@@ -122,17 +122,15 @@ class Runs:
         """
         text = text.strip()[:_MAX_QUESTION]
         self._require_room(user)
-        detail = await to_thread.run_sync(self._store.conversation, user.username, conversation_id)
+        detail = await in_thread(self._store.conversation, user.username, conversation_id)
         tokens = await self._identities.of(user)
         last = detail.runs[-1] if detail.runs else None
         if last is not None and last.state is RunState.WAITING:
-            run = await to_thread.run_sync(
-                partial(self._store.proceed, user.username, last.id, expected=[RunState.WAITING])
-            )
+            run = await in_thread(self._store.proceed, user.username, last.id, expected=[RunState.WAITING])
             return await self._start(run, user, tokens, {"answer": text})
-        planner = await to_thread.run_sync(self._planner)
-        run = await to_thread.run_sync(self._store.begin, user.username, conversation_id, text, planner.name)
-        history = await to_thread.run_sync(self._store.history, conversation_id, run.number)
+        planner = await in_thread(self._planner)
+        run = await in_thread(self._store.begin, user.username, conversation_id, text, planner.name)
+        history = await in_thread(self._store.history, conversation_id, run.number)
         return await self._start(run, user, tokens, {"question": text, "history": history}, planner)
 
     async def resume(self, user: User, run_id: str) -> Run:
@@ -140,33 +138,31 @@ class Runs:
         self._require_room(user)
         await self.get(user, run_id)
         tokens = await self._identities.of(user)
-        run = await to_thread.run_sync(
-            partial(self._store.proceed, user.username, run_id, expected=[RunState.INTERRUPTED])
-        )
+        run = await in_thread(self._store.proceed, user.username, run_id, expected=[RunState.INTERRUPTED])
         return await self._start(run, user, tokens, {})
 
     async def stop(self, user: User, run_id: str) -> Run:
         """Ends a run; its statement is ended on the server. Raises NotFoundError."""
-        run = await to_thread.run_sync(self._store.stop, user.username, run_id)
+        run = await in_thread(self._store.stop, user.username, run_id)
         active = self._active.get(run.id)
         if active is not None and active.task is not None:
             active.stopped = True
             active.task.cancel()
             await asyncio.wait([active.task])
-        return await to_thread.run_sync(self._store.run, user.username, run_id)
+        return await in_thread(self._store.run, user.username, run_id)
 
     async def get(self, user: User, run_id: str) -> Run:
         """A run as it is now. Raises NotFoundError."""
-        run = await to_thread.run_sync(self._store.run, user.username, run_id)
+        run = await in_thread(self._store.run, user.username, run_id)
         if run.state is RunState.RUNNING and run.id not in self._active:
             # Its end could not be written: the database was away.
-            await to_thread.run_sync(self._store.settle, run.id, RunState.INTERRUPTED)
-            return await to_thread.run_sync(self._store.run, user.username, run_id)
+            await in_thread(self._store.settle, run.id, RunState.INTERRUPTED)
+            return await in_thread(self._store.run, user.username, run_id)
         return run
 
     async def forget(self, user: User, conversation_id: str) -> None:
         """Removes a conversation. Raises NotFoundError, BusyError."""
-        runs = await to_thread.run_sync(self._store.forget, user.username, conversation_id)
+        runs = await in_thread(self._store.forget, user.username, conversation_id)
         await self._graphs.forget(runs)
 
     async def events(self, user: User, run_id: str, after: int = 0) -> AsyncIterator[Step | Run]:
@@ -175,14 +171,14 @@ class Runs:
         active = self._active.get(run.id)
         if active is None:
             with suppress(LabError):
-                for step in await to_thread.run_sync(self._store.steps, user.username, run.id):
+                for step in await in_thread(self._store.steps, user.username, run.id):
                     if step.seq > after:
                         yield step
             yield await self.get(user, run_id)
             return
         if after < active.first - 1:
             # Steps of before it was resumed, or answered.
-            for step in await to_thread.run_sync(self._store.steps, user.username, run.id):
+            for step in await in_thread(self._store.steps, user.username, run.id):
                 if after < step.seq < active.first:
                     after = step.seq
                     yield step
@@ -223,9 +219,9 @@ class Runs:
         planner: Planner | None = None,
     ) -> Run:
         """Begins with a ``question``, goes on with an ``answer``, or from where it was interrupted."""
-        chosen: Planner = planner if planner is not None else await to_thread.run_sync(self._planner)
+        chosen: Planner = planner if planner is not None else await in_thread(self._planner)
         active = _Active(run=run, username=user.username)
-        active.seq = await to_thread.run_sync(self._store.last_seq, run.id)
+        active.seq = await in_thread(self._store.last_seq, run.id)
         active.first = active.seq + 1
         self._active[run.id] = active
         active.task = asyncio.create_task(self._execute(active, tokens, given, chosen), name=f"run {run.id}")
@@ -259,7 +255,7 @@ class Runs:
         tokens: UserTokens,
         given: Mapping[str, Any],
         planner: Planner,
-        engine: TrinoEngine,
+        engine: Engine,
     ) -> dict[str, Any]:
         from langgraph.types import Command
 
@@ -288,7 +284,7 @@ class Runs:
             what = None
             await self._note(active, "resume", {}, None)
         config = {"configurable": {"thread_id": active.run.id}, "recursion_limit": MAX_STEPS}
-        # Each node's outcome is on the disk before the next begins, so that nothing is done twice.
+        # Each node's outcome is on the disk before the next begins: what goes on repeats one at most.
         found = await graph.ainvoke(what, config, context=context, durability="sync")
         if "__interrupt__" in found:
             ask = found["__interrupt__"][0].value
@@ -302,24 +298,22 @@ class Runs:
         self, active: _Active, node: str, detail: Mapping[str, Any], query_id: str | None
     ) -> None:
         active.seq += 1
-        step = await to_thread.run_sync(
-            partial(
-                self._store.note,
-                active.run.id,
-                active.run.conversation,
-                active.seq,
-                username=active.username,
-                channel=CHAT,
-                node=node,
-                detail=detail,
-                query_id=query_id,
-            )
+        step = await in_thread(
+            self._store.note,
+            active.run.id,
+            active.run.conversation,
+            active.seq,
+            username=active.username,
+            channel=CHAT,
+            node=node,
+            detail=detail,
+            query_id=query_id,
         )
         async with active.changed:
             active.steps.append(step)
             active.changed.notify_all()
 
-    async def _finish(self, active: _Active, engine: TrinoEngine, outcome: dict[str, Any]) -> None:
+    async def _finish(self, active: _Active, engine: Engine, outcome: dict[str, Any]) -> None:
         state: RunState = outcome.pop("state")
         with suppress(Exception):  # a connection that does not close is no reason to keep the run
             await engine.close()
@@ -338,7 +332,7 @@ class Runs:
         """Writes the end down, again while the database is away for a moment."""
         for attempt in range(1, _SETTLE_TRIES + 1):
             try:
-                await to_thread.run_sync(partial(self._store.settle, run_id, state, **outcome))
+                await in_thread(self._store.settle, run_id, state, **outcome)
             except SQLAlchemyError as error:
                 if attempt == _SETTLE_TRIES or self._closing:
                     log.warning("the end of run %s is not written: %s", run_id, type(error).__name__)
