@@ -62,6 +62,7 @@ def workload(args: TrinoArgs, layout: Layout) -> Workload:
             "TRINO_CLIENT_SECRET": args.client_secret,
             "TRINO_INTERNAL_SECRET": args.internal_secret,
             "TRINO_AUDIT_TOKEN": args.audit_token,
+            "TRINO_MASKING_JDBC_URL": args.masking_jdbc_url,
             "TRINO_MASKING_ROLE": args.masking_role,
             "TRINO_MASKING_PASSWORD": args.masking_password,
             "S3_ENDPOINT_URL": args.s3_endpoint_url,
@@ -81,9 +82,7 @@ def workload(args: TrinoArgs, layout: Layout) -> Workload:
                 token_url=args.token_url,
                 min_retention_days=args.min_retention_days,
             ),
-            f"catalog/{MASK_KEY.catalog}.properties": pulumi.Output.from_input(args.masking_jdbc_url).apply(
-                masking_catalog
-            ),
+            f"catalog/{MASK_KEY.catalog}.properties": masking_catalog(),
             "server.pem": args.server_pem,
             "ca.pem": args.ca_certificate,
         },

@@ -147,14 +147,14 @@ def lake_catalog(*, catalog_uri: str, warehouse: str, token_url: str, min_retent
     )
 
 
-def masking_catalog(jdbc_url: str) -> str:
+def masking_catalog() -> str:
     """``catalog/masking.properties``: the hash mask's key, which the identity ``$row-filter`` alone may read
     (https://trino.io/docs/476/connector/postgresql.html). What the connector asks about the table is kept
     for an hour, so that a masked query costs one connection."""
     return properties(
         {
             "connector.name": "postgresql",
-            "connection-url": f"{jdbc_url}?options=-c%20default_transaction_read_only=on",
+            "connection-url": "${ENV:TRINO_MASKING_JDBC_URL}?options=-c%20default_transaction_read_only=on",
             "connection-user": "${ENV:TRINO_MASKING_ROLE}",
             "connection-password": "${ENV:TRINO_MASKING_PASSWORD}",
             "metadata.cache-ttl": "1h",

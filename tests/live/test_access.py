@@ -128,8 +128,8 @@ def test_each_kind_of_predicate_counts_what_its_reader_sees(lab: LiveLab, before
     bare = living(lab)
     lab.ok("access", "rollback", str(before), "--reason", "r", "--as", "admin")
     condition = "s_nationkey IN (SELECT n_nationkey FROM {catalog}.retail.nation WHERE n_regionkey = 3)"
-    looking = [*("access", "rule", "test-europe", "--on", "retail.supplier", "--filter", condition)]
-    looking += ["--as-filter-user", "--reason", "r", "--as", "steward"]
+    making = ("access", "rule", "test-europe", "--on", "retail.supplier", "--filter", condition)
+    looking = (*making, "--as-filter-user", "--reason", "r", "--as", "steward")
     refused(lab, *looking, said="the filter reads another table")
     made = lab.ok(*looking, "--accept-leak", "--exempt", "data_engineers")
     assert "warning: rule test-europe reads another table" in made

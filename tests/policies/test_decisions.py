@@ -223,7 +223,8 @@ def test_filter_identity_reads_what_filters_read_and_nothing_else(opa: Opa) -> N
             question(ROW_FILTER_USER, [], "SelectFromColumns", resource={"table": table(name, "x")}),
         )
     }
-    assert readable == {"retail.customer", "retail.orders", "retail.lineitem"}
+    # No filter of the seed reads another table; the hash is made as this identity.
+    assert readable == {"retail.customer", "retail.orders", "web.events"}
     for name in readable:
         filters = question(ROW_FILTER_USER, [], "GetRowFilters", resource={"table": table(name)})
         assert opa.decide("rowFilters", filters) == []
@@ -233,7 +234,8 @@ def test_groups_share_their_values(opa: Opa) -> None:
     asked = question(
         "both", ["analysts_emea", "analysts_amer"], "GetRowFilters", resource={"table": table("web.events")}
     )
-    assert opa.decide("rowFilters", asked) == [{"expression": "\"region\" IN ('AMER', 'EMEA')"}]
+    (told,) = opa.decide("rowFilters", asked)
+    assert told["expression"].startswith("(\"region\" IN ('AMER', 'EMEA')) AND CASE WHEN")
 
 
 def test_seed_files_hold_exactly_what_is_read() -> None:

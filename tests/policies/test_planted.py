@@ -166,6 +166,36 @@ HOLES = {
         'predicate(rule) := "true" if {',
         "test_filter_by_group",
     ),
+    "a filter that a reader's own condition comes before": (
+        "views.rego",
+        "\trule.guarded\n",
+        "\tis_string(rule.guarded)\n",
+        "test_filter_by_group",
+    ),
+    "a guard that lets every row through": (
+        "views.rego",
+        "THEN random() >= 0 ELSE false END",
+        "THEN random() >= 0 ELSE true END",
+        "test_filter_by_group",
+    ),
+    "a hash made as the reader, who may not read its key": (
+        "views.rego",
+        'mask_identity("hash") := {"identity": row_filter_user}',
+        'mask_identity("hash") := {}',
+        "test_the_hash_alone_is_read_as_another_identity",
+    ),
+    "the key of the hash for everybody": (
+        "objects.rego",
+        "catalog_visible(name) if name == data.lab.catalog\n",
+        "catalog_visible(name) if name in {data.lab.catalog, data.lab.bundle.mask_key.catalog}\n",
+        "test_decisions",
+    ),
+    "more than the key beside it": (
+        "actual.rego",
+        "\t\tcolumn == key.column\n",
+        "\t\tis_string(column)\n",
+        "test_decisions",
+    ),
     "a quote in a user's name": (
         "views.rego",
         'replace(value, "\'", "\'\'")',

@@ -116,7 +116,7 @@ def test_spark_is_asked_or_refuses_at_its_door() -> None:
 
     @contextlib.contextmanager
     def refusing(status: int) -> Iterator[Callable[[str], Rows]]:
-        if status:
+        if status != 200:
             raise SparkError("you may not", status=status)
         yield run
 
