@@ -171,7 +171,7 @@ class TrinoEngine:
     async def search(self, text: str) -> Mapping[str, tuple[str, ...]]:
         pattern = _literal(f"%{text.lower().replace('!', '!!').replace('%', '!%').replace('_', '!_')}%")
         sql = (
-            "SELECT table_schema, table_name, column_name, lower(column_name) LIKE "  # noqa: S608 - quoted
+            "SELECT table_schema, table_name, column_name, lower(column_name) LIKE "  # noqa: S608 - literals are quoted
             f"{pattern} ESCAPE '!' FROM {self._catalog}.information_schema.columns "
             "WHERE table_schema <> 'information_schema' AND (lower(column_name) LIKE "
             f"{pattern} ESCAPE '!' OR lower(table_schema || '.' || table_name) LIKE {pattern} ESCAPE '!') "

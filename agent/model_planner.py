@@ -52,7 +52,7 @@ class ModelPlanner:
         self.name = settings.name
         self._settings, self._layer, self._chat = settings, layer, chat
 
-    async def understand(self, state: State, context: RunContext) -> Move:  # noqa: ARG002 - a protocol
+    async def understand(self, state: State, context: RunContext) -> Move:  # noqa: ARG002 - as the protocol asks
         from langchain_core.messages import HumanMessage, SystemMessage
 
         system = SYSTEM.format(joins=joins(self._layer), definitions=definitions(self._layer))
@@ -74,7 +74,7 @@ class ModelPlanner:
         messages = [*state["messages"], HumanMessage(f"Tables that the user may see: {found.text}")]
         return Move(goto="plan", update={"messages": messages}, detail={"tables": found.text[:500]})
 
-    async def plan(self, state: State, context: RunContext) -> Move:  # noqa: ARG002 - a protocol
+    async def plan(self, state: State, context: RunContext) -> Move:  # noqa: ARG002 - as the protocol asks
         """One turn of the model."""
         turns = state.get("turns", 0) + 1
         if turns > MAX_TURNS:
@@ -132,7 +132,7 @@ class ModelPlanner:
             goto="plan", update={**update, "messages": [*update["messages"], *answers]}, detail=detail
         )
 
-    async def answered(self, state: State, context: RunContext, text: str) -> Move:  # noqa: ARG002 - a protocol
+    async def answered(self, state: State, context: RunContext, text: str) -> Move:  # noqa: ARG002 - as the protocol asks
         options = (state.get("ask") or {}).get("options", [])
         chosen = next((one["label"] for one in options if text.strip() in (one["id"], one["label"])), text)
         return Move(
@@ -166,7 +166,7 @@ class ModelPlanner:
             answers.append(_answer_to(call, found.text))
         return Move(goto="plan", update={"messages": [*state["messages"], *answers]})
 
-    async def write_sql(self, state: State, context: RunContext) -> Move:  # noqa: ARG002 - a protocol
+    async def write_sql(self, state: State, context: RunContext) -> Move:  # noqa: ARG002 - as the protocol asks
         calls = getattr(state["messages"][-1], "tool_calls", [])
         call = next(
             (one for one in calls if one["name"] == "run_query"), (state.get("plan") or {}).get("call", {})

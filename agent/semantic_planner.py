@@ -71,7 +71,7 @@ class SemanticPlanner:
             detail={"reading": reading},
         )
 
-    async def answered(self, state: State, context: RunContext, text: str) -> Move:  # noqa: ARG002 - a protocol
+    async def answered(self, state: State, context: RunContext, text: str) -> Move:  # noqa: ARG002 - as the protocol asks
         ask = state.get("ask") or {}
         chosen = chosen_option(ask.get("options", []), text)
         asked = state.get("asked", 0) + 1
@@ -172,12 +172,12 @@ class SemanticPlanner:
         sql = self._statement(state, context.catalog).sql
         return Move(goto="check", update={"sql": sql}, detail={"sql": sql})
 
-    async def repair(self, state: State, context: RunContext) -> Move:  # noqa: ARG002 - a protocol
+    async def repair(self, state: State, context: RunContext) -> Move:  # noqa: ARG002 - as the protocol asks
         """There is one SQL for a plan: what Trino makes of it is the answer."""
         error = str(state["attempts"][-1]["error"])
         return declined(f"The query could not be run: {error}")
 
-    async def narrate(self, state: State, context: RunContext) -> str | None:  # noqa: ARG002 - a protocol
+    async def narrate(self, state: State, context: RunContext) -> str | None:  # noqa: ARG002 - as the protocol asks
         return None
 
 

@@ -118,8 +118,8 @@ def test_every_persona_group_and_client_of_the_model_is_declared() -> None:
     assert set(clients) == {c.client_id for c in model.clients}
     password = {name for name, inputs in clients.items() if inputs.get("directAccessGrantsEnabled")}
     assert password == {"personas"}, "the password grant exists on one client only"
-    assert {name for name, i in clients.items() if i["accessType"] == "PUBLIC"} == {"cli"}
-    assert clients["cli"]["pkceCodeChallengeMethod"] == "S256"
+    assert {name for name, i in clients.items() if i["accessType"] == "PUBLIC"} == {"cli", "mcp"}
+    assert {clients[name]["pkceCodeChallengeMethod"] for name in ("cli", "mcp")} == {"S256"}
 
 
 def test_another_catalog_than_the_pinned_one_is_refused() -> None:

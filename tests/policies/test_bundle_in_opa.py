@@ -16,6 +16,7 @@ import pytest
 
 from contracts.access import AccessData, TagAssignment
 from governance.bundle import build_bundle, read_rego
+from governance.reports import FilterUse
 from tests.policies.server import POLICIES, Json, Opa, compiled, question, seed_access, signing_keys
 
 ASKED = question("engineer", ["data_engineers"], "ExecuteQuery")
@@ -106,7 +107,9 @@ def test_signature_covers_every_kind_of_text(
         table = {"catalogName": "lake", "schemaName": "web", "tableName": "events"}
         asked = question("e", ["analysts_emea"], "GetRowFilters", resource={"table": table})
         quoted = strange.replace("'", "''")
-        assert server.decide("rowFilters", asked) == [{"expression": f"\"region\" IN ('{quoted}', -5)"}]
+        condition = f"\"region\" IN ('{quoted}', -5)"
+        told = FilterUse(rule="region-by-name", predicate=condition, identity=None, guarded=True).told
+        assert server.decide("rowFilters", asked) == [{"expression": told}]
 
 
 def test_old_bundle_denies_everything(opa_program: Path, keys: tuple[str, str], tmp_path: Path) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Iterator
 from pathlib import PurePosixPath
+
+import pytest
 
 from components import governor, opa, trino
 from components.opa.properties import command, configuration
@@ -51,6 +55,17 @@ def test_opa_reports_decisions_with_its_token_and_a_bounded_buffer() -> None:
     assert command(layout(http=1))[-2:] == ["/files/authz.rego", "/files/log.rego"]
 
 
+@pytest.fixture
+def event_loop_for_outputs() -> Iterator[None]:
+    """What Pulumi's outputs are bound to when they are made outside of a program."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
+
+
+@pytest.mark.usefixtures("event_loop_for_outputs")
 def test_each_producer_has_a_token_of_its_own_and_the_governor_has_both() -> None:
     asked = trino.TrinoArgs(
         issuer_url="http://i",

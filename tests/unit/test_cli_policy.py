@@ -212,10 +212,12 @@ def test_the_exit_code_tells_widening(
     rows = RowImpact(total=10, before=3, after=3 + gained, gained=gained)
     governor.answers["/v1/access/impact"] = to_plain(report(table_impact(rows=rows)))
     assert app.run(["policy", "diff", "2..3", "--as", "emil", "--table", "web.events", "--no-count"]) == code
-    sent = {
+    sent: dict[str, Any] = {
         "before": 2,
         "after": 3,
         "seed": None,
+        "add": {},
+        "remove": {},
         "users": ["emil"],
         "tables": ["web.events"],
         "count": False,

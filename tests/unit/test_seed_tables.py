@@ -9,7 +9,6 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,12 +19,10 @@ from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.table import Table, Transaction
 
 from contracts.errors import LabError, UsageError
-from contracts.identity import PERSONAS
 from seed import retail, tables
 from seed.catalogue import seed_tables_for, select
 from seed.connection import Connection
 from seed.model import DATA, Batch, SeedOptions, SeedReport, Status
-from seed.people import management_chains
 from seed.tables import BATCH_PROPERTY, DIGEST_PROPERTY, converge
 
 OPTIONS = SeedOptions(scale_factor=0.001)
@@ -436,27 +433,3 @@ def test_the_digest_tells_options_and_content_apart(tmp_path: Path) -> None:
         "retail.region",
         "retail.nation",
     }
-
-
-def test_personas_are_employees_and_see_different_shares() -> None:
-    tables = {table.name: table for table in seed_tables_for(OPTIONS)}
-    people: list[dict[str, Any]] = next(tables["hr.employees"].batches()[0].chunks()).to_pylist()
-    by_name = {person["username"]: person for person in people}
-    seen = {}
-    for persona in PERSONAS:
-        person = by_name[persona.username]
-        assert (person["first_name"], person["email"]) == (persona.first_name, persona.email)
-        assert person["management_chain"][0] == persona.username
-        seen[persona.username] = sum(persona.username in row["management_chain"] for row in people)
-    assert seen["admin"] == len(people) == len({person["employee_id"] for person in people})
-    assert seen["outsider"] == 1
-    assert len(set(seen.values())) == len(seen)
-    assert all(person["email"].endswith("@lakehouse.example") for person in people)
-
-
-def test_chains_are_checked() -> None:
-    assert management_chains({"a": None, "b": "a", "c": "b"})["c"] == ["c", "b", "a"]
-    with pytest.raises(LabError, match="form a circle"):
-        management_chains({"a": "b", "b": "a"})
-    with pytest.raises(LabError, match="is not an employee"):
-        management_chains({"a": "z"})

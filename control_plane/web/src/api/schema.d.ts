@@ -1202,8 +1202,8 @@ export interface components {
          * @description One query with all that is known of it. Times are the engine's; ``rows`` and ``bytes`` are what it
          *     gave out (or wrote), ``read_rows`` what it read from files.
          *
-         *     ``refused`` are operations that were denied, ``revisions`` the access data that decisions were made on,
-         *     ``notes`` say what is missing or in doubt.
+         *     ``tags`` are the client's own, such as the agent's ``run=…``. ``refused`` are operations that were denied,
+         *     ``revisions`` the access data that decisions were made on, ``notes`` say what is missing or in doubt.
          */
         AuditLine: {
             /** Query Id */
@@ -1248,6 +1248,11 @@ export interface components {
             decisions: components["schemas"]["DecisionUse"][];
             /** Notes */
             notes: string[];
+            /**
+             * Tags
+             * @default []
+             */
+            tags: string[];
         };
         /**
          * AuditReport
@@ -1356,7 +1361,8 @@ export interface components {
          * @description What a change did, or would do when it was only tried.
          *
          *     ``revision`` is the living one afterwards; ``published`` says whether OPA's bundle had it when this
-         *     was said; ``widenings`` are what rules and tags no longer keep from whom.
+         *     was said; ``widenings`` are what rules and tags no longer keep from whom; ``warnings`` what to know of
+         *     rules that were written.
          */
         ChangeResult: {
             /** Revision */
@@ -1371,6 +1377,11 @@ export interface components {
             changes: components["schemas"]["Change"][];
             /** Widenings */
             widenings: string[];
+            /**
+             * Warnings
+             * @default []
+             */
+            warnings: string[];
         };
         /**
          * Chart
@@ -1922,6 +1933,9 @@ export interface components {
         /**
          * FilterUse
          * @description A row filter as it reaches the reader: Trino SQL, and the identity it runs with if not theirs.
+         *
+         *     Trino evaluates conditions that are not deterministic before others, also a reader's own before a
+         *     filter. A ``guarded`` filter is given to it in a form that is evaluated first.
          */
         FilterUse: {
             /** Rule */
@@ -1930,6 +1944,11 @@ export interface components {
             predicate: string;
             /** Identity */
             identity: string | null;
+            /**
+             * Guarded
+             * @default false
+             */
+            guarded: boolean;
         };
         /**
          * Found
