@@ -163,6 +163,22 @@ def test_who_may_read_and_why(people: dict[str, httpx.Client]) -> None:
     assert people["analyst"].get(f"{RETAIL}/customer/access", params={"user": "admin"}).status_code == 403
 
 
+def test_tags_are_told_of_what_one_may_read(governed: GovernedWorld) -> None:
+    tags = [{"object": "retail.*", "tag": "team.sales"}, {"object": "retail.part.id", "tag": "hidden"}]
+    with governed.lab.client("steward", "data_stewards") as steward:
+        steward.change_access(add={"tags": tags}, reason="more tags")
+        assert {use.tag for use in steward.tags()} == {"pii.email", "team.sales", "hidden"}
+    with governed.lab.client("analyst", "analysts") as analyst:
+        assert [(use.object, use.tag) for use in analyst.tags()] == [
+            ("retail.*", "team.sales"),
+            ("retail.customer.email", "pii.email"),
+        ]
+    with governed.lab.client("stranger", "strangers") as stranger:
+        assert stranger.tags() == ()
+    with governed.lab.client("steward", "data_stewards") as steward:
+        steward.change_access(remove={"tags": tags}, reason="fewer tags", widen=True)
+
+
 def test_completion_and_search_offer_what_one_may_see(people: dict[str, httpx.Client]) -> None:
     offered = people["analyst"].get("/api/v1/sql/completion").json()
     (retail,) = offered["namespaces"]

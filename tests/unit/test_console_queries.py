@@ -304,6 +304,18 @@ def test_result_without_room_is_cut_and_downloaded_whole(world: World, http: htt
         spool._result_limit = before
 
 
+def test_full_disk_is_told(world: World, http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    world.trino.on("FROM numbers", Answer(NUMBERS, PAGES))
+    monkeypatch.setattr(world.console.queries.spool, "append", full)
+    found = finished(http, "SELECT * FROM numbers")
+    assert found["state"] == "failed"
+    assert found["error"]["message"] == "the console can't keep the result: No space left on device"
+    assert world.trino.asked[-1].canceled
+
+
 def test_rows_that_are_not_kept_are_gone_and_only_reading_runs_again(
     world: World, http: httpx.Client
 ) -> None:

@@ -187,6 +187,9 @@ class Runner:
             state, query.error = QueryState.CANCELED, _error(query, error)
         except LabError as error:
             query.error = _error(query, error)
+        except OSError as error:
+            log.warning("query %s: the result can't be written: %s", query.id, error)
+            query.error = QueryError(message=f"the console can't keep the result: {error.strerror}")
         except Exception:
             log.exception("query %s failed", query.id)
             query.error = QueryError(message="the console failed at this query")

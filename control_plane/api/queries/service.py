@@ -159,16 +159,18 @@ class Queries:
         found = self.live(caller, query_id)
         if found is None:
             await self.get(caller, query_id)
-            raise GoneError(
-                "the rows of this query are not kept any more", value=query_id, next_command="run it again"
-            )
+            raise _gone(query_id)
         return found
 
     async def rows(self, caller: Caller, query_id: UUID, offset: int, limit: int) -> RowsPage:
         """A page of a result. Raises NotFoundError, GoneError."""
         query = await self.readable(caller, query_id)
         complete = query.state.ended
-        rows = await to_thread.run_sync(query.result.read, offset, limit)
+        try:
+            rows = await to_thread.run_sync(query.result.read, offset, limit)
+        except OSError as error:
+            # They were taken away in between.
+            raise _gone(query_id) from error
         return RowsPage(
             columns=list(query.columns or ()),
             offset=offset,
@@ -282,6 +284,12 @@ class Queries:
         live = self._queries.get(row.id)
         past = _past_query(row) if live is None else live.as_query()
         return HistoryEntry.model_validate(past.model_dump(include=set(HistoryEntry.model_fields)))
+
+
+def _gone(query_id: UUID) -> GoneError:
+    return GoneError(
+        "the rows of this query are not kept any more", value=query_id, next_command="run it again"
+    )
 
 
 def _past_query(row: QueryRow) -> Query:
