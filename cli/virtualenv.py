@@ -66,6 +66,10 @@ def _interrupt(*_: object) -> NoReturn:
 def _hand_over(prefix: Path, root: str, arguments: Sequence[str]) -> NoReturn:
     python = str(prefix / "bin" / "python")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", "") and "PYTHONPYCACHEPREFIX" not in os.environ:
+        # Many images ask for that, to keep folders clean. Every start would compile all it imports; it is
+        # kept with the environment instead, and nothing beside the sources.
+        os.environ["PYTHONPYCACHEPREFIX"] = str(prefix / "bytecode")
     # -P: a `cli` package in the folder the user stands in must not be taken for ours.
     os.execv(python, [python, "-P", "-m", "cli", *arguments])  # noqa: S606 - no shell is wanted
 

@@ -36,7 +36,8 @@ def workload(args: GovernorArgs, layout: Layout) -> Workload:
             **args.plain,
             **args.from_slot,
             "PYTHONPATH": str(layout.source_dir),
-            "PYTHONDONTWRITEBYTECODE": "1",
+            # Compiled once, and nothing is written beside the sources.
+            "PYTHONPYCACHEPREFIX": str(layout.cache_dir / "bytecode"),
             "GOVERNOR_BIND": layout.bind_address,
             "GOVERNOR_PORT": str(layout.ports["http"]),
             "GOVERNOR_SIGNING_KEY_FILE": layout.file("signing-key.pem"),

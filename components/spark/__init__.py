@@ -42,7 +42,8 @@ def workload(args: SparkArgs, layout: Layout) -> Workload:
         readiness=Probe(port="http", path="/health/ready"),
         env={
             "PYTHONPATH": str(layout.source_dir),
-            "PYTHONDONTWRITEBYTECODE": "1",
+            # Compiled once, and nothing is written beside the sources.
+            "PYTHONPYCACHEPREFIX": str(layout.cache_dir / "bytecode"),
             "SPARK_GATEWAY_BIND": layout.bind_address,
             "SPARK_GATEWAY_PORT": str(layout.ports["http"]),
             "SPARK_GATEWAY_ISSUER_URL": args.issuer_url,

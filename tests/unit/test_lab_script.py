@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -133,6 +135,18 @@ def test_through_a_link(built: Checkout, tmp_path: Path) -> None:
 
 def test_without_unicode(built: Checkout) -> None:
     assert answer(built.run("größe", LANG="C", LC_ALL="C"))["arguments"] == ["größe"]
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_what_is_compiled_is_kept_without_a_trace_beside_the_sources(
+    built: Checkout, tmp_path: Path, elsewhere: bool
+) -> None:
+    shutil.rmtree(built.root / "cli" / "__pycache__", ignore_errors=True)
+    changes: dict[str, Any] = {"PYTHONPYCACHEPREFIX": str(tmp_path)} if elsewhere else {}
+    prefix = Path(str(answer(built.run(PYTHONDONTWRITEBYTECODE="1", **changes))["prefix"]))
+    (compiled,) = (tmp_path if elsewhere else prefix / "bytecode").rglob("lab_probe*.pyc")
+    assert compiled.is_file()
+    assert not list(built.root.rglob("__pycache__"))
 
 
 def test_tests_have_an_environment_of_their_own(built: Checkout) -> None:
