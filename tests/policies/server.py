@@ -114,7 +114,7 @@ class Opa:
     url: str
     store: _Store
     private_key: str
-    client: httpx.Client = field(default_factory=httpx.Client)
+    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=60))
 
     @classmethod
     @contextmanager

@@ -252,7 +252,9 @@ def test_numbers_that_no_event_came_for_are_a_gap_once(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "packed"), [(b"{", False), (b"[]", False), (b"{}", True), (gzip.compress(b"x"), True)]
+    ("body", "packed"),
+    [(b"{", False), (b"[]", False), (b"{}", True), (gzip.compress(b"x"), True)],
+    ids=["no JSON", "no report", "not packed", "no JSON in it"],
 )
 def test_a_report_that_can_not_be_read_is_refused_and_noted(world: World, body: bytes, packed: bool) -> None:
     with pytest.raises(UsageError):
