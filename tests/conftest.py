@@ -1,16 +1,27 @@
-"""Rules for every suite: nothing is skipped silently."""
+"""Rules for every suite: nothing is skipped silently, no lab is left behind, the time is accounted for."""
 
 from __future__ import annotations
 
 import os
 import re
 import signal
+from collections import defaultdict
 from pathlib import Path
 
+import hypothesis
 import pytest
 
+from tests.live import leftovers
+
+# How long one example takes says more about what else this machine does.
+hypothesis.settings.register_profile("lab", deadline=None)
+hypothesis.settings.load_profile("lab")
+
 EXPECTED_SKIPS = Path(__file__).with_name("expected_skips.txt")
+SLOWEST = 15
 _unexpected: list[str] = []
+_seconds: defaultdict[str, float] = defaultdict(float)
+_fixture_seconds: defaultdict[str, float] = defaultdict(float)
 
 # A shell without job control starts what it runs in the background deaf to Ctrl-C, and so would be every
 # command that tests interrupt.
@@ -23,8 +34,24 @@ def _expected() -> list[re.Pattern[str]]:
     return [re.compile(line) for line in lines if line.strip() and not line.startswith("#")]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Whoever starts the run answers for its labs."""
+    if not hasattr(config, "workerinput"):
+        folder = leftovers.make_folder()
+        config.add_cleanup(lambda: leftovers.remove_folder(folder))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files of live labs first: they take longest, and whole files are shared out one by one."""
+    items.sort(key=lambda item: item.get_closest_marker("live") is None)
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Notes a skip whose reason is not among the expected ones."""
+    """Notes a skip whose reason is not among the expected ones, and what each file took."""
+    file = report.nodeid.partition("::")[0]
+    _seconds[file] += report.duration
+    if report.when != "call":
+        _fixture_seconds[file] += report.duration
     if report.skipped and not hasattr(report, "wasxfail"):
         reason = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else str(report.longrepr)
         if not any(pattern.search(reason) for pattern in _expected()):
@@ -38,6 +65,18 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Names every unexpected skip."""
+    """Names every unexpected skip, and the files that took longest."""
     for line in _unexpected:
         terminalreporter.write_line(f"UNEXPECTED SKIP {line}", red=True)
+    if len(_seconds) > 1:
+        terminalreporter.write_sep("=", "where the time went")
+        files = sorted(_seconds, key=lambda file: -_seconds[file])
+        for file in files[:SLOWEST]:
+            fixtures = (
+                f", {_fixture_seconds[file]:.0f} s of it in fixtures" if _fixture_seconds[file] > 1 else ""
+            )
+            terminalreporter.write_line(f"{_seconds[file]:7.1f} s  {file}{fixtures}")
+        if rest := files[SLOWEST:]:
+            terminalreporter.write_line(
+                f"{sum(_seconds[file] for file in rest):7.1f} s  {len(rest)} other files"
+            )

@@ -6,7 +6,8 @@ import hashlib
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +22,19 @@ from contracts.versions import POLARIS, UrlDistribution
 LINTERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("ruff", (sys.executable, "-m", "ruff", "check", ".")),
     ("ruff format", (sys.executable, "-m", "ruff", "format", "--check", ".")),
-    ("mypy", (sys.executable, "-m", "mypy", ".")),
     ("import-linter", (str(Path(sys.prefix) / "bin" / "lint-imports"),)),
     ("web", (sys.executable, "-m", "cli.toolchain.web", "lint")),
+    ("mypy", (sys.executable, "-m", "mypy", ".")),
+)
+
+WORKERS = 2
+"""Processes that run tests side by side. Each brings up a lab of its own for what needs one."""
+
+_SIDE_BY_SIDE = ("--numprocesses", str(WORKERS), "--dist", "loadfile", "--no-loadscope-reorder")
+_ONE_PROCESS = re.compile(
+    # A file or a test is named; whoever chooses how to distribute; what needs the terminal or an order.
+    r".*\.py(::.*)?|-n.*|--(numprocesses|dist|tx|maxprocesses)(=.*)?|no:xdist|-pno:xdist|"
+    r"-s|--capture(=.*)?|--pdb|--trace|--co|--collect-only|--sw|--stepwise|--fixtures|--markers|-h|--help"
 )
 
 REQUIREMENTS = (
@@ -41,6 +52,24 @@ def _run_here(command: Sequence[str]) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What a linter printed, and its exit code."""
+
+    text: str
+    exit_code: int
+
+
+Lint = Callable[[Sequence[str]], Finding]
+
+
+def _lint_here(command: Sequence[str]) -> Finding:
+    done = subprocess.run(
+        command, cwd=ROOT, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    return Finding(text=done.stdout.rstrip(), exit_code=done.returncode)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TestRun:
     """``failed`` names linters that found something, and pytest when a test failed."""
 
@@ -54,20 +83,33 @@ def run_tests(
     lint: bool = True,
     say: Callable[[str], None],
     run: Run = _run_here,
+    lint_with: Lint = _lint_here,
 ) -> TestRun:
-    """Runs the linters, then pytest with ``arguments``; all of them, so that one run shows everything.
-    pytest comes last and its own closing line is the last that is printed."""
+    """Runs the linters, side by side, then pytest with ``arguments``; all of them, so that one run shows
+    everything. pytest comes last and its own closing line is the last that is printed."""
     failed = []
-    for name, command in LINTERS if lint else ():
-        say(f"{name}:")
-        if run(command) != 0:
+    for name, found in _lint(lint_with) if lint else ():
+        say(f"{name}:\n{found.text}")
+        if found.exit_code != 0:
             failed.append(name)
     if failed:
         say(f"linters found something: {', '.join(failed)}")
-    code = run([sys.executable, "-m", "pytest", *arguments])
+    code = run([sys.executable, "-m", "pytest", *distribution(arguments), *arguments])
     if code != 0:
         failed.append("pytest")
     return TestRun(failed=tuple(failed), exit_code=1 if failed else 0)
+
+
+def _lint(lint_with: Lint) -> Iterator[tuple[str, Finding]]:
+    with ThreadPoolExecutor(len(LINTERS)) as pool:
+        names, commands = zip(*LINTERS, strict=True)
+        yield from zip(names, pool.map(lint_with, commands), strict=True)
+
+
+def distribution(arguments: Sequence[str]) -> tuple[str, ...]:
+    """The options with which pytest runs whole files side by side: none where ``arguments`` name a file or
+    a test, choose themselves, or want what only one process gives (``-s``, ``--pdb`` …)."""
+    return () if any(_ONE_PROCESS.fullmatch(word) for word in arguments) else _SIDE_BY_SIDE
 
 
 def lock_requirements(*, upgrade: bool = False, run: Run = _run_here) -> tuple[str, ...]:

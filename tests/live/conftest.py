@@ -14,13 +14,14 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.live import leftovers
 from tests.live.people import People
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -117,7 +118,7 @@ def clean_environment() -> dict[str, str]:
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
     """A folder that other users may pass through (PostgreSQL is one of them when root runs the tests)."""
-    folder = Path(tempfile.mkdtemp(prefix="lab live "))
+    folder = Path(tempfile.mkdtemp(dir=os.environ[leftovers.VARIABLE]))
     try:
         folder.chmod(0o755)
         yield folder
@@ -178,20 +179,30 @@ def small_temporary_folder() -> Iterator[Path | None]:
 
 @pytest.fixture(scope="session")
 def lab(small_temporary_folder: Path | None) -> Iterator[LiveLab]:
-    """A lab with the default components and small sample tables."""
-    folder = Path(os.environ.get("LAB_LIVE_HOME") or tempfile.mkdtemp(prefix="lab live "))
+    """A lab with the default components and small sample tables; each process that runs tests has one."""
+    with kept_folder() or temporary_folder() as folder:
+        environment = {**clean_environment(), "LAB_HOME": str(folder), "LANG": "C", "LC_ALL": "C"}
+        if small_temporary_folder is not None:
+            environment["TMPDIR"] = str(small_temporary_folder)
+        live = LiveLab(environment=environment, home=folder / "lab")
+        try:
+            live.ok("up", "--set", f"scaleFactor={SCALE_FACTOR}", timeout_s=3000)
+            yield live
+        finally:
+            if "LAB_LIVE_HOME" not in os.environ:
+                live.run("destroy", "--yes", timeout_s=300)
+
+
+def kept_folder() -> AbstractContextManager[Path] | None:
+    """LAB_LIVE_HOME, in which labs stay; where tests run side by side each process has its part of it."""
+    if "LAB_LIVE_HOME" not in os.environ:
+        return None
+    folder = Path(os.environ["LAB_LIVE_HOME"])
+    if os.environ.get("PYTEST_XDIST_WORKER", "gw0") != "gw0":
+        folder /= os.environ["PYTEST_XDIST_WORKER"]
+    folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)
-    environment = {**clean_environment(), "LAB_HOME": str(folder), "LANG": "C", "LC_ALL": "C"}
-    if small_temporary_folder is not None:
-        environment["TMPDIR"] = str(small_temporary_folder)
-    live = LiveLab(environment=environment, home=folder / "lab")
-    try:
-        live.ok("up", "--set", f"scaleFactor={SCALE_FACTOR}", timeout_s=3000)
-        yield live
-    finally:
-        if "LAB_LIVE_HOME" not in os.environ:
-            live.run("destroy", "--yes", timeout_s=300)
-            shutil.rmtree(folder, ignore_errors=True)
+    return nullcontext(folder)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import pytest
 
 from cli import app, operations
 from cli.commands.common import OF_NO_LAB, Options, for_lab
-from cli.operations.development import REQUIREMENTS, run_tests
+from cli.operations.development import LINTERS, REQUIREMENTS, Finding, distribution, run_tests
 from contracts.errors import LabError, PreflightError
 from placements.local.supervisor import ServiceState
 from tests.unit.cli_fakes import FakeRun, fake_run, lab_outputs, service
@@ -176,14 +176,46 @@ def recorder(codes: dict[str, int], calls: list[str]) -> Callable[[Any], int]:
 def test_the_test_command_runs_all_and_pytest_last() -> None:
     calls: list[str] = []
     said: list[str] = []
-    mypy_fails = recorder({"mypy": 1}, calls)
-    result = run_tests(["tests/unit", "-k", "x"], lint=True, say=said.append, run=mypy_fails)
+
+    def lint(command: Any) -> Finding:
+        assert not any("pytest" in call for call in calls)
+        return Finding(text=f"about {command[-1]}", exit_code=1 if "mypy" in command else 0)
+
+    result = run_tests(["tests/unit", "-k", "x"], say=said.append, run=recorder({}, calls), lint_with=lint)
     assert result.failed == ("mypy",)
     assert result.exit_code == 1
-    assert calls[-1] == "-m pytest tests/unit -k x"
+    assert [text.partition(":")[0] for text in said[:-1]] == [name for name, _ in LINTERS]
+    assert said[-1] == "linters found something: mypy"
+    (pytest,) = calls
+    assert pytest.startswith("-m pytest ")
+    assert pytest.endswith(" tests/unit -k x")
     calls.clear()
-    assert run_tests([], lint=False, say=said.append, run=recorder({}, calls)).exit_code == 0
-    assert calls == ["-m pytest"]
+    assert run_tests(["a.py"], lint=False, say=said.append, run=recorder({"a.py": 5}, calls)).exit_code == 1
+    assert calls == ["-m pytest a.py"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "side_by_side"),
+    [
+        ("", True),
+        ("tests/unit tests/live", True),
+        ("tests/unit -k py", True),
+        ("-x --lf -vv -m live --durations=9", True),
+        ("tests/unit/test_keys.py", False),
+        ("tests/unit/test_keys.py::test_a[b::c/d]", False),
+        ("-n4 tests/unit", False),
+        ("-n 4", False),
+        ("--numprocesses=0", False),
+        ("-p no:xdist", False),
+        ("tests/unit -s", False),
+        ("--pdb", False),
+        ("--capture=no", False),
+    ],
+)
+def test_whole_files_run_side_by_side_unless_one_process_is_wanted(
+    arguments: str, side_by_side: bool
+) -> None:
+    assert bool(distribution(arguments.split())) is side_by_side
 
 
 def test_locking_covers_every_requirements_file() -> None:
