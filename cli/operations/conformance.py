@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 
 from cli.access import user_tokens
 from cli.conformance import DENIED, Check, Engine, Expectations, TableExpectation
@@ -45,9 +45,10 @@ def raw_checks(
     outputs = session.outputs()
     files = reference_files(session, tables)
     names = [table.table for table in tables]
+    catalog = cache(partial(_catalog, session, outputs))
     ways: dict[Engine, Cells] = {
-        Engine.PYICEBERG: lambda who: pyiceberg_cells(_catalog(session, outputs, who), names),
-        Engine.S3: lambda who: key_cells(_catalog(session, outputs, who), names, files, count_rows),
+        Engine.PYICEBERG: lambda who: pyiceberg_cells(catalog(who), names),
+        Engine.S3: lambda who: key_cells(catalog(who), names, files, count_rows),
         Engine.SPARK: lambda who: spark_cells(partial(_spark, session, who), names),
     }
     return [

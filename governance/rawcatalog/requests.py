@@ -47,9 +47,9 @@ DATA_UPDATES = frozenset(
 """Updates of a commit that change rows, or what is known of them."""
 LAYOUT_UPDATES = frozenset(
     {
-        "add-partition-spec",
         "add-schema",
         "add-sort-order",
+        "add-spec",
         "assign-uuid",
         "remove-partition-specs",
         "remove-properties",

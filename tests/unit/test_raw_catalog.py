@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import pytest
+from pyiceberg.table.update import TableUpdate
 
 from contracts.access import AccessData, Grant, Mask, Privilege, Rule, RuleKind
 from contracts.errors import LabError, UsageError
 from governance.derivation import RawRights
 from governance.governor.auth import Caller
 from governance.rawcatalog.door import Answer, CatalogAwayError, Door
-from governance.rawcatalog.requests import RefusedError
+from governance.rawcatalog.requests import DATA_UPDATES, LAYOUT_UPDATES, RefusedError
 
 WAREHOUSE = "s3://lab/lake"
 UUID = "11111111-2222-3333-4444-555555555555"
@@ -276,6 +277,12 @@ def test_commits_choose_no_place_and_nothing_unknown(ask: Asking, update: dict[s
         with pytest.raises(RefusedError):
             ask("engineers", "POST", "/v1/lake/transactions/commit", {"table-changes": [change]})
     assert ask.nessie.asked == []
+
+
+def test_what_a_client_of_the_specification_sends_is_known() -> None:
+    actions = {one.model_fields["action"].default for one in get_args(get_args(TableUpdate)[0])}
+    assert {"add-spec", "add-schema", "add-snapshot", "set-properties"} <= actions
+    assert actions <= DATA_UPDATES | LAYOUT_UPDATES
 
 
 def test_rights_decide_on_each_kind_of_commit(ask: Asking) -> None:
