@@ -33,14 +33,14 @@ class Person:
 
     def get(self, path: str, status: int = 200, **query: Any) -> Any:
         """What a page reads."""
-        answer = self.http.get(f"{self.url}{path}", params=query, timeout=60)
+        answer = self.http.get(f"{self.url}{path}", params=query, timeout=180)
         assert answer.status_code == status, f"{path}: {answer.status_code} {answer.text}"
         return answer.json()
 
     def post(self, path: str, body: Any, status: int = 200, **headers: str) -> Any:
         """What a page sends."""
         sent = {"X-CSRF-Token": self.csrf, "Origin": self.url, **headers}
-        answer = self.http.post(f"{self.url}{path}", json=body, headers=sent, timeout=60)
+        answer = self.http.post(f"{self.url}{path}", json=body, headers=sent, timeout=180)
         assert answer.status_code == status, f"{path}: {answer.status_code} {answer.text}"
         return answer.json()
 
@@ -51,7 +51,7 @@ class Person:
 
     def events(self, query_id: str) -> list[dict[str, Any]]:
         """All that happens to a query."""
-        with self.http.stream("GET", f"{self.url}/api/v1/queries/{query_id}/events", timeout=120) as stream:
+        with self.http.stream("GET", f"{self.url}/api/v1/queries/{query_id}/events", timeout=180) as stream:
             return [json.loads(line) for line in stream.iter_lines()]
 
     def run(self, statement: str, **more: Any) -> tuple[dict[str, Any], list[list[Any]]]:
@@ -78,4 +78,6 @@ def bearer(lab: LiveLab, username: str) -> httpx.Client:
         f"{shown['urls']['sign-in']}/protocol/openid-connect/token", data=form, trust_env=False
     ).json()
     headers = {"Authorization": f"Bearer {token['access_token']}"}
-    return httpx.Client(base_url=shown["urls"]["control-plane"], headers=headers, timeout=60, trust_env=False)
+    return httpx.Client(
+        base_url=shown["urls"]["control-plane"], headers=headers, timeout=180, trust_env=False
+    )

@@ -22,7 +22,7 @@ class Browser:
 
     def __init__(self) -> None:
         self.http = httpx.Client(
-            trust_env=False, follow_redirects=True, timeout=30, event_hooks={"response": [self._trust]}
+            trust_env=False, follow_redirects=True, timeout=60, event_hooks={"response": [self._trust]}
         )
         self.page = httpx.Response(204)
 
