@@ -82,7 +82,7 @@ def test_table_page_tells_what_is_hidden_and_why(analyst: Person, steward: Perso
     assert looks["c_phone"] == "masked"
     assert "c_address" not in looks
     assert detail["hidden_columns"] == 2
-    assert "c_nationkey" in detail["row_filters"][0]
+    assert "c_regionkey" in detail["row_filters"][0]
     phones = [row[3] for row in analyst.get(f"{CUSTOMER}/sample", limit=5)["rows"]]
     assert all(phone.startswith("***") for phone in phones)
     assert analyst.get(f"{CUSTOMER}/files")["denied"]
@@ -99,7 +99,7 @@ def test_table_page_tells_what_is_hidden_and_why(analyst: Person, steward: Perso
 
 
 def test_preview_counts_rows_before_anybody_sees_a_change(steward: Person) -> None:
-    tag = {"object": "retail.nation.n_nationkey", "tag": "region.nation"}
+    tag = {"object": "retail.nation.n_regionkey", "tag": "region.key"}
     preview = steward.post(
         "/api/v1/access/preview",
         {"add": {"tags": [tag]}, "users": ["analyst_emea"], "tables": ["retail.nation"]},
