@@ -69,7 +69,7 @@ def test_an_analyst_goes_from_sign_in_to_a_dashboard(console: Console, width: in
     with console.visited_by("analyst_emea", width=width, path=f"{CUSTOMER}/access") as visit:
         page = visit.page
         expect(page.get_by_role("heading", name="Why do I see this?")).to_be_visible()
-        expect(page.get_by_text("region-of-customer").first).to_be_visible()
+        expect(page.get_by_text("region-by-key").first).to_be_visible()
         expect(page.get_by_text("2 columns hidden from you")).to_be_visible()
         visit.check()
 
