@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from contracts.errors import LabError, UsageError
@@ -114,6 +114,11 @@ def add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(SQLAlchemyError)
     async def database_error(_: Request, error: SQLAlchemyError) -> JSONResponse:
+        if isinstance(error, DataError):
+            refused = UsageError(
+                "the database can't hold a value of this request", permitted="text without NUL"
+            )
+            return problem(refused)
         log.warning("database: %s", str(error).splitlines()[0])
         return problem(UnavailableError("the console's database does not answer", next_command="lab status"))
 

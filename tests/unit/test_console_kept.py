@@ -171,6 +171,8 @@ def test_search_takes_text_as_it_is(people: dict[str, httpx.Client]) -> None:
         {"parameters": [{"name": "not a name"}]},
         {"shares": [{"group": "analysts", "access": "own"}]},
         {"title": "x" * 201},
+        {"title": "a\0b"},
+        {"description": "a\0b"},
     ],
 )
 def test_bad_bodies_change_nothing(people: dict[str, httpx.Client], change: dict[str, Any]) -> None:
