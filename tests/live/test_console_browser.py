@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.live.conftest import LiveLab
-from tests.web.browsing import WIDTHS, Visit, axe_source, chromium
+from tests.web.browsing import PATIENCE_MS, WIDTHS, Visit, axe_source, chromium
 
 pytestmark = pytest.mark.live
 
@@ -37,7 +37,6 @@ class Console:
         with Visit.opened(self.browser, self.url, self.axe, width=width) as visit:
             page = visit.page
             page.set_default_timeout(SLOW_MS)
-            expect.set_options(timeout=SLOW_MS)
             page.goto(self.url + path)
             page.get_by_role("link", name="Sign in").click()
             page.locator("#username").fill(username)
@@ -45,13 +44,13 @@ class Console:
             page.locator("#kc-login").click()
             page.wait_for_url(self.url + path)
             yield visit
-            expect.set_options(timeout=5000)
 
 
 @pytest.fixture(scope="module")
 def console(lab: LiveLab) -> Iterator[Console]:
     """The lab with its console, which leaves again."""
     with chromium() as browser:
+        expect.set_options(timeout=SLOW_MS)
         lab.ok("up", "console")
         shown = lab.json("credentials")
         yield Console(
@@ -61,6 +60,7 @@ def console(lab: LiveLab) -> Iterator[Console]:
             passwords={one["username"]: one["password"] for one in shown["personas"]},
             axe=axe_source(),
         )
+        expect.set_options(timeout=PATIENCE_MS)
         lab.ok("up", "--without", "console")
 
 

@@ -35,8 +35,18 @@ _AXE_RUN = """async (tags) => {
 }"""
 _OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 _LOADING = ".shimmer, main .animate-spin"
+expect.set_options(timeout=PATIENCE_MS)
+
 # Answers other than 200 that a test asks for are reported on the console, too.
 _EXPECTED = ("Failed to load resource",)
+# Told by the page itself, since the console's line does not say where. Chromium's own editing puts styles on
+# what it replaces in the editor; the policy takes them away, as CodeMirror does.
+_POLICY = "Content Security Policy"
+_TELL_VIOLATIONS = """document.addEventListener("securitypolicyviolation", (event) => {
+  if (event.target?.dataset?.editor === undefined) {
+    window.tellViolation(`${event.violatedDirective}: ${event.blockedURI} ${event.sample}`);
+  }
+});"""
 
 
 @contextmanager
@@ -80,15 +90,17 @@ class Visit:
         context.set_default_timeout(PATIENCE_MS)
         visit = cls(page=context.new_page(), url=url, axe=axe)
         visit.page.on("console", visit._on_console)
+        visit.page.expose_function("tellViolation", lambda what: visit.errors.append(f"policy: {what}"))
+        visit.page.add_init_script(_TELL_VIOLATIONS)
         visit.page.on("pageerror", lambda error: visit.errors.append(f"pageerror: {error}"))
         try:
             yield visit
-            assert not visit.errors
+            assert not visit.errors, visit.errors
         finally:
             context.close()
 
     def _on_console(self, message: ConsoleMessage) -> None:
-        if message.type == "error" and not message.text.startswith(_EXPECTED):
+        if message.type == "error" and not message.text.startswith(_EXPECTED) and _POLICY not in message.text:
             self.errors.append(f"{message.type}: {message.text}")
 
     def sign_in_at_the_fake(self, username: str) -> None:
@@ -102,6 +114,7 @@ class Visit:
 
     def settle(self) -> Page:
         """Waits until nothing is loading any more."""
+        self.page.locator("h1").first.wait_for(state="attached")
         self.page.wait_for_load_state("networkidle")
         # By a locator: what else waits in the page is evaluated there, which its policy refuses.
         expect(self.page.locator(_LOADING)).to_have_count(0, timeout=PATIENCE_MS)

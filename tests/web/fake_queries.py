@@ -49,7 +49,7 @@ class FakeQuery:
         """Columns of the result."""
         text = self.body.statement.lower()
         if "revenue" in text:
-            return samples.SUMMARY_COLUMNS
+            return {name: kind for name, kind in samples.SUMMARY_COLUMNS.items() if name in text}
         for tables in samples.TABLES.values():
             for name, types in tables.items():
                 if name.lower() in text:
@@ -71,7 +71,8 @@ class FakeQuery:
     def rows(self, offset: int, limit: int) -> list[list[Any]]:
         """A page of the result."""
         if "revenue" in self.body.statement.lower():
-            return samples.summary_rows()[offset : offset + limit]
+            kept = [i for i, name in enumerate(samples.SUMMARY_COLUMNS) if name in self.types]
+            return [[row[i] for i in kept] for row in samples.summary_rows()[offset : offset + limit]]
         if self.row_count == 1:
             return [[42, "the whole answer"]][offset : offset + limit]
         return [

@@ -75,6 +75,7 @@ def test_dialogs_are_accessible(visit: Visit) -> None:
     expect(page.get_by_role("option", name="customer lake.retail")).to_be_visible()
     _check_dialog(visit)
     page.keyboard.press("Escape")
+    expect(page.get_by_role("combobox")).to_have_count(0)
     page.keyboard.press("?")
     expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
     _check_dialog(visit)

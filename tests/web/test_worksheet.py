@@ -4,10 +4,25 @@ from __future__ import annotations
 
 import time
 
-from playwright.sync_api import expect
+from playwright.sync_api import CDPSession, expect
 
 from tests.web.browsing import Visit
 from tests.web.samples import NASTY
+
+_FRAMES = 60
+_SCROLL = """async () => {
+  const grid = document.querySelector("[role=grid]");
+  for (let count = 0; count < 60; count += 1) {
+    grid.scrollTop += 2000;
+    await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+  }
+}"""
+
+
+def _task_s(engine: CDPSession) -> float:
+    """Seconds of the processor that the page's thread has had."""
+    metrics = engine.send("Performance.getMetrics")["metrics"]
+    return float(next(one["value"] for one in metrics if one["name"] == "TaskDuration"))
 
 
 def test_the_statement_at_the_cursor_runs(visit: Visit) -> None:
@@ -24,22 +39,14 @@ def test_a_hundred_thousand_rows_scroll_smoothly(visit: Visit) -> None:
     grid = page.get_by_role("grid", name="Result")
     expect(grid).to_have_attribute("aria-rowcount", "100001")
     assert page.get_by_role("row").count() < 100
-    frames = page.evaluate(
-        """async () => {
-          const grid = document.querySelector('[role=grid]');
-          const times = [];
-          for (let step = 0; step < 60; step += 1) {
-            grid.scrollTop += 2000;
-            const began = performance.now();
-            await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
-            times.push(performance.now() - began);
-          }
-          return times.sort((a, b) => a - b);
-        }"""
-    )
+    engine = page.context.new_cdp_session(page)
+    engine.send("Performance.enable", {"timeDomain": "threadTicks"})
+    before = _task_s(engine)
+    page.evaluate(_SCROLL)
+    frame_ms = (_task_s(engine) - before) / _FRAMES * 1000
     assert page.get_by_role("row").count() < 100
-    # Half of all frames within 50 ms even without a graphics card and with other work on the machine.
-    assert frames[len(frames) // 2] < 50, frames
+    # Of the page's own thread, whatever else the machine does: 30 frames a second leave it 33 ms for each.
+    assert frame_ms < 33, frame_ms
     grid.focus()
     page.keyboard.press("Control+End")
     last = page.locator("[role=row][aria-rowindex='100001']")

@@ -44,7 +44,7 @@ export function keyName(
 
 export type Hotkeys = Readonly<Record<string, () => void>>;
 
-const SEQUENCE_MS = 900;
+const SEQUENCE_MS = 1500;
 
 /** What to do for `name` after `before`: a sequence ("g w") first, then a single key. */
 export function matching(hotkeys: Hotkeys, before: string, name: string): string | undefined {

@@ -61,7 +61,7 @@ export function chartOption(
       textStyle: { color: palette.text, fontSize: 12 },
       valueFormatter: format,
     },
-    aria: { enabled: true },
+    aria: { enabled: false },
   };
   if (spec.kind === "heatmap") return { ...base, ...heatmap(spec, columns, rows, palette) };
   if (spec.kind === "scatter") return { ...base, ...scatter(spec, columns, rows, palette) };

@@ -3,7 +3,7 @@ import { ChartColumn } from "lucide-react";
 import { useEffect, useMemo, useState } from "react";
 import { useNavigate } from "react-router";
 import { api, unwrap } from "@/api/client";
-import type { ChartSpec } from "@/api/types";
+import type { ChartSpec, Parameter } from "@/api/types";
 import { suggestSpec } from "@/components/chart/data";
 import { SpecEditor } from "@/components/chart/speceditor";
 import { ChartView } from "@/components/chart/view";
@@ -13,7 +13,6 @@ import { Dialog } from "@/components/ui/dialog";
 import { Empty, SkeletonRows } from "@/components/ui/feedback";
 import { Field, Input } from "@/components/ui/input";
 import { notify } from "@/components/ui/toast";
-import { toSpecs } from "@/query/parametervalues";
 import type { Run, RunSnapshot } from "@/query/run";
 import type { Sheet } from "./sheets";
 
@@ -74,6 +73,7 @@ export default function ChartPanel({
         open={saving}
         onOpenChange={setSaving}
         statement={snapshot.query?.statement ?? ""}
+        parameters={snapshot.query?.parameters ?? []}
         spec={spec}
         sheet={sheet}
       />
@@ -85,12 +85,15 @@ function SaveChart({
   open,
   onOpenChange,
   statement,
+  parameters,
   spec,
   sheet,
 }: {
   open: boolean;
   onOpenChange: (open: boolean) => void;
   statement: string;
+  /** As the statement ran: the values are the chart's defaults. */
+  parameters: readonly Parameter[];
   spec: ChartSpec;
   sheet: Sheet;
 }) {
@@ -107,11 +110,12 @@ function SaveChart({
             statement,
             catalog: sheet.catalog,
             namespace: sheet.namespace,
-            parameters: toSpecs(
-              Object.fromEntries(
-                Object.entries(sheet.parameters).filter(([name]) => statement.includes(`:${name}`)),
-              ),
-            ),
+            parameters: parameters.map((one) => ({
+              name: one.name,
+              type: one.type,
+              label: "",
+              default: one.value,
+            })),
             spec,
             shares: [],
           },
