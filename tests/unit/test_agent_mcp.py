@@ -87,7 +87,7 @@ async def test_each_user_sees_their_own(database_url: str) -> None:
         assert (await call(url, "engineer", "query", sql=sql))["rows"] == [[150]]
         emea = await call(url, "analyst_emea", "query", sql=sql)
         assert emea["rows"] == [[83]]
-        assert emea["rules"][0]["filters"] == ["region-of-customer"]
+        assert emea["rules"][0]["filters"] == ["region-by-key"]
         tables = await call(url, "hr", "list_tables")
         assert {one["name"] for one in tables["tables"]} == {"hr.departments", "hr.employees"}
         assert (await call(url, "engineer", "list_tables", namespace="hr"))["tables"] == []
@@ -96,7 +96,7 @@ async def test_each_user_sees_their_own(database_url: str) -> None:
         described = await call(url, "analyst_emea", "describe_table", table="retail.customer")
         assert "c_address" not in {one["name"] for one in described["columns"]}
         why = await call(url, "analyst_emea", "explain_access", table="retail.customer")
-        assert why["filters"][0]["rule"] == "region-of-customer"
+        assert why["filters"][0]["rule"] == "region-by-key"
         assert set(world.keycloak.exchanged) == {"engineer", "analyst_emea", "hr", "steward"}
 
 

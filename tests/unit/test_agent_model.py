@@ -49,7 +49,7 @@ async def test_it_looks_at_tables_as_the_user_then_queries_and_tells() -> None:
     assert outcome.answer["reading"] == "number of customers"
     assert outcome.rows == [[83]]
     assert outcome.answer["notes"] == [
-        "Of retail.customer these are the rows that you may see (rule region-of-customer)."
+        "Of retail.customer these are the rows that you may see (rule region-by-key)."
     ]
     assert outcome.nodes.count("look") == 4  # each look is a step of the planner's and a line of its own
     described = script.said(2)

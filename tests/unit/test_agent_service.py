@@ -58,7 +58,7 @@ async def test_a_question_is_answered_step_by_step(database_url: str) -> None:
         assert run["state"] == "answered"
         assert run["answer"]["rows"] == [[83]]
         assert run["answer"]["sql"].startswith("SELECT")
-        assert run["answer"]["rules"][0]["filters"] == ["region-of-customer"]
+        assert run["answer"]["rules"][0]["filters"] == ["region-by-key"]
         assert run["answer"]["chart"]["kind"] == "big_number"
         events = await world.events(run["id"], "analyst_emea")
         nodes = [data["node"] for name, data in events if name == "step"]
