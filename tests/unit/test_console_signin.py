@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from urllib.parse import parse_qs, urlsplit
+from uuid import uuid4
 
 import httpx
 import psycopg
 import pytest
 
+from control_plane.api.openapi import FILE
 from control_plane.api.routes.session import own_path
 from tests.unit import console_world
 from tests.unit.console_keycloak import CLIENT
@@ -79,6 +83,17 @@ def test_nobody_is_signed_in_without_either(world: World) -> None:
     answer = world.browser().get("/api/v1/me")
     assert answer.status_code == 401
     assert answer.json()["title"] == "nobody is signed in"
+
+
+def test_every_call_of_the_api_needs_a_sign_in(world: World) -> None:
+    paths = json.loads(FILE.read_text(encoding="utf-8"))["paths"]
+    calls = [(method, path) for path, methods in paths.items() for method in methods]
+    assert len(calls) > 60
+    with httpx.Client(base_url=world.url, timeout=60, trust_env=False) as http:
+        for method, path in calls:
+            if path != "/auth/login":
+                filled = re.sub(r"\{\w+\}", str(uuid4()), path)
+                assert http.request(method, filled).status_code == 401, (method, path)
 
 
 def test_changes_need_the_sessions_own_csrf_token(world: World) -> None:
