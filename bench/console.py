@@ -24,10 +24,10 @@ from cli.access import user_tokens
 from cli.operations import status
 from cli.operations.data import trino_url
 from cli.project import open_lab
-from cli.query import TrinoSession
 from cli.session import Session
 from contracts.identity import Audience
 from contracts.outputs import LabOutputs
+from governance.query import TrinoSession
 
 PERSONA = "engineer"
 PAGES = (
