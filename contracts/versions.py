@@ -241,7 +241,7 @@ TRINO = MavenArtifact(
         "plugin/tpch/",
         "plugin/http-event-listener/",
     ),
-    installed_bytes=485_571_454,
+    installed_bytes=486_253_565,
     scratch_bytes=550_000_000,
     files={
         None: MavenFile(
