@@ -172,7 +172,7 @@ def test_every_step_of_maintenance_is_borne(polaris: LiveLab) -> None:
     assert run["before"]["snapshots"] <= run["after"]["snapshots"]
     for procedure in ("expire_snapshots", "remove_orphan_files"):
         sql = f"ALTER TABLE web.events EXECUTE {procedure}(retention_threshold => '7d')"
-        assert "Access Denied" in polaris.run("sql", sql, "--as", "engineer").stderr
+        assert "denied" in polaris.run("sql", sql, "--as", "engineer").stderr
 
 
 def test_down_and_up_give_the_identical_lab(polaris: LiveLab) -> None:
