@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contracts.identity import GROUPS, PERSONAS, ROW_FILTER_USER
+from governance.maintenance.policy import read_policies_file
 from governance.validation import validate
 from tests.policies.server import POLICIES, Json, Opa, question, seed_access
 
@@ -243,8 +244,6 @@ def test_seed_files_hold_exactly_what_is_read() -> None:
     document = access.as_document()
     assert type(access).from_document(document).as_document() == document
     assert validate(access) == []
-    assert {path.name for path in (POLICIES / "data").glob("*.yaml")} == {
-        "tags.yaml",
-        "grants.yaml",
-        "rules.yaml",
-    }
+    files = {path.name for path in (POLICIES / "data").rglob("*") if path.is_file()}
+    assert files == {"tags.yaml", "grants.yaml", "rules.yaml", "tables.yaml"}
+    assert read_policies_file(POLICIES / "data" / "maintenance")["policies"]

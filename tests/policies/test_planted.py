@@ -124,6 +124,24 @@ HOLES = {
         'table_need(resource.table, "delete"),\n',
         "test_decisions",
     ),
+    "removal of files for whoever may maintain": (
+        "requested.rego",
+        '\t"drop_extended_stats",\n',
+        '\t"drop_extended_stats",\n\t"expire_snapshots",\n',
+        "test_decisions",
+    ),
+    "a procedure that the catalog does not bear": (
+        "maintenance.rego",
+        "\tdata.lab.maintenance.procedures[lower(resource.function.functionName)]\n",
+        "\tis_string(resource.function.functionName)\n",
+        "test_the_catalog_says_which_procedures",
+    ),
+    "values in metadata for the maintaining identity": (
+        "maintenance.rego",
+        "\t\tcolumn in open\n",
+        "\t\tis_string(column)\n",
+        "test_metadata_is_read_without_values",
+    ),
     "register_table": (
         "requested.rego",
         'open_procedures := {"system": {"runtime": {"kill_query"}}}',
