@@ -23,6 +23,7 @@ LAYOUT = Layout(
     java_home=None,
     bind_address="127.0.0.1",
     ports={"http": 28032},
+    also={"web": PurePosixPath("/w")},
 )
 PLAIN = {
     "CONSOLE_LAB": "lab",
@@ -52,6 +53,7 @@ def test_the_workload_is_what_the_console_reads() -> None:
     assert settings.hosts == {"127.0.0.1:28032", "control-plane:8080"}
     assert (settings.port, settings.bind, settings.agent_url) == (28032, "127.0.0.1", None)
     assert str(settings.spool_dir) == "/d/results"
+    assert str(settings.web_dir) == "/w"
     assert json.loads(str(made.files["components.json"]))[0]["statuses"] == [200]
     assert "secret" not in json.dumps([str(part) for part in made.command]), "no secret is an argument"
     assert made.source == ("contracts", "governance", "control_plane/api")
