@@ -1,4 +1,4 @@
-import { useQuery } from "@tanstack/react-query";
+import { queryOptions, useQuery, useQueryClient } from "@tanstack/react-query";
 import {
   lazy,
   Suspense,
@@ -38,6 +38,15 @@ const Editor = lazy(() => import("./editor"));
 const IDLE: RunSnapshot | null = null;
 const none = () => () => undefined;
 
+/** How a text is read: its statements, their parameters, and where it can't be. */
+const checkOf = (text: string) =>
+  queryOptions({
+    queryKey: ["sql-check", text],
+    queryFn: () => unwrap(api.POST("/api/v1/sql/check", { body: { statement: text } })),
+    staleTime: Number.POSITIVE_INFINITY,
+    gcTime: 60_000,
+  });
+
 /** What runs in a worksheet, anew whenever something of it changes. */
 function useRun(run: Run | undefined): RunSnapshot | null {
   return useSyncExternalStore(run?.subscribe ?? none, () => run?.snapshot() ?? IDLE);
@@ -69,12 +78,10 @@ function Worksheet({ sheet, opening }: { sheet: Sheet; opening: ReturnType<typeo
   const [plan, setPlan] = useState<PlanRequest | null>(null);
 
   const settled = useDebounced(sheet.text, 350);
+  const client = useQueryClient();
   const check = useQuery({
-    queryKey: ["sql-check", settled],
-    queryFn: () => unwrap(api.POST("/api/v1/sql/check", { body: { statement: settled } })),
+    ...checkOf(settled),
     enabled: settled.trim() !== "",
-    staleTime: Number.POSITIVE_INFINITY,
-    gcTime: 60_000,
     placeholderData: (before) => before,
   }).data;
   const completion = useQuery({
@@ -104,10 +111,15 @@ function Worksheet({ sheet, opening }: { sheet: Sheet; opening: ReturnType<typeo
     return pieceAt(split(sheet.text), from);
   }, [sheet.text]);
 
-  const requestOf = (piece: Piece) => {
-    const wanted = infoAt(check?.statements ?? [], piece.offset)?.parameters ?? names;
-    const own = Object.fromEntries(
-      Object.entries(values).filter(([name]) => wanted.includes(name) && piece.text.includes(name)),
+  /** What is to be run, with the parameters that it names now: what was typed last may not be checked yet. */
+  const request = async () => {
+    const piece = target();
+    if (piece === undefined) return undefined;
+    const now = await client.fetchQuery(checkOf(sheet.text)).catch(() => undefined);
+    const wanted = infoAt(now?.statements ?? [], piece.offset)?.parameters ?? [];
+    const own = valuesFor(
+      wanted.filter((name) => piece.text.includes(`:${name}`)),
+      sheet.parameters,
     );
     const wrong = Object.entries(own).find(([, value]) => valueError(value) !== undefined);
     if (wrong !== undefined) {
@@ -126,34 +138,39 @@ function Worksheet({ sheet, opening }: { sheet: Sheet; opening: ReturnType<typeo
   };
 
   const busy = snapshot !== null && (snapshot.state === "starting" || !isOver(snapshot.state));
-  const start = () => {
-    const piece = target();
-    const request = piece && requestOf(piece);
-    if (request === undefined || busy) return;
-    const next = Run.start(request);
-    store.setRun(sheet.id, next);
-    const stop = next.subscribe(() => {
-      const id = next.snapshot().query?.id;
-      if (id === undefined) return;
-      stop();
-      store.update(sheet.id, { queryId: id });
-    });
+  const starting = useRef(false);
+  const start = async () => {
+    if (busy || starting.current) return;
+    starting.current = true;
+    try {
+      const wanted = await request();
+      if (wanted === undefined) return;
+      const next = Run.start(wanted);
+      store.setRun(sheet.id, next);
+      const stop = next.subscribe(() => {
+        const id = next.snapshot().query?.id;
+        if (id === undefined) return;
+        stop();
+        store.update(sheet.id, { queryId: id });
+      });
+    } finally {
+      starting.current = false;
+    }
   };
   const cancel = () => {
     run?.cancel().catch((error: unknown) => complain("Canceling failed", asProblem(error).message));
   };
-  const explain = () => {
-    const piece = target();
-    const request = piece && requestOf(piece);
-    if (request !== undefined) setPlan(request);
+  const explain = async () => {
+    const wanted = await request();
+    if (wanted !== undefined) setPlan(wanted);
   };
   const format = () => {
     unwrap(api.POST("/api/v1/sql/format", { body: { statement: sheet.text } }))
       .then((answer) => store.update(sheet.id, { text: answer.statement }))
       .catch((error: unknown) => complain("This can't be formatted", asProblem(error).message));
   };
-  const commands = { run: start, format, save: () => setSaving(true), cancel };
-  useHotkeys({ "Mod+Enter": start, "Mod+s": () => setSaving(true) });
+  const commands = { run: () => void start(), format, save: () => setSaving(true), cancel };
+  useHotkeys({ "Mod+Enter": () => void start(), "Mod+s": () => setSaving(true) });
 
   const panel = (search.get("panel") as SidePanel | null) ?? "tables";
   const showPanel = (next: SidePanel) =>
@@ -213,10 +230,10 @@ function Worksheet({ sheet, opening }: { sheet: Sheet; opening: ReturnType<typeo
                 }
           }
           completion={completion}
-          onRun={start}
+          onRun={() => void start()}
           onCancel={cancel}
           onFormat={format}
-          onExplain={explain}
+          onExplain={() => void explain()}
           onSave={() => setSaving(true)}
           onChange={(parts) => store.update(sheet.id, parts)}
         />
