@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from urllib.parse import quote
 
 import httpx
 from pydantic import TypeAdapter, ValidationError
@@ -152,8 +153,8 @@ class AgentClient:
 
 
 def _part(text: str) -> str:
-    """One segment of a path."""
-    return httpx.URL("http://host").copy_with(path="/" + text.replace("/", "_")).raw_path.decode()[1:]
+    """One segment of a path, whatever somebody typed as an id."""
+    return quote(text, safe="").replace(".", "%2E")
 
 
 def _read(kind: type[T], content: bytes | str) -> T:

@@ -11,6 +11,7 @@ from agent.semantic.model import Unit
 from agent.values import Chart, ChartKind, RuleNote
 
 _NUMERIC = re.compile(r"(tinyint|smallint|integer|bigint|real|double|decimal)\b")
+_FRACTIONAL = re.compile(r"(real|double|decimal)\b")
 _TEMPORAL = re.compile(r"(date|timestamp)\b")
 _MANY_BARS = 40
 _MANY_LINES = 12
@@ -120,6 +121,8 @@ def chart_of(shape: Shape, title: str) -> Chart:
         return Chart(kind=kind, title=title, x=x, y=y if x is None else y[1:], formats=formats)
     if len(shape.rows) == 1 and len(measures) == 1:
         return Chart(kind=ChartKind.BIG_NUMBER, title=title, x=names[others[0]], y=y, formats=formats)
+    if len(others) == 1 and _FRACTIONAL.match(shape.types[others[0]].lower()):
+        return Chart(kind=ChartKind.SCATTER, title=title, x=names[others[0]], y=y, formats=formats)
     times = [place for place in shape.temporal() if place in others]
     first = times[0] if times else others[0]
     rest = [place for place in others if place != first]

@@ -251,15 +251,15 @@ def register(options: Options, file: Path, persona: str | None) -> None:
 
 
 @command("unregister")
-@click.argument("name")
+@click.argument("model")
 @_AS
-def unregister(options: Options, name: str, persona: str | None) -> None:
+def unregister(options: Options, model: str, persona: str | None) -> None:
     """Remove a registered model."""
     from cli.operations import agent_client
 
     with agent_client(options.session(), persona) as client:
-        client.unregister(name)
-    options.show({"removed": name}, lambda: f"removed {name!r}")
+        client.unregister(model)
+    options.show({"removed": model}, lambda: f"removed {model!r}")
 
 
 for _command in (about, conversations, show, steps, resume, forget, models, register, unregister):

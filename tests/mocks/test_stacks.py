@@ -69,6 +69,16 @@ def test_spark_runs_beside_trino_or_without_it() -> None:
     assert "trino" not in run("lab", "components=spark").specs
 
 
+def test_the_agent_brings_trino_and_its_libraries() -> None:
+    found = run("lab", "components=agent")
+    assert found.error is None
+    assert set(found.specs) == {"keycloak", "catalog", "opa", "governor", "trino", "agent"}
+    agent = found.specs["agent"]
+    assert found.of(PROCESS)["agent"]["artifacts"] == ["agent-libraries"]
+    assert "AGENT_MODEL" not in agent["env"]
+    assert SLOT.agent_database.password not in json.dumps([agent["files"], agent["argv"]])
+
+
 def test_core_alone_has_no_engine() -> None:
     assert set(run("lab", "components=").specs) == {"keycloak", "catalog", "opa", "governor"}
 
