@@ -58,7 +58,7 @@ def build(settings: AgentSettings) -> ASGIApp:
             http,
             client_id=CLIENT_ID,
             client_secret=settings.client_secret,
-            audiences=AUDIENCES,
+            audiences=(*AUDIENCES, *((Audience.CONTROL_PLANE,) if settings.control_plane_url else ())),
         )
     )
     verifier = TokenVerifier(settings.issuer_url, realm_keys(settings.jwks_url), Audience.AGENT)
@@ -80,7 +80,9 @@ def build(settings: AgentSettings) -> ASGIApp:
 
     def mcp() -> AbstractAsyncContextManager[ASGIApp]:
         from agent.mcp_server import McpWorld, serving
+        from agent.saved import SavedQueries
 
+        console = settings.control_plane_url
         return serving(
             McpWorld(
                 store=store,
@@ -88,6 +90,7 @@ def build(settings: AgentSettings) -> ASGIApp:
                 identities=identities,
                 engine_for=engines,
                 governor=governor,
+                saved=partial(SavedQueries, console, http) if console else None,
                 catalog=settings.catalog,
                 max_scan_mib=settings.limits.max_scan_mib,
                 issuer_url=settings.issuer_url,

@@ -50,11 +50,12 @@ class CheckedSql:
     tables: tuple[str, ...]
 
 
-def check_sql(text: str, *, catalog: str) -> CheckedSql:
+def check_sql(text: str, *, catalog: str, namespace: str | None = None) -> CheckedSql:
     """Checks a statement.
 
     Args:
         catalog: the one catalog whose tables may be read.
+        namespace: that of tables which are named alone, if there is one.
 
     Raises:
         SqlRefusedError: it is no single query, writes, calls a table function or reads another catalog.
@@ -69,7 +70,7 @@ def check_sql(text: str, *, catalog: str) -> CheckedSql:
     for node in tree.walk():
         if isinstance(node, _WRITING):
             raise _refused(f"it holds {node.key.upper()}", sql)
-    tables = tuple(dict.fromkeys(_tables(tree, catalog, sql)))
+    tables = tuple(dict.fromkeys(_tables(tree, catalog, namespace, sql)))
     if len(tables) > MAX_TABLES:
         raise _refused(f"it reads {len(tables)} tables", sql, permitted=f"at most {MAX_TABLES}")
     return CheckedSql(sql=sql, tables=tables)
@@ -103,7 +104,7 @@ def _parsed(sql: str) -> exp.Expr:
     return tree
 
 
-def _tables(tree: exp.Expr, catalog: str, sql: str) -> Iterator[str]:
+def _tables(tree: exp.Expr, catalog: str, namespace: str | None, sql: str) -> Iterator[str]:
     named = {cte.alias_or_name.lower() for cte in tree.find_all(exp.CTE)}
     for source in tree.find_all(exp.From, exp.Join):
         if not isinstance(source.this, _SOURCES):
@@ -116,8 +117,9 @@ def _tables(tree: exp.Expr, catalog: str, sql: str) -> Iterator[str]:
         if not table.db:
             if table.name.lower() in named:
                 continue
-            raise _refused(f"table {table.name!r} has no namespace", sql, permitted="namespace.table")
-        yield f"{table.db}.{table.name}".lower()
+            if not namespace:
+                raise _refused(f"table {table.name!r} has no namespace", sql, permitted="namespace.table")
+        yield f"{table.db or namespace}.{table.name}".lower()
 
 
 def _refused(why: str, sql: str, permitted: str = "one query that only reads (SELECT …)") -> SqlRefusedError:

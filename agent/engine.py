@@ -83,10 +83,14 @@ class Limits:
 
 
 class Engine(Protocol):
-    """A user's view of the tables. Every method but :meth:`close` raises EngineError."""
+    """A user's view of the tables. What asks Trino raises EngineError."""
 
     async def close(self) -> None:
         """Closes the connection."""
+        ...
+
+    def use(self, namespace: str) -> None:
+        """Sets, before the first query, what tables that are named alone belong to."""
         ...
 
     async def tables(self) -> Mapping[str, str]:
@@ -134,7 +138,12 @@ class TrinoEngine:
     ) -> None:
         self._url, self._ca, self._catalog = url, ca_certificate, catalog
         self._token, self._tags, self._limits = token, tuple(tags), limits
+        self._namespace: str | None = None
         self._session: TrinoSession | None = None
+
+    def use(self, namespace: str) -> None:
+        """Sets, before the first query, what tables that are named alone belong to."""
+        self._namespace = namespace
 
     async def close(self) -> None:
         """Closes the connection."""
@@ -212,9 +221,7 @@ class TrinoEngine:
             raise
 
     def _open(self) -> TrinoSession:
-        from governance.query import (
-            TrinoSession,
-        )  # the client takes time and memory, which the first query pays
+        from governance.query import TrinoSession  # its time and memory are the first query's
 
         limits = self._limits
         return TrinoSession(
@@ -222,6 +229,7 @@ class TrinoEngine:
             self._token,
             self._ca,
             source=SOURCE,
+            namespace=self._namespace,
             client_tags=self._tags,
             properties={
                 "query_max_execution_time": f"{limits.max_query_s}s",

@@ -18,6 +18,7 @@ from governance.governor.auth import Caller, ForbiddenError, TokenVerifier
 
 CLIENT_ID = "agent"
 AUDIENCES = (Audience.TRINO, Audience.GOVERNOR)
+"""Where the agent goes in a user's name; to the console too, where a lab runs it."""
 _RENEWED_BEFORE_S = 30.0
 _KEPT = 256
 _KEPT_S = 240.0

@@ -32,6 +32,7 @@ from agent.engine import Engine
 from agent.identity import Identities, User, UserTokens, user_of
 from agent.nodes import over_limit
 from agent.runs import EngineFor
+from agent.saved import SavedQueries, with_values
 from agent.store import Store
 from agent.threads import in_thread
 from contracts.errors import LabError
@@ -49,13 +50,14 @@ _READ_ONLY = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 
 @dataclass(frozen=True, kw_only=True)
 class McpWorld:
-    """What the server works with."""
+    """What the server works with. ``saved``: None where the lab runs no console to keep queries."""
 
     store: Store
     verifier: TokenVerifier
     identities: Identities
     engine_for: EngineFor
     governor: ClientFor
+    saved: Callable[[UserTokens], SavedQueries] | None
     catalog: str
     max_scan_mib: int
     issuer_url: str
@@ -87,7 +89,7 @@ class _Call:
 
     def __init__(self, world: McpWorld, user: User, tokens: UserTokens, tool: str) -> None:
         self.run_id = str(uuid.uuid4())
-        self.user, self.tool = user, tool
+        self.user, self.tokens, self.tool = user, tokens, tool
         self.access = AccessNotes(world.governor, tokens)
         self.engine: Engine = world.engine_for(tokens, self.run_id)
         self.query_id: str | None = None
@@ -123,7 +125,10 @@ def make_server(world: McpWorld) -> MCPServer:
             validate_token_resource=False,
         ),
     )
-    _add_tools(server, partial(_called, world), world)
+    called = partial(_called, world)
+    _add_tools(server, called, world)
+    if world.saved is not None:
+        _add_saved_queries(server, called, world, world.saved)
     return server
 
 
@@ -154,6 +159,29 @@ async def _called(world: McpWorld, tool: str, arguments: Mapping[str, Any], work
         await call.engine.close()
     await call.note({"arguments": dict(arguments), "rows": len(found.get("rows", ()))})
     return found
+
+
+async def _run(
+    world: McpWorld, call: _Call, sql: str, limit: int, namespace: str | None = None
+) -> dict[str, Any]:
+    """A query of a caller's, checked, with its rows and the rules that shaped them."""
+    checked = check_sql(sql, catalog=world.catalog, namespace=namespace)
+    if namespace:
+        call.engine.use(namespace)
+    too_much = over_limit(await call.engine.estimate(checked.sql), world.max_scan_mib)
+    if too_much is not None:
+        raise LabError(too_much)
+    found = await call.engine.run(checked.sql, max_rows=max(1, min(limit, MAX_ROWS)))
+    call.query_id = found.query_id
+    rules, problem = await call.access.notes(checked.tables)
+    return {
+        "columns": [{"name": n, "type": t} for n, t in zip(found.columns, found.types, strict=True)],
+        "rows": [list(row) for row in found.rows],
+        "truncated": found.truncated,
+        "query_id": found.query_id,
+        "rules": [asdict(rule) for rule in rules if rule.filters or rule.masked],
+        "note": problem or "",
+    }
 
 
 def _add_tools(server: MCPServer, called: Callable[..., Awaitable[dict[str, Any]]], world: McpWorld) -> None:
@@ -199,22 +227,7 @@ def _add_tools(server: MCPServer, called: Callable[..., Awaitable[dict[str, Any]
         """Run one Trino query that only reads (SELECT …), tables named namespace.table; up to 1000 rows."""
 
         async def work(call: _Call) -> dict[str, Any]:
-            checked = check_sql(sql, catalog=world.catalog)
-            estimate = await call.engine.estimate(checked.sql)
-            too_much = over_limit(estimate, world.max_scan_mib)
-            if too_much is not None:
-                raise LabError(too_much)
-            found = await call.engine.run(checked.sql, max_rows=max(1, min(limit, MAX_ROWS)))
-            call.query_id = found.query_id
-            rules, problem = await call.access.notes(checked.tables)
-            return {
-                "columns": [{"name": n, "type": t} for n, t in zip(found.columns, found.types, strict=True)],
-                "rows": [list(row) for row in found.rows],
-                "truncated": found.truncated,
-                "query_id": found.query_id,
-                "rules": [asdict(rule) for rule in rules if rule.filters or rule.masked],
-                "note": problem or "",
-            }
+            return await _run(world, call, sql, limit)
 
         return await called("query", {"sql": sql, "limit": limit}, work)
 
@@ -241,6 +254,55 @@ def _add_tools(server: MCPServer, called: Callable[..., Awaitable[dict[str, Any]
             }
 
         return await called("explain_access", {"table": table}, work)
+
+
+def _add_saved_queries(
+    server: MCPServer,
+    called: Callable[..., Awaitable[dict[str, Any]]],
+    world: McpWorld,
+    saved: Callable[[UserTokens], SavedQueries],
+) -> None:
+    @server.tool(title="List saved queries", annotations=_READ_ONLY)
+    async def list_saved_queries(text: str = "") -> dict[str, Any]:
+        """Saved queries of the console that you may read: yours, and those shared with your groups."""
+
+        async def work(call: _Call) -> dict[str, Any]:
+            found = await saved(call.tokens).all(text)
+            return {
+                "queries": [
+                    {
+                        "id": query.id,
+                        "title": query.title,
+                        "description": query.description,
+                        "owner": query.owner,
+                        "parameters": [spec.model_dump(mode="json") for spec in query.parameters],
+                    }
+                    for query in found
+                ]
+            }
+
+        return await called("list_saved_queries", {"text": text}, work)
+
+    @server.tool(title="Run a saved query", annotations=_READ_ONLY)
+    async def run_saved_query(
+        query_id: str, parameters: dict[str, Any] | None = None, limit: int = 100
+    ) -> dict[str, Any]:
+        """Run a saved query that only reads, with your rights and not its owner's; parameters by name."""
+        given = parameters or {}
+
+        async def work(call: _Call) -> dict[str, Any]:
+            query = await saved(call.tokens).get(query_id)
+            if query.catalog not in (None, world.catalog):
+                raise LabError(
+                    "this saved query reads another catalog",
+                    value=query.catalog,
+                    permitted=f"tables of {world.catalog!r}",
+                )
+            sql = with_values(query, given)
+            return {"title": query.title, "sql": sql, **await _run(world, call, sql, limit, query.namespace)}
+
+        arguments = {"query_id": query_id, "parameters": given, "limit": limit}
+        return await called("run_saved_query", arguments, work)
 
 
 @asynccontextmanager

@@ -3,9 +3,10 @@
 ``AGENT_BIND`` (127.0.0.1), ``AGENT_PORT``, ``AGENT_PUBLIC_URL`` (as clients reach it; MCP's resource);
 database: ``AGENT_DATABASE_HOST``, ``AGENT_DATABASE_PORT``, ``AGENT_DATABASE_NAME``, ``AGENT_DATABASE_ROLE``,
 ``AGENT_DATABASE_PASSWORD``; identity: ``AGENT_ISSUER_URL``, ``AGENT_JWKS_URL``, ``AGENT_TOKEN_URL``,
-``AGENT_CLIENT_SECRET`` (client ``agent``); ``AGENT_GOVERNOR_URL``; Trino: ``AGENT_TRINO_URL``,
-``AGENT_CA_FILE`` (PEM), ``AGENT_CATALOG`` (``lake``); limits: ``AGENT_MAX_SCAN_MIB`` (2048),
-``AGENT_MAX_QUERY_S`` (60), ``AGENT_RETENTION_DAYS`` (90), ``AGENT_AUDIT_RETENTION_DAYS`` (90).
+``AGENT_CLIENT_SECRET`` (client ``agent``); ``AGENT_GOVERNOR_URL``; ``AGENT_CONTROL_PLANE_URL`` (empty: this
+lab runs without the console, which keeps saved queries); Trino: ``AGENT_TRINO_URL``, ``AGENT_CA_FILE`` (PEM),
+``AGENT_CATALOG`` (``lake``); limits: ``AGENT_MAX_SCAN_MIB`` (2048), ``AGENT_MAX_QUERY_S`` (60),
+``AGENT_RETENTION_DAYS`` (90), ``AGENT_AUDIT_RETENTION_DAYS`` (90).
 
 A language model: ``AGENT_MODEL`` (``provider:model``; empty: none), ``AGENT_MODEL_URL`` (empty: the
 provider's own), ``AGENT_MODEL_KEY``, ``AGENT_MODEL_REGION``.
@@ -39,6 +40,7 @@ class AgentSettings:
     token_url: str
     client_secret: str = field(repr=False)
     governor_url: str
+    control_plane_url: str | None
     trino_url: str
     ca_certificate: str = field(repr=False)
     catalog: str
@@ -67,6 +69,7 @@ def read_settings(environ: Mapping[str, str]) -> AgentSettings:
         token_url=env.url("TOKEN_URL"),
         client_secret=env.text("CLIENT_SECRET"),
         governor_url=env.url("GOVERNOR_URL"),
+        control_plane_url=env.url("CONTROL_PLANE_URL") if env.text("CONTROL_PLANE_URL", "") else None,
         trino_url=env.url("TRINO_URL"),
         ca_certificate=env.file("CA_FILE"),
         catalog=env.text("CATALOG", "lake"),

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import pulumi
 
+from components.registry import selected
 from contracts.identity import CATALOG_DOOR_PATH, RealmModel
 from contracts.outputs import Slot
 from contracts.settings import Settings
@@ -26,6 +27,11 @@ class LabContext:
     slot: pulumi.Output[Slot]
     realm: RealmModel
     catalog_kind: str
+
+    @property
+    def services(self) -> frozenset[str]:
+        """Names of the services that this lab runs."""
+        return frozenset(info.service for info in selected(self.settings.components, self.catalog_kind))
 
     @property
     def issuer_url(self) -> str:

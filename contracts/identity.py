@@ -235,7 +235,7 @@ def lab_realm(name: str) -> RealmModel:
                 token_exchange=True,
                 token_exchange_refresh=True,
                 default_audiences=(Audience.AGENT,),
-                optional_audiences=user_audiences,
+                optional_audiences=(*user_audiences, Audience.CONTROL_PLANE),
             ),
             Client(
                 client_id="mcp",

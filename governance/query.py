@@ -101,6 +101,7 @@ class TrinoSession(contextlib.AbstractContextManager["TrinoSession"]):
 
     Args:
         ca_certificate: PEM text.
+        namespace: that of tables which a statement names alone.
         source, client_tags: what Trino's own record of each query says of where it came from.
         properties: Trino's session properties.
     """
@@ -112,6 +113,7 @@ class TrinoSession(contextlib.AbstractContextManager["TrinoSession"]):
         ca_certificate: str,
         *,
         source: str,
+        namespace: str | None = None,
         client_tags: Sequence[str] = (),
         properties: Mapping[str, str] | None = None,
     ) -> None:
@@ -130,6 +132,7 @@ class TrinoSession(contextlib.AbstractContextManager["TrinoSession"]):
             port=parts.port,
             http_scheme=parts.scheme,
             catalog=CATALOG,
+            schema=namespace,
             source=source,
             client_tags=list(client_tags),
             session_properties=dict(properties or {}),

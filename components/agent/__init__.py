@@ -72,6 +72,9 @@ def agent_args(context: LabContext, environ: Mapping[str, str] | None = None) ->
             "AGENT_JWKS_URL": context.jwks_url,
             "AGENT_TOKEN_URL": context.token_url,
             "AGENT_GOVERNOR_URL": placement.internal_url("governor", "http"),
+            "AGENT_CONTROL_PLANE_URL": (
+                placement.internal_url("control-plane", "http") if "control-plane" in context.services else ""
+            ),
             "AGENT_TRINO_URL": placement.internal_url("trino", "https", Scheme.HTTPS),
             "AGENT_CATALOG": TRINO_CATALOG,
             "AGENT_RETENTION_DAYS": str(values["agentRetentionDays"]),

@@ -9,7 +9,6 @@ from typing import ClassVar
 import pulumi
 
 from components.control_plane.properties import Probed, components_json, host_of
-from components.registry import selected
 from components.service import TRINO_CATALOG, LabContext, Service, secret
 from contracts.versions import KEYCLOAK, NESSIE, OPA, POLARIS, SPARK, TRINO, WEB
 from contracts.workload import Layout, Port, Probe, Scheme, Volume, Workload
@@ -69,7 +68,7 @@ def control_plane_args(context: LabContext) -> ControlPlaneArgs:
             "CONSOLE_REALM_URL": context.realm_url,
             "CONSOLE_TRINO_URL": placement.internal_url("trino", "https", Scheme.HTTPS),
             "CONSOLE_AGENT_URL": (
-                placement.internal_url("agent", "http") if "agent" in running_services(context) else ""
+                placement.internal_url("agent", "http") if "agent" in context.services else ""
             ),
             "CONSOLE_GOVERNOR_URL": placement.internal_url("governor", "http"),
             "CONSOLE_CATALOG": TRINO_CATALOG,
@@ -92,7 +91,7 @@ def control_plane_args(context: LabContext) -> ControlPlaneArgs:
 def probed(context: LabContext) -> list[Probed]:
     """What the console asks after, core first. Probes are what anybody may ask without a token."""
     internal, operator = context.placement.internal_url, context.placement.operator_url
-    running = running_services(context)
+    running = context.services
     catalog = POLARIS if context.catalog_kind == "polaris" else NESSIE
     return [
         Probed(
@@ -138,11 +137,6 @@ def probed(context: LabContext) -> list[Probed]:
             probe_url=f"{internal('agent', 'http')}/health/ready" if "agent" in running else None,
         ),
     ]
-
-
-def running_services(context: LabContext) -> frozenset[str]:
-    """Names of the services that this lab runs."""
-    return frozenset(info.service for info in selected(context.settings.components, context.catalog_kind))
 
 
 class ControlPlane(Service):

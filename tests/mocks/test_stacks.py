@@ -76,6 +76,9 @@ def test_the_agent_brings_trino_and_its_libraries() -> None:
     agent = found.specs["agent"]
     assert found.of(PROCESS)["agent"]["artifacts"] == ["agent-libraries"]
     assert "AGENT_MODEL" not in agent["env"]
+    assert agent["env"]["AGENT_CONTROL_PLANE_URL"] == ""
+    beside = run("lab", "components=agent,control-plane").specs["agent"]
+    assert beside["env"]["AGENT_CONTROL_PLANE_URL"].startswith("http://127.0.0.1:")
     assert SLOT.agent_database.password not in json.dumps([agent["files"], agent["argv"]])
 
 

@@ -138,10 +138,14 @@ class LakeEngine:
     def __init__(self, user: str) -> None:
         self.user = user
         self.ran: list[str] = []
+        self._namespace = ""
         self._ids = itertools.count(1)
 
     async def close(self) -> None:
         """There is nothing to close."""
+
+    def use(self, namespace: str) -> None:
+        self._namespace = namespace
 
     async def tables(self) -> Mapping[str, str]:
         return {name: "BASE TABLE" for name in sorted(lake().tables) if lake().readable(self.user, name)}
@@ -185,11 +189,15 @@ class LakeEngine:
         )
 
     def _rewritten(self, sql: str) -> str:
-        for table in sqlglot.parse_one(sql, read="trino").find_all(exp.Table):
+        tree = sqlglot.parse_one(sql, read="trino")
+        named = {cte.alias_or_name for cte in tree.find_all(exp.CTE)}
+        for table in tree.find_all(exp.Table):
+            if self._namespace and not table.db and table.name not in named:
+                table.set("db", exp.to_identifier(self._namespace))
             name = f"{table.db}.{table.name}".lower()
             if table.db and name in lake().tables and not lake().readable(self.user, name):
                 raise EngineError(f"denied: Cannot select from table lake.{name}", denied=True)
-        return duck(sql, lake().database(self.user))
+        return duck(tree.sql(dialect="trino"), lake().database(self.user))
 
     def _fetch(self, sql: str, limit: int = 1000) -> tuple[tuple[str, ...], tuple[str, ...], list[Any]]:
         cursor = lake().connection.cursor()

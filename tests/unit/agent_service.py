@@ -8,9 +8,11 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
+from uuid import uuid4
 
 import httpx
 from pydantic import TypeAdapter
@@ -23,11 +25,13 @@ from agent.identity import AUDIENCES, CLIENT_ID, Identities
 from agent.layers import Layers
 from agent.mcp_server import McpWorld, serving
 from agent.runs import RunLimits, Runs
+from agent.saved import SavedQueries
 from agent.semantic_planner import NAME, SUMMARY, SemanticPlanner
 from agent.state import Planner
 from agent.store import NotFoundError, Store
 from agent.values import About
 from contracts.identity import PERSONAS, Audience
+from control_plane.api.schemas.queries import SavedQuery
 from governance.client import GovernorClient
 from governance.exchange import TokenExchange
 from governance.governor.auth import TokenVerifier
@@ -99,6 +103,49 @@ class FakeGovernor:
         return httpx.Response(200, content=TypeAdapter(Explanation).dump_json(explanation))
 
 
+class FakeConsole:
+    """The console's saved queries, in its own schema. ``readers``: who may read each."""
+
+    def __init__(self) -> None:
+        self.queries: dict[str, SavedQuery] = {}
+        self.readers: dict[str, set[str]] = {}
+        self.down = False
+
+    def keep(self, statement: str, *readers: str, title: str = "kept", **more: Any) -> str:
+        moment = datetime(2026, 11, 28, tzinfo=UTC)
+        query = SavedQuery(
+            id=uuid4(),
+            owner=readers[0],
+            shares=[],
+            version=1,
+            can_edit=False,
+            created_at=moment,
+            updated_at=moment,
+            updated_by=readers[0],
+            title=title,
+            statement=statement,
+            **{"description": "", "catalog": "lake", "namespace": None, "parameters": [], **more},
+        )
+        self.queries[str(query.id)] = query
+        self.readers[str(query.id)] = set(readers)
+        return str(query.id)
+
+    def handle(self, request: httpx.Request) -> httpx.Response:
+        if self.down:
+            raise httpx.ConnectError("nobody listens")
+        user, audience = request.headers["authorization"].removeprefix("Bearer ").split(":")
+        assert audience == "control-plane"
+        mine = {key: query for key, query in self.queries.items() if user in self.readers[key]}
+        path = request.url.path.removeprefix("/api/v1/saved-queries").strip("/")
+        if not path:
+            text = request.url.params["text"]
+            found = [query.model_dump(mode="json") for query in mine.values() if text in query.title]
+            return httpx.Response(200, json=found)
+        if path not in mine:
+            return httpx.Response(404, json={"title": "there is no saved query of that id", "value": path})
+        return httpx.Response(200, json=mine[path].model_dump(mode="json"))
+
+
 class SlowEngine(LakeEngine):
     """Waits before a query until it is let go; notes whether it was cancelled."""
 
@@ -127,6 +174,7 @@ class World:
     store: Store
     keycloak: FakeKeycloak
     governor: FakeGovernor
+    console: FakeConsole
     app: ASGIApp
     engines: list[SlowEngine] = field(default_factory=list)
     gate: asyncio.Event | None = None
@@ -203,12 +251,13 @@ async def service(
     gate: asyncio.Event | None = None,
     public_url: str = "http://agent",
     ready: bool = True,
+    with_console: bool = True,
 ) -> AsyncIterator[World]:
     """The agent on a database; ``gate`` holds every query back until it is set."""
     store = Store(make_engine(database_url, application_name="agent"))
     graphs = Graphs(database_url.replace("postgresql+psycopg://", "postgresql://"))
     layers = Layers(store)
-    keycloak, governor = FakeKeycloak(), FakeGovernor()
+    keycloak, governor, console = FakeKeycloak(), FakeGovernor(), FakeConsole()
     engines: list[SlowEngine] = []
 
     def engine_for(tokens: Any, _: str) -> SlowEngine:
@@ -219,7 +268,10 @@ async def service(
     def governor_client(given: Callable[[], str]) -> GovernorClient:
         return GovernorClient("http://governor", given, transport=httpx.MockTransport(governor.handle))
 
-    async with httpx.AsyncClient(transport=httpx.MockTransport(keycloak.handle)) as to_keycloak:
+    async with (
+        httpx.AsyncClient(transport=httpx.MockTransport(keycloak.handle)) as to_keycloak,
+        httpx.AsyncClient(transport=httpx.MockTransport(console.handle)) as to_console,
+    ):
         identities = Identities(
             TokenExchange(
                 "http://kc/token",
@@ -236,6 +288,7 @@ async def service(
             identities=identities,
             engine_for=engine_for,
             governor=governor_client,
+            saved=partial(SavedQueries, "http://console", to_console) if with_console else None,
             catalog="lake",
             max_scan_mib=100,
             issuer_url=ISSUER,
@@ -280,6 +333,7 @@ async def service(
                 store=store,
                 keycloak=keycloak,
                 governor=governor,
+                console=console,
                 app=app,
                 engines=engines,
                 gate=gate,

@@ -77,6 +77,8 @@ async def test_tools_are_listed_and_only_read(database_url: str) -> None:
         "describe_table",
         "query",
         "explain_access",
+        "list_saved_queries",
+        "run_saved_query",
     ]
     assert all(tool.annotations and tool.annotations.read_only_hint for tool in tools)
 
@@ -132,6 +134,80 @@ async def test_a_query_is_audited_with_its_id(database_url: str) -> None:
         assert query_id == found["query_id"]
         assert detail["rows"] == 3
         assert "ALGERIA" not in str(detail)
+
+
+async def test_without_a_console_nothing_is_said_of_saved_queries(database_url: str) -> None:
+    async with service(database_url, with_console=False) as world:
+        headers = {
+            "Authorization": f"Bearer {token_of('engineer')}",
+            "Accept": "application/json, text/event-stream",
+        }
+        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
+        answer = await world.http.post("/mcp", json=body, headers=headers)
+        assert "explain_access" in answer.text
+        assert "saved" not in answer.text
+
+
+async def test_a_saved_query_is_run_with_its_callers_rights(database_url: str) -> None:
+    async with served(database_url) as (world, url):
+        since = {"name": "at_least", "type": "double", "default": 0}
+        shared = world.console.keep(
+            "SELECT count(*) AS n FROM customer WHERE c_acctbal >= :at_least",
+            "engineer",
+            "analyst_emea",
+            title="customers",
+            namespace="retail",
+            parameters=[since],
+        )
+        own = world.console.keep("SELECT 1 AS one", "steward", title="of the steward")
+        listed = (await call(url, "analyst_emea", "list_saved_queries"))["queries"]
+        assert [(one["id"], one["title"], one["owner"]) for one in listed] == [
+            (shared, "customers", "engineer")
+        ]
+        assert listed[0]["parameters"][0]["default"] == 0
+        plain = "SELECT count(*) FROM retail.customer WHERE c_acctbal >= 0"
+        for user in ("engineer", "analyst_emea"):
+            expected = (await call(url, user, "query", sql=plain))["rows"]
+            found = await call(url, user, "run_saved_query", query_id=shared)
+            assert found["rows"] == expected
+        assert found["rules"][0]["filters"] == ["region-by-key"]
+        few = await call(url, "engineer", "run_saved_query", query_id=shared, parameters={"at_least": 1e9})
+        assert few["rows"] == [[0]]
+        assert "DOUBLE '1000000000.0'" in few["sql"]
+        assert "no saved query" in await refused(url, "analyst_emea", "run_saved_query", query_id=own)
+        assert "analyst_emea:control-plane" in world.keycloak.given
+
+
+@pytest.mark.parametrize(
+    ("statement", "more", "arguments", "why"),
+    [
+        ("DELETE FROM retail.customer", {}, {}, "not a query"),
+        ("SELECT * FROM hr.employees", {}, {}, "denied"),
+        ("SELECT 1 AS one", {"catalog": "other"}, {}, "another catalog"),
+        ("SELECT :a AS a", {}, {}, ":a has no value"),
+        ("SELECT :a AS a", {}, {"parameters": {"a": 1, "b": 2}}, "no parameter :b"),
+        (
+            "SELECT * FROM retail.nation WHERE n_nationkey = :a",
+            {"parameters": [{"name": "a", "type": "bigint"}]},
+            {"parameters": {"a": "1 OR TRUE"}},
+            "not of type bigint",
+        ),
+    ],
+)
+async def test_a_saved_query_is_held_to_the_same(
+    database_url: str, statement: str, more: dict[str, Any], arguments: dict[str, Any], why: str
+) -> None:
+    async with served(database_url) as (world, url):
+        kept = world.console.keep(statement, "engineer", **more)
+        assert why in await refused(url, "engineer", "run_saved_query", query_id=kept, **arguments)
+        assert not world.engines[0].ran
+
+
+async def test_what_keeps_saved_queries_may_be_away(database_url: str) -> None:
+    async with served(database_url) as (world, url):
+        assert "no saved query's id" in await refused(url, "engineer", "run_saved_query", query_id="../x")
+        world.console.down = True
+        assert "does not answer" in await refused(url, "engineer", "list_saved_queries")
 
 
 async def test_clients_find_keycloak_by_themselves(database_url: str) -> None:

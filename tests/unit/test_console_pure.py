@@ -15,11 +15,11 @@ from contracts.errors import UsageError
 from control_plane.api.identity.sealing import Sealer, UnsealError
 from control_plane.api.queries.arrow import arrow_type
 from control_plane.api.queries.columns import column, safe_rows
-from control_plane.api.queries.parameters import literal, render
 from control_plane.api.queries.spool import ResultFullError, Spool
-from control_plane.api.schemas.common import ColumnKind, Parameter, ParameterType
+from control_plane.api.schemas.common import ColumnKind, Parameter
 from control_plane.api.settings import read_settings
 from control_plane.api.version import VERSION
+from governance.parameters import ParameterType, literal, render
 
 ENVIRONMENT = {
     "CONSOLE_LAB": "lab",

@@ -6,9 +6,9 @@ from typing import Any
 
 import orjson
 
-from control_plane.api.queries.parameters import render
 from control_plane.api.queries.trino import Token, Trino, TrinoError
 from control_plane.api.schemas.queries import ExplainStatement, Plan, PlanKind
+from governance.parameters import render
 
 _PREFIXES = {
     PlanKind.LOGICAL: "EXPLAIN (TYPE LOGICAL, FORMAT JSON) ",

@@ -14,7 +14,6 @@ import orjson
 
 from contracts.errors import LabError
 from control_plane.api.queries.columns import safe_rows
-from control_plane.api.queries.parameters import Rendered
 from control_plane.api.queries.spool import Result, ResultFullError, Spool
 from control_plane.api.queries.trino import CanceledError, DeniedError, Execution, Page, TrinoError
 from control_plane.api.schemas.common import Column, Row
@@ -29,6 +28,7 @@ from control_plane.api.schemas.queries import (
     StateEvent,
     Statistics,
 )
+from governance.parameters import Rendered
 
 log = logging.getLogger(__name__)
 

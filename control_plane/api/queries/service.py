@@ -17,7 +17,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from contracts.identity import Audience
 from control_plane.api.access import Caller
 from control_plane.api.problems import AbsentServiceError, BusyError, GoneError, NotFoundError
-from control_plane.api.queries.parameters import render
 from control_plane.api.queries.running import Runner, RunningQuery
 from control_plane.api.queries.spool import Spool
 from control_plane.api.queries.trino import Trino
@@ -33,6 +32,7 @@ from control_plane.api.schemas.queries import (
 )
 from control_plane.api.storage.models import QueryRow
 from control_plane.api.storage.queries import QueryStore
+from governance.parameters import render
 
 log = logging.getLogger(__name__)
 

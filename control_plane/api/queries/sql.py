@@ -9,8 +9,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from contracts.errors import UsageError
-from control_plane.api.queries.parameters import names
 from control_plane.api.schemas.queries import SqlCheck, StatementInfo, SyntaxProblem
+from governance.parameters import names
 
 if TYPE_CHECKING:
     from sqlglot import exp

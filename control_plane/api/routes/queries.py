@@ -16,7 +16,6 @@ from contracts.identity import Audience
 from control_plane.api.access import Authenticated, Caller, console_of
 from control_plane.api.problems import ConflictError, GoneError
 from control_plane.api.queries.downloads import MEDIA_TYPES, encoded, encoder, fresh_rows, kept_rows
-from control_plane.api.queries.parameters import render
 from control_plane.api.queries.service import Queries
 from control_plane.api.queries.sql import check
 from control_plane.api.schemas.common import Column, Row
@@ -30,6 +29,7 @@ from control_plane.api.schemas.queries import (
     RowsPage,
     StartQuery,
 )
+from governance.parameters import render
 
 router = APIRouter(prefix="/api/v1/queries", tags=["queries"])
 

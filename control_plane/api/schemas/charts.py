@@ -14,11 +14,11 @@ from control_plane.api.schemas.common import (
     Parameter,
     ParameterName,
     ParameterSpec,
-    ParameterType,
     Share,
     Statement,
     Title,
 )
+from governance.parameters import ParameterType
 
 
 class ChartKind(StrEnum):

@@ -9,6 +9,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from governance.parameters import ParameterType
+
 Name = Annotated[str, Field(min_length=1, max_length=255)]
 """A name of Trino's or Keycloak's."""
 
@@ -69,19 +71,6 @@ class Owned(BaseModel):
     created_at: datetime
     updated_at: datetime
     updated_by: str
-
-
-class ParameterType(StrEnum):
-    """Types that a parameter's value may have, as Trino calls them."""
-
-    VARCHAR = "varchar"
-    BIGINT = "bigint"
-    DOUBLE = "double"
-    DECIMAL = "decimal"
-    BOOLEAN = "boolean"
-    DATE = "date"
-    TIMESTAMP = "timestamp"
-    TIMESTAMP_TZ = "timestamp with time zone"
 
 
 class Parameter(Body):

@@ -7,11 +7,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from enum import StrEnum
+from typing import Any, Protocol
 
 from contracts.errors import UsageError
-from control_plane.api.queries.trino import text
-from control_plane.api.schemas.common import Parameter, ParameterType
 
 _LEXEMES = re.compile(
     r"""(?P<skipped>'(?:[^']|'')*(?:'|\Z) | "(?:[^"]|"")*(?:"|\Z) | --[^\n]* | /\*.*?(?:\*/|\Z))
@@ -21,6 +20,32 @@ _LEXEMES = re.compile(
 _DECIMAL = re.compile(r"[+-]?\d{1,38}(\.\d{0,38})?", re.ASCII)
 _INTEGER = re.compile(r"[+-]?\d{1,19}", re.ASCII)
 _BIGINT = range(-(2**63), 2**63)
+
+
+class ParameterType(StrEnum):
+    """Types that a parameter's value may have, as Trino calls them."""
+
+    VARCHAR = "varchar"
+    BIGINT = "bigint"
+    DOUBLE = "double"
+    DECIMAL = "decimal"
+    BOOLEAN = "boolean"
+    DATE = "date"
+    TIMESTAMP = "timestamp"
+    TIMESTAMP_TZ = "timestamp with time zone"
+
+
+class Parameter(Protocol):
+    """A value for ``:name``; a list stands for its members with commas between, None is NULL."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def type(self) -> ParameterType: ...
+
+    @property
+    def value(self) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -168,7 +193,7 @@ def _moment(value: Any) -> datetime | None:
 
 
 _MAKERS: Mapping[ParameterType, Callable[[Any], str | None]] = {
-    ParameterType.VARCHAR: lambda value: text(str(value)),
+    ParameterType.VARCHAR: lambda value: "'" + str(value).replace("'", "''") + "'",
     ParameterType.BIGINT: _integer,
     ParameterType.DOUBLE: _double,
     ParameterType.DECIMAL: _decimal,
