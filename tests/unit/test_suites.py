@@ -38,7 +38,7 @@ def run_suite(folder: Path, more: str, *arguments: str, ci: str = "true") -> sub
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
 
