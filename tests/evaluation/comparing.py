@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,13 +36,6 @@ def questions() -> tuple[Question, ...]:
         Question(**{**entry, **{key: tuple(entry.get(key, ())) for key in lists}})
         for entry in document["questions"]
     )
-
-
-def asked() -> Iterator[tuple[Question, str]]:
-    """Each question with each user that asks it."""
-    for question in questions():
-        for user in (*question.users, *question.denied):
-            yield question, user
 
 
 def comparable(rows: Sequence[Sequence[Any]], *, ordered: bool) -> list[tuple[Any, ...]]:

@@ -254,6 +254,7 @@ async def service(
     with_console: bool = True,
 ) -> AsyncIterator[World]:
     """The agent on a database; ``gate`` holds every query back until it is set."""
+    lake()  # made before anybody waits for an answer
     store = Store(make_engine(database_url, application_name="agent"))
     graphs = Graphs(database_url.replace("postgresql+psycopg://", "postgresql://"))
     layers = Layers(store)

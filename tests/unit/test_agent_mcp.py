@@ -47,7 +47,7 @@ async def served(database_url: str) -> AsyncIterator[tuple[World, str]]:
 async def client(url: str, user: str) -> AsyncIterator[Client]:
     headers = {"Authorization": f"Bearer {token_of(user)}"}
     async with (
-        httpx2.AsyncClient(headers=headers, timeout=30) as http,
+        httpx2.AsyncClient(headers=headers, timeout=60) as http,
         Client(streamable_http_client(f"{url}/mcp", http_client=http)) as found,
     ):
         yield found
