@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 from collections import defaultdict
 from pathlib import Path
 
@@ -22,6 +23,8 @@ SLOWEST = 15
 _unexpected: list[str] = []
 _seconds: defaultdict[str, float] = defaultdict(float)
 _fixture_seconds: defaultdict[str, float] = defaultdict(float)
+_begun = time.monotonic()
+_terminal: list[pytest.TerminalReporter] = []
 
 # A shell without job control starts what it runs in the background deaf to Ctrl-C, and so would be every
 # command that tests interrupt.
@@ -41,13 +44,35 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lambda: leftovers.remove_folder(folder))
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Failures are said where the run's progress is shown."""
+    if (terminal := session.config.pluginmanager.getplugin("terminalreporter")) is not None:
+        _terminal.append(terminal)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The files of live labs first: they take longest, and whole files are shared out one by one."""
     items.sort(key=lambda item: item.get_closest_marker("live") is None)
 
 
+def _say_at_once(report: pytest.TestReport) -> None:
+    """A failure's name and first line, for whoever reads a run that was cut off."""
+    minutes, seconds = divmod(int(time.monotonic() - _begun), 60)
+    crash = getattr(report.longrepr, "reprcrash", None)
+    text = str(crash.message if crash is not None else report.longreprtext).strip()
+    first = text.partition("\n")[0]
+    for terminal in _terminal:
+        terminal.write("\n")
+        terminal.write_line(
+            f"[{minutes}:{seconds:02}] {report.when} of {report.nodeid} failed: {first}", red=True
+        )
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Notes a skip whose reason is not among the expected ones, and what each file took."""
+    """Says failures at once; notes a skip whose reason is not among the expected ones, and what each file
+    took."""
+    if report.failed:
+        _say_at_once(report)
     file = report.nodeid.partition("::")[0]
     _seconds[file] += report.duration
     if report.when != "call":
