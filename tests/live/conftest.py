@@ -8,6 +8,7 @@ that folder is used and left up. Tests that stop or edit the lab leave it runnin
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -15,12 +16,21 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cli import operations
+from cli.project import Lab
+from cli.render import to_json, to_plain, write_json_lines
+from cli.session import Session
+from cli.tokens import Endpoint, PersonaTokens
+from contracts.identity import Audience
+from contracts.settings import cache_home
+from governance.query import TrinoSession
+from placements.local.supervisor import SupervisorClient
 from tests.live import leftovers
 from tests.live.people import People
 
@@ -36,6 +46,7 @@ class LiveLab:
     environment: Mapping[str, str]
     home: Path
     root: Path = ROOT
+    _known: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """A command under way, both of its streams to be read together, in a session of its own."""
@@ -77,10 +88,33 @@ class LiveLab:
         """The parsed answer of ``--json``."""
         return json.loads(self.ok("--json", *arguments, timeout_s=timeout_s))
 
+    def keys(self) -> dict[str, Any]:
+        """Addresses, passwords and client secrets, as an operator may read them; asked for once."""
+        if "keys" not in self._known:
+            self._known["keys"] = self.json("credentials", "--all")
+        found: dict[str, Any] = self._known["keys"]
+        return found
+
+    def trino(self, persona: str) -> TrinoSession:
+        """Trino as one of the sample users, with a token of this moment; it is what ``lab sql`` opens,
+        without a start of the command for each statement."""
+        outputs = json.loads((self.home / "outputs.json").read_text(encoding="utf-8"))
+        tokens = PersonaTokens(
+            Endpoint(issuer_url=outputs["issuer_url"]),
+            username=persona,
+            password=next(p["password"] for p in self.keys()["personas"] if p["username"] == persona),
+            client_secret=self.keys()["keys"]["client personas"],
+            audience=Audience.TRINO,
+        )
+        return TrinoSession(outputs["trino_url"], tokens, outputs["ca_certificate"], source="tests")
+
     def rows(self, sql: str, persona: str) -> list[dict[str, Any]]:
-        """Rows of a statement as one of the sample users."""
-        out = self.ok("sql", sql, "--as", persona, "--json")
-        return [json.loads(line) for line in out.splitlines() if line.strip()]
+        """Rows of a statement as one of the sample users, written as ``lab sql --json`` writes them."""
+        text = io.StringIO()
+        with self.trino(persona) as session:
+            found = session.run(sql)
+            write_json_lines(found.columns, found.rows, text.write)
+        return [json.loads(line) for line in text.getvalue().splitlines()]
 
     def value(self, sql: str, persona: str) -> Any:
         """The one value of a statement."""
@@ -88,10 +122,25 @@ class LiveLab:
         (value,) = row.values()
         return value
 
-    def service(self, name: str) -> dict[str, Any]:
-        """One service's entry of ``lab status``."""
-        found: dict[str, Any] = next(s for s in self.json("status")["services"] if s["name"] == name)
+    def fingerprint(self) -> dict[str, Any]:
+        """What ``lab --json fingerprint`` prints, without a start of the command and the engine each time."""
+        if "session" not in self._known:
+            lab = Lab(name=self.home.name, home=self.home, root=self.root, cache=cache_home(self.environment))
+            self._known["session"] = Session(lab, environ=self.environment)
+        found: dict[str, Any] = json.loads(to_json(operations.fingerprint(self._known["session"])))
         return found
+
+    @property
+    def supervisor(self) -> SupervisorClient:
+        """The way to the lab's supervisor, without a start of the command for each question."""
+        return SupervisorClient(self.home)
+
+    def service(self, name: str) -> dict[str, Any]:
+        """One service's entry of ``lab status``, asked of the supervisor itself."""
+        found = self.supervisor.status_of(name)
+        assert found is not None, f"{name} is not declared"
+        entry: dict[str, Any] = to_plain(found)
+        return entry
 
     def shell(self, script: str, timeout_s: float = 600) -> subprocess.CompletedProcess[str]:
         """A bash script in the checkout, with this lab as the default one."""

@@ -16,11 +16,8 @@ from pathlib import Path
 
 import psutil
 
-from cli.tokens import Endpoint, PersonaTokens
 from contracts.errors import LabError
-from contracts.identity import Audience
-from governance.query import TrinoSession
-from placements.local.supervisor import ServiceStatus, SupervisorClient
+from placements.local.supervisor import ServiceStatus
 from placements.local.supervisor.paths import write_private
 from tests.live.conftest import LiveLab
 
@@ -30,14 +27,9 @@ ENGINE = "pulumi"
 TABLE = "lake.raw.faults"
 
 
-def supervisor(lab: LiveLab) -> SupervisorClient:
-    """The way to the lab's supervisor, without a start of the command for each question."""
-    return SupervisorClient(lab.home)
-
-
 def status(lab: LiveLab, name: str) -> ServiceStatus:
     """One service as the supervisor sees it."""
-    found = supervisor(lab).status_of(name)
+    found = lab.supervisor.status_of(name)
     assert found is not None, f"{name} is not declared"
     return found
 
@@ -47,7 +39,7 @@ def wait_until_ready(lab: LiveLab, timeout_s: float = 240) -> None:
     deadline = time.monotonic() + timeout_s
     while True:
         with contextlib.suppress(LabError):
-            found = supervisor(lab).status()
+            found = lab.supervisor.status()
             if found and all(one.state.value == "ready" for one in found):
                 return
         assert time.monotonic() < deadline, f"not ready after {timeout_s} s: {found}"
@@ -115,7 +107,7 @@ def kill_processes(lab: LiveLab, program: str, timeout_s: float, during: subproc
 def rebooted(lab: LiveLab) -> Iterator[None]:
     """All processes of the lab are gone, what they left on disk is there, and within the context their
     pids belong to others."""
-    found = supervisor(lab).status()
+    found = lab.supervisor.status()
     kill_supervisor(lab)
     pids = [one.pid for one in found if one.pid is not None]
     processes = [psutil.Process(pid) for pid in pids]
@@ -162,27 +154,14 @@ class Queries:
     _last_round: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
-        found = self.lab.json("credentials", "--all")
-        self._urls, self._secret = found["urls"], found["keys"]["client personas"]
-        self._passwords = {p["username"]: p["password"] for p in found["personas"]}
-        self._authority = json.loads((self.lab.home / "outputs.json").read_text())["ca_certificate"]
+        # Not in the middle of a fault.
+        self.lab.keys()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="queries", daemon=True)
 
-    def session(self, persona: str) -> TrinoSession:
-        """Trino as one of the sample users, without a start of the command for each statement."""
-        tokens = PersonaTokens(
-            Endpoint(issuer_url=self._urls["sign-in"]),
-            username=persona,
-            password=self._passwords[persona],
-            client_secret=self._secret,
-            audience=Audience.TRINO,
-        )
-        return TrinoSession(self._urls["trino"], tokens, self._authority, source="faults")
-
     def value(self, sql: str, persona: str = "engineer") -> object:
         """The first value of a statement's first row, None when it has no row."""
-        with self.session(persona) as session:
+        with self.lab.trino(persona) as session:
             rows = list(session.run(sql).rows)
             return rows[0][0] if rows else None
 
@@ -213,7 +192,7 @@ class Queries:
 
     def lost(self) -> list[int]:
         """Acknowledged writes that are not there exactly once."""
-        with self.session("engineer") as session:
+        with self.lab.trino("engineer") as session:
             rows = [int(row[0]) for row in session.run(f"SELECT n FROM {TABLE}").rows]  # noqa: S608 - a name of ours
         counts = {n: rows.count(n) for n in set(rows)}
         lost = [n for n in self.acknowledged if counts.get(n, 0) != 1]

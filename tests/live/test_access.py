@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from governance.query import DeniedError
 from tests.live.conftest import LiveLab
 
 pytestmark = pytest.mark.live
 
 DIFF_LIMIT_S = 20.0
+IN_FORCE_S = 10.0
 
 
 def living(lab: LiveLab) -> int:
@@ -28,6 +30,22 @@ def before(lab: LiveLab) -> Iterator[int]:
     number = living(lab)
     yield number
     lab.ok("access", "rollback", str(number), "--reason", "end of a test", "--widen", "--as", "admin")
+
+
+def await_value(lab: LiveLab, sql: str, persona: str, expected: int) -> None:
+    """Until what was published is in force: OPA asks about once a second."""
+    deadline = time.monotonic() + IN_FORCE_S
+    while (found := lab.value(sql, persona)) != expected:
+        assert time.monotonic() < deadline, f"{persona}: {sql} gives {found}, not {expected}"
+        time.sleep(0.2)
+
+
+def is_denied(lab: LiveLab, sql: str, persona: str) -> bool:
+    try:
+        lab.rows(sql, persona)
+    except DeniedError:
+        return True
+    return False
 
 
 def refused(lab: LiveLab, *arguments: str, said: str, code: int = 2) -> None:
@@ -45,12 +63,10 @@ def test_a_tag_and_a_rule_reach_trino_and_go_again(lab: LiveLab, before: int) ->
     exempt = ("--exempt", "data_engineers", "--reason", "r", "--as", "steward")
     made = lab.json("access", "rule", *rule, *exempt)
     assert made["published"]
-    time.sleep(3)
-    assert lab.value(sql, "auditor") == 0
+    await_value(lab, sql, "auditor", 0)
     assert lab.value(sql, "engineer") == 100
     lab.ok("access", "rollback", str(before), "--reason", "r", "--widen", "--as", "admin")
-    time.sleep(3)
-    assert lab.value(sql, "auditor") == 100
+    await_value(lab, sql, "auditor", 100)
 
 
 def test_a_rule_on_a_namespace_reaches_every_table_of_it(lab: LiveLab, before: int) -> None:
@@ -62,8 +78,10 @@ def test_a_rule_on_a_namespace_reaches_every_table_of_it(lab: LiveLab, before: i
         said="no column 'r_regionkey'",
     )
     lab.ok("access", "rule", "test-none", "--on", "web.*", "--deny", "--reason", "r", "--as", "steward")
-    time.sleep(3)
-    assert lab.run("sql", "SELECT url FROM lake.web.events LIMIT 1", "--as", "engineer").returncode == 1
+    deadline = time.monotonic() + IN_FORCE_S
+    while not is_denied(lab, "SELECT url FROM lake.web.events LIMIT 1", "engineer"):
+        assert time.monotonic() < deadline, "the rule is not in force"
+        time.sleep(0.2)
 
 
 def test_what_is_wrong_is_refused(lab: LiveLab) -> None:
@@ -112,8 +130,8 @@ def test_a_comparison_counts_what_trino_then_shows(lab: LiveLab, before: int) ->
     tables = ("retail.customer", "retail.orders", "retail.lineitem")
     assert set(impacts) == {(who, t) for who in ("analyst_emea", "analyst_amer") for t in tables}
     rows = impacts["analyst_amer", "retail.customer"]["rows"]
-    time.sleep(3)
-    assert (rows["before"], rows["after"]) == (old, lab.value(sql, "analyst_amer"))
+    await_value(lab, sql, "analyst_amer", rows["after"])
+    assert rows["before"] == old
     assert (rows["gained"], rows["lost"]) == (rows["after"] - old, 0)
     back = lab.run("policy", "diff", f"living..{before}")
     assert back.returncode == 0
@@ -136,11 +154,11 @@ def test_each_kind_of_predicate_counts_what_its_reader_sees(lab: LiveLab, before
     assert "warning:" in lab.ok("policy", "explain", "--as", "analyst_emea", "retail.supplier")
     report = lab.json("policy", "diff", f"{bare}..living", "--as", "analyst_emea")
     assert any("test-europe reads another table" in note for note in report["notes"])
-    time.sleep(3)
     counted = {one["table"]: one["rows"]["after"] for one in report["impacts"]}
-    tables = ("retail.customer", "retail.orders", "retail.lineitem", "retail.supplier", "hr.employees")
-    seen = {t: lab.value(f"SELECT count(*) FROM lake.{t}", "analyst_emea") for t in tables}  # noqa: S608 - names above
-    assert counted == seen
+    tables = {"retail.customer", "retail.orders", "retail.lineitem", "retail.supplier", "hr.employees"}
+    assert set(counted) == tables
+    for table, rows in counted.items():
+        await_value(lab, f"SELECT count(*) FROM lake.{table}", "analyst_emea", rows)  # noqa: S608 - names above
 
 
 def test_the_working_tree_is_what_runs(lab: LiveLab) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.live.conftest import ROOT, LiveLab, copy_checkout, lab_of_its_own, temporary_folder
 from tests.live.test_guides import blocks
-from tests.live.test_lifecycle import fingerprint, pids
+from tests.live.test_lifecycle import pids
 
 pytestmark = [pytest.mark.live, pytest.mark.docs]
 
@@ -32,7 +32,7 @@ def state_of(lab: LiveLab, name: str) -> str:
 
 
 def test_its_steps_add_change_and_remove_one_service(lab: LiveLab) -> None:
-    before, same = pids(lab), fingerprint(lab)
+    before, same = pids(lab), lab.fingerprint()
     ran = 0
 
     def run_until(mark: str) -> None:
@@ -64,7 +64,7 @@ def test_its_steps_add_change_and_remove_one_service(lab: LiveLab) -> None:
     run_until("--without hello")
     assert pids(lab) == {name: pid for name, pid in third.items() if name != "hello"}
     assert state_of(lab, "hello") == "down"
-    assert fingerprint(lab) == same
+    assert lab.fingerprint() == same
     assert ran == len(list(blocks(GUIDE)))
     lint(lab)
 

@@ -19,7 +19,7 @@ from minio import Minio
 
 from contracts.identity import Audience
 from tests.live.conftest import LiveLab
-from tests.live.injection import supervisor, wait_until_ready
+from tests.live.injection import wait_until_ready
 from tests.live.people import People
 
 pytestmark = pytest.mark.live
@@ -34,11 +34,11 @@ LEEWAY_S = 30.0
 @contextmanager
 def stopped(lab: LiveLab, *services: str) -> Iterator[None]:
     """These services are down meanwhile."""
-    supervisor(lab).stop(list(services))
+    lab.supervisor.stop(list(services))
     try:
         yield
     finally:
-        supervisor(lab).start(list(services))
+        lab.supervisor.start(list(services))
         wait_until_ready(lab)
 
 
@@ -78,7 +78,7 @@ def test_with_a_bundle_that_is_not_the_governors_everybody_is_denied(people: Peo
     forged = b"not a bundle"
     with stopped(lab, "governor", "opa"):
         store.put_object("lab-policy", "bundles/access.tar.gz", io.BytesIO(forged), len(forged))
-        supervisor(lab).start(["opa"])
+        lab.supervisor.start(["opa"])
         until(
             lambda: "no policy decision" in people.ask("engineer", COUNT).message,
             "OPA decides without a bundle",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from governance.query import QueryError
 from tests.live.conftest import LiveLab
 from tests.live.injection import (
     ENGINE,
@@ -24,11 +26,10 @@ from tests.live.injection import (
     kill_service,
     kill_supervisor,
     rebooted,
-    supervisor,
     wait_for_return,
     wait_until_ready,
 )
-from tests.live.test_lifecycle import fingerprint, pids, wait_ready
+from tests.live.test_lifecycle import pids, wait_ready
 
 pytestmark = pytest.mark.live
 
@@ -63,9 +64,10 @@ def _wait_until_readable(lab: LiveLab, table: str) -> None:
     """Until the rules that give a new table to its loader's group are in force."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        if lab.run("sql", f"TABLE lake.{table} LIMIT 1", "--as", "engineer").returncode == 0:
+        with contextlib.suppress(QueryError):
+            lab.rows(f"TABLE lake.{table} LIMIT 1", "engineer")
             return
-        time.sleep(1)
+        time.sleep(0.2)
 
 
 def _engine_runs(
@@ -80,7 +82,7 @@ def _engine_runs(
 
 def test_down_and_up_can_be_ended_at_any_moment_and_continue(lab: LiveLab) -> None:
     """One lab's way down and up again through every end that a command can find."""
-    before = fingerprint(lab)
+    before = lab.fingerprint()
 
     down = lab.start("down")
     _engine_runs(lab, down, "destroy")
@@ -114,7 +116,7 @@ def test_down_and_up_can_be_ended_at_any_moment_and_continue(lab: LiveLab) -> No
 
     _until_up(lab)
     assert not list((lab.home / "state" / ".pulumi" / "locks").rglob("*.json"))
-    assert fingerprint(lab) == before
+    assert lab.fingerprint() == before
 
 
 def test_services_outlive_their_supervisor_and_doctor_starts_it_again(lab: LiveLab) -> None:
@@ -130,7 +132,7 @@ def test_services_outlive_their_supervisor_and_doctor_starts_it_again(lab: LiveL
 
 
 def test_doctor_starts_a_stopped_service(lab: LiveLab) -> None:
-    supervisor(lab).stop(["trino", "opa"])
+    lab.supervisor.stop(["trino", "opa"])
     found = lab.run("doctor")
     assert found.returncode == 1
     assert "service trino" in found.stdout
@@ -141,7 +143,7 @@ def test_doctor_starts_a_stopped_service(lab: LiveLab) -> None:
 
 
 def test_after_a_reboot_doctor_brings_everything_back_though_pids_belong_to_others(lab: LiveLab) -> None:
-    before = fingerprint(lab)
+    before = lab.fingerprint()
     with rebooted(lab):
         states = {service["state"] for service in lab.json("status")["services"]}
         assert states == {"stopped"}
@@ -150,7 +152,7 @@ def test_after_a_reboot_doctor_brings_everything_back_though_pids_belong_to_othe
         assert "the machine restarted" in found.stdout
         lab.ok("doctor", "--fix")
         assert {service["state"] for service in lab.json("status")["services"]} == {"ready"}
-    assert fingerprint(lab) == before
+    assert lab.fingerprint() == before
 
 
 def test_a_second_up_at_the_same_time_is_told_which_one_runs(lab: LiveLab) -> None:
@@ -200,7 +202,7 @@ def test_queries_go_on_when_services_are_killed(lab: LiveLab) -> None:
     times: python -m bench.faults."""
     queries = Queries(lab)
     queries.forget()
-    before = fingerprint(lab)
+    before = lab.fingerprint()
     with queries:
         for name in SERVICES:
             began = time.monotonic()
@@ -213,7 +215,7 @@ def test_queries_go_on_when_services_are_killed(lab: LiveLab) -> None:
     assert len(queries.acknowledged) >= len(SERVICES)
     queries.forget()
     wait_until_ready(lab)
-    assert fingerprint(lab) == before
+    assert lab.fingerprint() == before
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,10 @@ import re
 import urllib.error
 import urllib.request
 
+import psutil
 import pytest
 
+from governance.query import QueryError
 from tests.live.conftest import LiveLab
 
 pytestmark = pytest.mark.live
@@ -66,16 +68,15 @@ def test_masks_hide_values_and_keep_joins(lab: LiveLab) -> None:
     ],
 )
 def test_an_analyst_is_refused(lab: LiveLab, sql: str) -> None:
-    result = lab.run("sql", sql, "--as", "analyst_emea")
-    assert result.returncode == 1, result.stdout
+    with pytest.raises(QueryError):
+        lab.rows(sql, "analyst_emea")
 
 
 def test_queries_of_others_are_nobodys_business(lab: LiveLab) -> None:
     lab.value("SELECT count(*) FROM lake.retail.part WHERE p_name <> 'needle_of_the_engineer'", "engineer")
     sql = "SELECT query FROM system.runtime.queries"
-    assert "needle_of_the_engineer" not in lab.run("sql", sql, "--as", "analyst_emea", "--json").stdout
-    seen = lab.ok("sql", sql, "--as", "admin", "--json")
-    assert "needle_of_the_engineer" in seen
+    assert "needle_of_the_engineer" not in str(lab.rows(sql, "analyst_emea"))
+    assert "needle_of_the_engineer" in str(lab.rows(sql, "admin"))
 
 
 def _status(
@@ -92,7 +93,7 @@ def _status(
 
 
 def test_anonymous_doors_are_shut(lab: LiveLab) -> None:
-    urls = lab.json("credentials")["urls"]
+    urls = lab.keys()["urls"]
     opa = urls["opa"]
     assert _status(f"{opa}/v1/policies/x", method="PUT", body={}) in (401, 403)
     assert _status(f"{opa}/v1/data/lab", method="PUT", body={}) in (401, 403)
@@ -102,18 +103,16 @@ def test_anonymous_doors_are_shut(lab: LiveLab) -> None:
 
 
 def test_nothing_listens_beyond_the_loopback(lab: LiveLab) -> None:
-    psutil = pytest.importorskip("psutil")
-    for service in lab.json("status")["services"]:
-        for connection in psutil.Process(service["pid"]).net_connections():
+    for service in lab.supervisor.status():
+        for connection in psutil.Process(service.pid).net_connections():
             if connection.status == psutil.CONN_LISTEN:
                 assert connection.laddr.ip in ("127.0.0.1", "::1", "::ffff:127.0.0.1"), (service, connection)
 
 
 def test_no_secret_on_a_command_line_or_in_a_log(lab: LiveLab) -> None:
-    psutil = pytest.importorskip("psutil")
-    passwords = {c["password"] for c in lab.json("credentials")["personas"]}
+    passwords = {c["password"] for c in lab.keys()["personas"]}
     assert len(passwords) == 8
-    argv = "\n".join(" ".join(psutil.Process(s["pid"]).cmdline()) for s in lab.json("status")["services"])
+    argv = "\n".join(" ".join(psutil.Process(s.pid).cmdline()) for s in lab.supervisor.status())
     logs = "\n".join(
         path.read_text(encoding="utf-8", errors="replace") for path in (lab.home / "logs").glob("*.log*")
     )

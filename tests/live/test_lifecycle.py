@@ -14,13 +14,8 @@ from tests.live.conftest import LiveLab
 pytestmark = pytest.mark.live
 
 
-def fingerprint(lab: LiveLab) -> dict[str, Any]:
-    found: dict[str, Any] = lab.json("fingerprint")
-    return found
-
-
-def pids(lab: LiveLab) -> dict[str, int]:
-    return {s["name"]: s["pid"] for s in lab.json("status")["services"]}
+def pids(lab: LiveLab) -> dict[str, int | None]:
+    return {service.name: service.pid for service in lab.supervisor.status()}
 
 
 def wait_ready(lab: LiveLab, name: str, timeout_s: float = 120) -> dict[str, Any]:
@@ -29,7 +24,7 @@ def wait_ready(lab: LiveLab, name: str, timeout_s: float = 120) -> dict[str, Any
         service = lab.service(name)
         if service["state"] == "ready":
             return service
-        time.sleep(0.5)
+        time.sleep(0.1)
     raise AssertionError(f"{name} is not ready again: {lab.service(name)}")
 
 
@@ -41,21 +36,22 @@ def test_up_again_changes_nothing(lab: LiveLab) -> None:
 
 
 def test_seed_again_changes_nothing(lab: LiveLab) -> None:
-    before = fingerprint(lab)
+    before = lab.fingerprint()
     lab.ok("seed")
-    assert fingerprint(lab) == before
+    assert lab.fingerprint() == before
 
 
 def test_down_and_up_give_the_identical_lab_and_keep_edits(lab: LiveLab) -> None:
     lab.ok("sql", "CREATE TABLE lake.raw.kept AS SELECT 1 AS x, 'edited' AS note", "--as", "engineer")
     lab.ok("sql", "DELETE FROM lake.retail.region WHERE r_name = 'ASIA'", "--as", "engineer")
-    before = fingerprint(lab)
+    before = lab.fingerprint()
     lab.ok("down")
     assert not [pid for pid in lab.home.glob("run/services/*/pid") if _alive(pid)]
     lab.ok("up")
-    assert fingerprint(lab) == before
+    assert lab.fingerprint() == before
     assert lab.value("SELECT note FROM lake.raw.kept", "engineer") == "edited"
     assert lab.value("SELECT count(*) FROM lake.retail.region", "engineer") == 4
+    lab.rows("DROP TABLE lake.raw.kept", "engineer")
 
 
 def test_only_an_explicit_reset_restores_rows(lab: LiveLab) -> None:
@@ -77,7 +73,7 @@ def _alive(pid_file: Any) -> bool:
 
 
 def test_the_stacks_work_by_hand(lab: LiveLab) -> None:
-    before = fingerprint(lab)
+    before = lab.fingerprint()
     script = 'eval "$({root}/lab env)"\npulumi preview -s lab --diff --non-interactive\n'
     result = lab.shell(script.replace("{root}/", "./"))
     assert result.returncode == 0, result.stdout + result.stderr
@@ -91,7 +87,7 @@ def test_the_stacks_work_by_hand(lab: LiveLab) -> None:
     )
     result = lab.shell(script, timeout_s=900)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert fingerprint(lab) == before
+    assert lab.fingerprint() == before
 
 
 def test_tracked_templates_stay_untouched(lab: LiveLab) -> None:

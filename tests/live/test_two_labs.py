@@ -13,8 +13,9 @@ import httpx
 import psutil
 import pytest
 
+from cli.ports import choose_block
 from tests.live.conftest import SCALE_FACTOR, LiveLab, clean_environment, temporary_folder
-from tests.live.test_lifecycle import fingerprint, pids
+from tests.live.test_lifecycle import pids
 
 pytestmark = pytest.mark.live
 
@@ -68,7 +69,7 @@ def http() -> Iterator[httpx.Client]:
 
 
 def ports(lab: LiveLab) -> set[int]:
-    return {port for one in lab.json("status")["services"] for port in one["ports"].values()}
+    return {port for one in lab.supervisor.status() for port in one.ports.values()}
 
 
 def first_port(lab: LiveLab) -> int:
@@ -78,7 +79,7 @@ def first_port(lab: LiveLab) -> int:
 @pytest.fixture(scope="module")
 def keys(labs: Labs) -> tuple[Keys, Keys]:
     """Addresses, passwords and client secrets of both, as an operator may read them."""
-    return labs.a.json("credentials", "--all"), labs.b.json("credentials", "--all")
+    return labs.a.keys(), labs.b.keys()
 
 
 def ask_token(http: httpx.Client, at: Keys, of: Keys, audience: str) -> httpx.Response:
@@ -137,7 +138,7 @@ def test_no_process_of_one_has_to_do_with_the_home_of_the_other(labs: Labs) -> N
 def test_both_hold_the_same_tables_and_no_common_secret(labs: Labs, keys: tuple[Keys, Keys]) -> None:
     rows: list[dict[str, int]] = []
     for one in labs:
-        found = fingerprint(one)["tables"]
+        found = one.fingerprint()["tables"]
         rows.append({name: table["rows"] for name, table in found.items()})
     assert rows[0] == rows[1]
     assert rows[0]["retail.customer"] == 1500
@@ -178,9 +179,9 @@ def refused(lab: LiveLab, base: int) -> str:
 
 
 def test_one_goes_down_and_comes_back_and_the_other_stays_as_it_was(labs: Labs) -> None:
-    before, of_b = (fingerprint(labs.a), pids(labs.a)), (fingerprint(labs.b), ports(labs.b))
+    before, of_b = (labs.a.fingerprint(), pids(labs.a)), (labs.b.fingerprint(), ports(labs.b))
     labs.b.ok("down")
-    assert (fingerprint(labs.a), pids(labs.a)) == before
+    assert (labs.a.fingerprint(), pids(labs.a)) == before
     assert not [p for p in ports(labs.a) if p in of_b[1]]
     said = labs.a.run("--name", "b", "fingerprint").stderr
     assert "lab 'b' is not up" in said
@@ -192,8 +193,8 @@ def test_one_goes_down_and_comes_back_and_the_other_stays_as_it_was(labs: Labs) 
     assert "lab --name c up --set portBase=" in said
 
     labs.b.ok("up")
-    assert (fingerprint(labs.b), ports(labs.b)) == of_b
-    assert (fingerprint(labs.a), pids(labs.a)) == before
+    assert (labs.b.fingerprint(), ports(labs.b)) == of_b
+    assert (labs.a.fingerprint(), pids(labs.a)) == before
 
 
 def test_a_block_that_another_lab_runs_in_is_refused_by_name(labs: Labs) -> None:
@@ -202,17 +203,17 @@ def test_a_block_that_another_lab_runs_in_is_refused_by_name(labs: Labs) -> None
 
 
 def test_a_lab_moves_to_another_block_of_ports(labs: Labs) -> None:
-    before: dict[str, Any] = fingerprint(labs.b)
-    other = first_port(labs.b) + 3 * PORTS_PER_LAB
+    before: dict[str, Any] = labs.b.fingerprint()
+    other = choose_block(labs.b.home.parent)
     labs.b.ok("up", "--set", f"portBase={other}")
     assert first_port(labs.b) == other
-    assert fingerprint(labs.b)["tables"] == before["tables"]
+    assert labs.b.fingerprint()["tables"] == before["tables"]
 
 
 def test_one_is_destroyed_and_the_other_stays_as_it_was(labs: Labs) -> None:
-    before = (fingerprint(labs.a), pids(labs.a))
+    before = (labs.a.fingerprint(), pids(labs.a))
     labs.b.ok("destroy", "--yes")
-    assert (fingerprint(labs.a), pids(labs.a)) == before
+    assert (labs.a.fingerprint(), pids(labs.a)) == before
     assert not labs.b.home.exists()
     assert not stacks(backend_of_b(labs.b))
     assert labs.a.json("status")["labs"] == ["a"]
