@@ -103,6 +103,10 @@ function Rows({ impact }: { impact: TableImpact }) {
     );
   }
   if (rows.error) return <span className="text-destructive">{rows.error}</span>;
+  // Where no filter differs, rows are not counted: whoever sees them sees the same ones.
+  if (impact.filter_before === impact.filter_after && rows.gained === 0 && rows.lost === 0) {
+    return <span className="text-muted-foreground">the same</span>;
+  }
   return (
     <span className="flex items-center gap-1.5 tabular whitespace-nowrap">
       {count(rows.before)}
