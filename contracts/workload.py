@@ -62,7 +62,7 @@ class Probe:
     path: str | None = None
     statuses: tuple[int, ...] = (200,)
     body_contains: str | None = None
-    timeout_s: float = 180.0
+    timeout_s: float = 600.0
     period_s: float = 0.2
 
 

@@ -63,7 +63,7 @@ def build_console(
         folder=settings.spool_dir, limit_mib=settings.spool_mib, result_mib=settings.result_mib
     )
     queries = Queries(
-        None if settings.trino_url is None else Trino(http, settings.trino_url),
+        None if settings.trino_url is None else Trino(http, settings.trino_url, settings.catalog),
         QueryStore(database.sessions),
         spool,
         per_user=settings.queries_per_user,

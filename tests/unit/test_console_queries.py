@@ -85,6 +85,14 @@ def test_rows_stream_page_by_page_as_the_asking_user(world: World, http: httpx.C
     assert world.keycloak.exchanges[-1] == ("analyst", "trino")
 
 
+def test_a_statement_without_a_catalog_means_the_labs(world: World, http: httpx.Client) -> None:
+    world.trino.on("FROM retail.numbers", Answer(NUMBERS, PAGES))
+    assert finished(http, "SELECT * FROM retail.numbers")["state"] == "finished"
+    (asked,) = world.trino.asked
+    assert asked.headers["x-trino-catalog"] == world.settings.catalog
+    assert "x-trino-schema" not in asked.headers
+
+
 def test_result_is_paged_and_streamed_again_from_any_row(world: World, http: httpx.Client) -> None:
     world.trino.on(
         "FROM numbers", Answer({"n": "integer"}, [[[i] for i in range(p, p + 10)] for p in (0, 10, 20)])

@@ -102,7 +102,7 @@ def table(catalog: str, namespace: str, table: str) -> TableDetail:
         columns=columns,
         hidden_columns=2 if table == "customer" else 0,
         privileges=["select"],
-        row_filters=["region-of-customer"] if table == "customer" else [],
+        row_filters=["region-by-key"] if table == "customer" else [],
         owner_group=None,
         definition=f"CREATE TABLE {catalog}.{namespace}.{table} (\n   …\n)",
         current_snapshot_id="6029475298405621301",
@@ -189,7 +189,7 @@ def access(catalog: str, namespace: str, table: str, user: str | None = None) ->
             grants=(GrantUse(privilege="select", by=f"grant of {name} to {mine[0]}"),) if readable else (),
             filters=(
                 FilterUse(
-                    rule="region-of-customer",
+                    rule="region-by-key",
                     predicate="c_nationkey IN (0, 4, 5, 6, 7, 10, 11, 13, 14, 15, 16, 19, 20, 22, 23)",
                     identity=None,
                 ),
@@ -226,7 +226,7 @@ def readers(catalog: str, namespace: str, table: str) -> TableReaders:
                 group=group,
                 privileges=grant["privileges"],
                 by=[f"grant of {grant['object']}"],
-                rules=["region-of-customer", "mask-phone"] if group.startswith("analysts") else [],
+                rules=["region-by-key", "mask-phone"] if group.startswith("analysts") else [],
             )
             for group, grant in found.items()
         ],

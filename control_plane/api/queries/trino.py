@@ -94,10 +94,11 @@ class Trino:
     Args:
         http: not closed here.
         url: the coordinator; answers that lead elsewhere are not followed.
+        catalog: whose tables a statement means that comes with no catalog of its own.
     """
 
-    def __init__(self, http: httpx.AsyncClient, url: str) -> None:
-        self.http, self.url = http, url.rstrip("/")
+    def __init__(self, http: httpx.AsyncClient, url: str, catalog: str | None = None) -> None:
+        self.http, self.url, self.catalog = http, url.rstrip("/"), catalog
 
     def start(
         self,
@@ -115,8 +116,8 @@ class Trino:
             # Otherwise times come with milliseconds at most.
             "X-Trino-Client-Capabilities": "PARAMETRIC_DATETIME",
         }
-        if catalog is not None:
-            headers["X-Trino-Catalog"] = _header(catalog)
+        if (used := catalog or self.catalog) is not None:
+            headers["X-Trino-Catalog"] = _header(used)
         if namespace is not None:
             headers["X-Trino-Schema"] = _header(namespace)
         if tags:

@@ -66,6 +66,7 @@ def run(
         CommandFailed: it ended with a code other than 0.
         Cancelled: it was stopped.
     """
+    cancellation.check()
     tail: deque[str] = deque(maxlen=_KEPT_LINES)
     with subprocess.Popen(
         [str(argument) for argument in arguments],

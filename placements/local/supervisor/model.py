@@ -50,7 +50,7 @@ class ProbeSpec:
     path: str | None = None
     statuses: tuple[int, ...] = (200,)
     body_contains: str | None = None
-    timeout_s: float = 180.0
+    timeout_s: float = 600.0
     period_s: float = 0.2
     ca_file: str | None = None
     postgresql: bool = False

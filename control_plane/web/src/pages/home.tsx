@@ -176,7 +176,7 @@ function Readable() {
                   <Link
                     key={table.name}
                     to={tablePath(catalog ?? "", namespace.name, table.name)}
-                    className="py-0.5 font-mono text-xs text-primary hover:underline"
+                    className="inline-flex min-h-6 items-center font-mono text-xs text-primary hover:underline"
                   >
                     {table.name}
                   </Link>

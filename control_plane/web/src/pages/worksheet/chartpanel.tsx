@@ -3,7 +3,7 @@ import { ChartColumn } from "lucide-react";
 import { useEffect, useMemo, useState } from "react";
 import { useNavigate } from "react-router";
 import { api, unwrap } from "@/api/client";
-import type { ChartSpec, Parameter } from "@/api/types";
+import type { ChartSpec } from "@/api/types";
 import { suggestSpec } from "@/components/chart/data";
 import { SpecEditor } from "@/components/chart/speceditor";
 import { ChartView } from "@/components/chart/view";
@@ -72,8 +72,7 @@ export default function ChartPanel({
       <SaveChart
         open={saving}
         onOpenChange={setSaving}
-        statement={snapshot.query?.statement ?? ""}
-        parameters={snapshot.query?.parameters ?? []}
+        query={snapshot.query}
         spec={spec}
         sheet={sheet}
       />
@@ -84,16 +83,14 @@ export default function ChartPanel({
 function SaveChart({
   open,
   onOpenChange,
-  statement,
-  parameters,
+  query,
   spec,
   sheet,
 }: {
   open: boolean;
   onOpenChange: (open: boolean) => void;
-  statement: string;
-  /** As the statement ran: the values are the chart's defaults. */
-  parameters: readonly Parameter[];
+  /** As it ran: the values of its parameters are the chart's defaults. */
+  query: RunSnapshot["query"];
   spec: ChartSpec;
   sheet: Sheet;
 }) {
@@ -107,10 +104,10 @@ function SaveChart({
           body: {
             title: title.trim(),
             description: "",
-            statement,
-            catalog: sheet.catalog,
-            namespace: sheet.namespace,
-            parameters: parameters.map((one) => ({
+            statement: query?.statement ?? "",
+            catalog: query?.catalog ?? null,
+            namespace: query?.namespace ?? null,
+            parameters: (query?.parameters ?? []).map((one) => ({
               name: one.name,
               type: one.type,
               label: "",
