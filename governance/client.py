@@ -250,11 +250,13 @@ class GovernorClient:
         reason: str,
         widen: bool = False,
         only_try: bool = False,
+        base_revision: int | None = None,
     ) -> ChangeResult:
         """Adds, replaces and removes items of the living access data, all or none, and waits a while for
-        the publication; ``only_try`` says what it would come to. Raises as :meth:`put_access`."""
+        the publication; ``only_try`` says what it would come to, ``base_revision`` makes it on that revision
+        alone. Raises as :meth:`put_access`."""
         body: dict[str, Any] = {"add": dict(add or {}), "remove": dict(remove or {}), "reason": reason}
-        body |= {"widen": widen, "only_try": only_try}
+        body |= {"widen": widen, "only_try": only_try, "base_revision": base_revision}
         return self._call(ChangeResult, "POST", "/v1/access/changes", body)
 
     def revisions(self, limit: int = 100) -> tuple[RevisionSummary, ...]:

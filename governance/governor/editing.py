@@ -99,10 +99,13 @@ class Editor:
         reason: str,
         widen: bool = False,
         only_try: bool = False,
+        base_revision: int | None = None,
     ) -> ChangeResult:
-        """Adds, replaces and removes items of whatever is living then, all or none.
+        """Adds, replaces and removes items of whatever is living then, all or none; with ``base_revision``
+        only of that one.
 
         Raises:
+            StaleRevisionError: ``base_revision`` is not the living revision any more.
             UsageError: an item is malformed, unknown or not there, or rules would show more than before
                 and ``widen`` is not set.
             ForbiddenError: the caller may not change such items.
@@ -112,6 +115,8 @@ class Editor:
         groups = self._knowledge.groups()
         with self._store.changing(caller.username) as change:
             living = _living(change)
+            if base_revision is not None:
+                change.require_base(base_revision)
             before = without_expired(living.document, self._clock())
             after = changed_document(before, add=add, remove=remove)
             fresh = {exception.id for exception in new_exceptions(before, after)}

@@ -31,13 +31,15 @@ class PutAccess(_Body):
 
 
 class ChangeAccess(_Body):
-    """Items to add (or replace) and to remove, each in the form of access data."""
+    """Items to add (or replace) and to remove, each in the form of access data; with ``base_revision``
+    on that revision alone."""
 
     add: dict[str, list[dict[str, Any]]] = Field(default_factory=dict)
     remove: dict[str, list[dict[str, Any]]] = Field(default_factory=dict)
     reason: _Reason
     widen: bool = False
     only_try: bool = False
+    base_revision: int | None = None
 
 
 class RollBack(_Body):
@@ -81,6 +83,7 @@ def add_access_routes(
             reason=body.reason,
             widen=body.widen,
             only_try=body.only_try,
+            base_revision=body.base_revision,
         )
 
     @app.post("/v1/access/rollback")

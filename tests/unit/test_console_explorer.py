@@ -3,11 +3,14 @@ to answer."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from tests.unit import console_world
 from tests.unit.console_trino import DENIED, Answer, user_error
@@ -327,6 +330,49 @@ def test_break_glass_ends_by_itself_or_by_hand(people: dict[str, httpx.Client]) 
     assert steward.post(path, json={"reason": "done"}).status_code == 200
     assert steward.post(path, json={"reason": "done"}).status_code == 404
     assert people["analyst"].get(f"{RETAIL}/customer").json()["columns"][1]["look"] == "masked"
+
+
+def test_a_change_that_came_first_is_noticed_whenever_it_came(
+    governed: GovernedWorld, people: dict[str, httpx.Client]
+) -> None:
+    """The other change is written after the request was taken and before its own: nothing but the
+    transaction itself can notice that."""
+    steward, store = people["steward"], governed.lab.store
+    before = steward.get("/api/v1/access").json()["revision"]
+    tags = [{"object": f"retail.orders.{column}", "tag": "pii.email"} for column in ("id", "email")]
+    documents = [{"add": {"tags": [tag]}, "reason": "at once"} for tag in tags]
+    given = {"If-Match": f'"{before}"'}
+    with ThreadPoolExecutor(1) as pool:
+        with store.changing("somebody") as other:
+            assert other.living is not None
+            late = pool.submit(steward.post, "/api/v1/access/changes", json=documents[0], headers=given)
+            waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+            with store._engine.connect() as watcher:
+                while watcher.scalar(waiting) == 0:
+                    assert not late.done(), late.result().text
+                    time.sleep(0.01)
+            living = other.living.document
+            other.write({**living, "tags": [*living["tags"], tags[1]]}, reason="first", what="access.put")
+        answer = late.result()
+    assert answer.status_code == 412
+    assert (answer.json()["value"], answer.json()["permitted"]) == (
+        f'"{before}"',
+        f"a change based on revision {before + 1}",
+    )
+    assert steward.get("/api/v1/access").json()["revision"] == before + 1
+    with ThreadPoolExecutor(4) as pool:
+        given = {"If-Match": f'"{before + 1}"'}
+        codes = pool.map(
+            lambda reason: (
+                steward.post(
+                    "/api/v1/access/changes", json={**documents[0], "reason": reason}, headers=given
+                ).status_code
+            ),
+            "abcd",
+        )
+        assert sorted(codes) == [200, 412, 412, 412]
+    back = {"remove": {"tags": tags}, "reason": "as it was", "widen": True}
+    assert steward.post("/api/v1/access/changes", json=back).status_code == 200
 
 
 def test_each_service_has_a_token_of_its_own(

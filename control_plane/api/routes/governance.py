@@ -35,6 +35,7 @@ from governance.client import (
     ReconcileReport,
     RefusedInputError,
     RevisionSummary,
+    StaleRevisionError,
     TableOwner,
 )
 from governance.reports import ChangeResult, DriftReport, ImpactReport, RevisionDetail
@@ -91,12 +92,22 @@ def change_access(
     body: ChangeAccess, request: Request, caller: Authenticated, if_match: IfMatch = None
 ) -> ChangeResult:
     """Makes a change, all of it or none. With `If-Match` only on the revision it names."""
-    governor = _governor(request, caller)
-    if if_match is not None:
-        _require_revision(governor, version_of(if_match))
-    result = governor.change_access(
-        add=_items(body.add), remove=_items(body.remove), reason=body.reason, widen=body.widen
-    )
+    base_revision = None if if_match is None else version_of(if_match)
+    try:
+        result = _governor(request, caller).change_access(
+            add=_items(body.add),
+            remove=_items(body.remove),
+            reason=body.reason,
+            widen=body.widen,
+            base_revision=base_revision,
+        )
+    except StaleRevisionError as stale:
+        raise StaleError(
+            "somebody changed the access data since you read it",
+            value=f'"{base_revision}"',
+            permitted=stale.permitted,
+            next_command="read it again and repeat the change",
+        ) from stale
     _forget(request)
     return result
 
@@ -246,17 +257,6 @@ def _governor(request: Request, caller: Caller) -> GovernorClient:
 def _forget(request: Request) -> None:
     """What the explorer was told before a change is old."""
     from_thread.run_sync(console_of(request).catalogs.forget)
-
-
-def _require_revision(governor: GovernorClient, revision: int) -> None:
-    living = governor.fingerprint().revision
-    if living != revision:
-        raise StaleError(
-            "somebody changed the access data since you read it",
-            value=f'"{revision}"',
-            permitted=f'"{living}"',
-            next_command="read it again and repeat the change",
-        )
 
 
 def _items(items: Items) -> dict[str, list[dict[str, object]]]:
