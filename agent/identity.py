@@ -13,7 +13,7 @@ from anyio import from_thread
 
 from agent.threads import in_thread
 from contracts.identity import Audience
-from governance.exchange import AccessToken, SignIn, TokenExchange
+from governance.exchange import AccessToken, ShownToken, SignIn, SignInEndedError, TokenExchange
 from governance.governor.auth import Caller, ForbiddenError, TokenVerifier
 
 CLIENT_ID = "agent"
@@ -55,30 +55,47 @@ async def user_of(verifier: TokenVerifier, authorization: str | None) -> User:
 
 
 class Identities:
-    """Sign-ins by the token that was shown, so that a chatty client costs one exchange, not one a request."""
+    """Tokens by the one that was shown, so that a chatty client does not cost exchanges at each request."""
 
     def __init__(self, exchange: TokenExchange, clock: Callable[[], float] = time.monotonic) -> None:
         self._exchange, self._clock = exchange, clock
-        self._kept: OrderedDict[str, tuple[float, UserTokens]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, bool], tuple[float, UserTokens]] = OrderedDict()
 
-    async def of(self, user: User) -> UserTokens:
-        """The user's tokens. Raises SignInEndedError, IdentityUnavailableError."""
-        key = hashlib.sha256(user.token.encode()).hexdigest()
+    async def of(self, user: User, *, lasting: bool = True) -> UserTokens:
+        """The user's tokens; ``lasting``: also beyond the end of the one that was shown, where the sign-in
+        behind it allows that.
+
+        Raises:
+            SignInEndedError, IdentityUnavailableError.
+        """
+        key = hashlib.sha256(user.token.encode()).hexdigest(), lasting
         now = self._clock()
         until, tokens = self._kept.get(key, (0.0, None))
         if tokens is None or until <= now:
-            tokens = UserTokens(await self._exchange.exchange(user.username, user.token), self._clock)
+            tokens = await (self._lasting(user) if lasting else self._brief(user))
             self._kept[key] = (now + _KEPT_S, tokens)
             self._kept.move_to_end(key)
             while len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
         return tokens
 
+    async def _lasting(self, user: User) -> UserTokens:
+        try:
+            return UserTokens(await self._exchange.exchange(user.username, user.token), self._clock)
+        except SignInEndedError:
+            # An offline sign-in gives no refresh tokens to others, and is as good until its token ends.
+            return await self._brief(user)
+
+    async def _brief(self, user: User) -> UserTokens:
+        tokens = UserTokens(ShownToken(self._exchange, user.username, user.token), self._clock)
+        await tokens.token(Audience.TRINO)
+        return tokens
+
 
 class UserTokens:
     """Current tokens of one user, renewed as long as their sign-in lasts."""
 
-    def __init__(self, sign_in: SignIn, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, sign_in: SignIn | ShownToken, clock: Callable[[], float] = time.monotonic) -> None:
         self._sign_in, self._clock = sign_in, clock
         self._tokens: dict[Audience, tuple[float, AccessToken]] = {}
         self._guard = threading.Lock()

@@ -146,7 +146,7 @@ async def _called(world: McpWorld, tool: str, arguments: Mapping[str, Any], work
         token=token.token,
     )
     try:
-        call = _Call(world, user, await world.identities.of(user), tool)
+        call = _Call(world, user, await world.identities.of(user, lasting=False), tool)
     except LabError as error:
         raise ToolError(error.what) from None
     try:

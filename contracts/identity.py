@@ -67,6 +67,7 @@ class Client:
     ``optional_audiences`` are asked for by scope (``scope=openid trino``), ``default_audiences`` are in
     every token. ``token_exchange_refresh``: an exchange may also give a refresh token, which ends with the
     user's own sign-in. ``catalog_roles`` are given to its service account; ``realm_management_roles`` too.
+    ``loopback_hosts``: where a public client waits for its user to come back.
     ``pkce``: a code is good for nobody without it (a public client's never is). Browsers may come back to
     ``after_logout_paths`` when they sign out; Keycloak tells of each sign-in's end at
     ``backchannel_logout_path``.
@@ -84,6 +85,7 @@ class Client:
     token_exchange_refresh: bool = False
     bearer_only: bool = False
     redirect_paths: tuple[str, ...] = ()
+    loopback_hosts: tuple[str, ...] = ("127.0.0.1",)
     after_logout_paths: tuple[str, ...] = ()
     backchannel_logout_path: str | None = None
     default_audiences: tuple[Audience, ...] = ()
@@ -243,6 +245,9 @@ def lab_realm(name: str) -> RealmModel:
                 public=True,
                 standard_flow=True,
                 redirect_paths=("/callback", "/oauth/callback", "/"),
+                loopback_hosts=("127.0.0.1", "localhost"),
+                # MCP clients ask for it wherever a server offers it, and are refused altogether without.
+                offline_access=True,
                 default_audiences=(Audience.AGENT,),
             ),
             Client(

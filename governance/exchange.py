@@ -71,14 +71,27 @@ class TokenExchange:
         )
         return SignIn(self, username, _text(answer, "refresh_token"))
 
+    async def access(self, username: str, subject_token: str, audience: Audience) -> AccessToken:
+        """A token for one audience and for nothing else, whatever kind of sign-in stands behind the access
+        token. Raises as :meth:`exchange`."""
+        answer = await self._ask(
+            username,
+            {
+                "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+                "subject_token": subject_token,
+                "subject_token_type": f"{_TOKEN_TYPE}:access_token",
+                "requested_token_type": f"{_TOKEN_TYPE}:access_token",
+                "scope": _scope(audience),
+                "audience": audience.value,
+            },
+        )
+        return _access_token(answer)
+
     async def refresh(self, username: str, refresh_token: str, audience: Audience) -> tuple[AccessToken, str]:
         """A token for one audience, and the refresh token that follows. Raises as :meth:`exchange`."""
         form = {"grant_type": "refresh_token", "refresh_token": refresh_token, "scope": _scope(audience)}
         answer = await self._ask(username, form)
-        token = AccessToken(
-            value=_text(answer, "access_token"), expires_in_s=int(answer.get("expires_in", 60))
-        )
-        return token, str(answer.get("refresh_token") or refresh_token)
+        return _access_token(answer), str(answer.get("refresh_token") or refresh_token)
 
     async def _ask(self, username: str, form: Mapping[str, str]) -> dict[str, Any]:
         try:
@@ -114,12 +127,28 @@ class SignIn:
         self._lock = asyncio.Lock()
 
     async def token(self, audience: Audience) -> AccessToken:
-        """A new token of the user's for ``audience``. Raises as :meth:`Keycloak.exchange`."""
+        """A new token of the user's for ``audience``. Raises as :meth:`TokenExchange.exchange`."""
         async with self._lock:
             token, self._refresh_token = await self._keycloak.refresh(
                 self.username, self._refresh_token, audience
             )
             return token
+
+
+class ShownToken:
+    """One user's identity for as long as the access token lasts that they showed."""
+
+    def __init__(self, keycloak: TokenExchange, username: str, token: str) -> None:
+        self.username = username
+        self._keycloak, self._token = keycloak, token
+
+    async def token(self, audience: Audience) -> AccessToken:
+        """A new token of the user's for ``audience``. Raises as :meth:`TokenExchange.exchange`."""
+        return await self._keycloak.access(self.username, self._token, audience)
+
+
+def _access_token(answer: Mapping[str, Any]) -> AccessToken:
+    return AccessToken(value=_text(answer, "access_token"), expires_in_s=int(answer.get("expires_in", 60)))
 
 
 def _scope(*audiences: Audience) -> str:

@@ -239,7 +239,9 @@ class LabRealm(pulumi.ComponentResource):
         if not client.redirect_paths:
             return None
         if client.public:
-            return [f"http://127.0.0.1{path}" for path in client.redirect_paths]
+            return [
+                f"http://{host}{path}" for host in client.loopback_hosts for path in client.redirect_paths
+            ]
         base = self._context.redirect_base_url(client.client_id)
         return [f"{base}{path}" for path in client.redirect_paths]
 

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
 import psutil
@@ -281,12 +281,12 @@ class Callback:
     """Waits on the loopback for what Keycloak sends a browser back with."""
 
     def __init__(self) -> None:
-        self.query: dict[str, list[str]] = {}
+        self.query: dict[str, str] = {}
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                outer.query = parse_qs(urlsplit(self.path).query)
+                outer.query = dict(parse_qsl(urlsplit(self.path).query))
                 self.send_response(200)
                 self.end_headers()
 
@@ -297,12 +297,26 @@ class Callback:
         self.url = f"http://127.0.0.1:{self.server.server_port}/callback"
         Thread(target=self.server.handle_request, daemon=True).start()
 
+    def __enter__(self) -> Callback:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.server_close()
+
 
 async def test_an_mcp_client_signs_its_user_in_by_itself(agent: LiveLab, url: str, people: People) -> None:
     password = next(
         one["password"] for one in agent.json("credentials")["personas"] if one["username"] == "analyst_emea"
     )
-    callback = Callback()
+    with Callback() as callback:
+        kept = await signed_in_client(url, people, password, callback)
+    # The client's own token opens the agent and nothing behind it.
+    assert kept.tokens is not None
+    assert governors_answer(people, kept.tokens.access_token) == 401
+
+
+async def signed_in_client(url: str, people: People, password: str, callback: Callback) -> Kept:
+    """Uses the tools as a client that knows the address alone; returns what it has afterwards."""
     kept = Kept(callback.url)
 
     async def sent_to(address: str) -> None:
@@ -312,8 +326,7 @@ async def test_an_mcp_client_signs_its_user_in_by_itself(agent: LiveLab, url: st
             assert str(browser.page.url).startswith(callback.url), browser.page.text
 
     async def came_back() -> AuthorizationCodeResult:
-        query = {key: values[0] for key, values in callback.query.items()}
-        return AuthorizationCodeResult(code=query["code"], state=query["state"], iss=query.get("iss"))
+        return AuthorizationCodeResult.model_validate(callback.query)
 
     provider = OAuthClientProvider(
         f"{url}/mcp",
@@ -330,17 +343,17 @@ async def test_an_mcp_client_signs_its_user_in_by_itself(agent: LiveLab, url: st
         found = await client.call_tool("query", {"sql": sql})
         assert found.structured_content is not None
         assert found.structured_content["rows"] == [[people.value("analyst_emea", sql)]]
-        refused = await client.call_tool("query", {"sql": "SELECT * FROM hr.employees"})
+        salaries = "SELECT DISTINCT salary FROM hr.employees"
+        masked = await client.call_tool("query", {"sql": salaries})
+        assert masked.structured_content is not None
+        assert masked.structured_content["rows"] == [[None]]
+        assert masked.structured_content["rules"][0]["filters"] == ["supervisor-chain"]
+        refused = await client.call_tool("query", {"sql": "DELETE FROM retail.nation"})
         assert refused.is_error
-        listed = await client.call_tool("list_tables", {})
-        assert "hr." not in json.dumps(listed.structured_content)
-    callback.server.server_close()
-    # The client's own token opens the agent and nothing behind it.
-    assert kept.tokens is not None
-    assert outcome(people, kept.tokens.access_token) == 401
+    return kept
 
 
-def outcome(people: People, token: str) -> int:
+def governors_answer(people: People, token: str) -> int:
     """What the governor says to a token."""
     answer = people.http.get(
         f"{people.urls['governor']}/v1/access/explanation",
@@ -383,8 +396,32 @@ async def test_saved_queries_are_run_as_their_caller(agent: LiveLab, people: Peo
                     ran = await client.call_tool("run_saved_query", arguments)
                     assert ran.structured_content is not None, ran.content
                     assert ran.structured_content["rows"] == [[people.value(user, sql.format(segment))]]
+        with bearer(agent, "engineer") as console:
+            rows = asked_by_its_page(console, "how many customers are there?")
+            assert rows == [[people.value("engineer", "SELECT count(*) FROM retail.customer")]]
+            kept = answer.headers["location"]
+            gone = console.delete(kept, headers={"If-Match": answer.headers["etag"]})
+            assert gone.status_code == 204, gone.text
     finally:
         agent.ok("up", "--without", "console", timeout_s=900)
+
+
+def asked_by_its_page(console: Any, question: str) -> list[list[Any]]:
+    """The rows of an answer, asked for as the console's chat page does."""
+    begun = console.post("/api/v1/chat/conversations", json={}).json()
+    path = f"/api/v1/chat/conversations/{begun['id']}"
+    run = console.post(f"{path}/messages", json={"text": question}).json()
+    with console.stream("GET", f"/api/v1/chat/runs/{run['id']}/events?after=0", timeout=180) as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        lines = list(stream.iter_lines())
+    events = [line.removeprefix("event: ") for line in lines if line.startswith("event: ")]
+    assert events == ["step"] * (len(events) - 1) + ["run"]
+    assert len(events) > 8
+    ended = json.loads([line for line in lines if line.startswith("data: ")][-1].removeprefix("data: "))
+    assert ended["state"] == "answered", ended
+    assert console.delete(path).status_code == 204
+    found: list[list[Any]] = ended["answer"]["rows"]
+    return found
 
 
 def test_a_run_ends_when_its_user_says_so(opened: Opened) -> None:

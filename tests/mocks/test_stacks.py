@@ -133,6 +133,8 @@ def test_every_persona_group_and_client_of_the_model_is_declared() -> None:
     assert password == {"personas"}, "the password grant exists on one client only"
     assert {name for name, i in clients.items() if i["accessType"] == "PUBLIC"} == {"cli", "mcp"}
     assert {clients[name]["pkceCodeChallengeMethod"] for name in ("cli", "mcp")} == {"S256"}
+    assert clients["cli"]["validRedirectUris"] == ["http://127.0.0.1/callback"]
+    assert "http://localhost/oauth/callback" in clients["mcp"]["validRedirectUris"]
 
 
 def test_another_catalog_than_the_pinned_one_is_refused() -> None:

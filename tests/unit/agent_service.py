@@ -45,12 +45,14 @@ _GROUPS = {persona.username: list(persona.groups) for persona in PERSONAS}
 
 
 class FakeKeycloak:
-    """Exchanges tokens whose audience is the agent; refreshes what it gave. ``ended``: users signed out."""
+    """Exchanges tokens whose audience is the agent; refreshes what it gave. ``ended``: users signed out;
+    ``offline``: users whose sign-in gives others no refresh tokens."""
 
     def __init__(self) -> None:
         self.exchanged: list[str] = []
         self.given: list[str] = []
         self.ended: set[str] = set()
+        self.offline: set[str] = set()
         self.down = False
 
     def handle(self, request: httpx.Request) -> httpx.Response:
@@ -65,6 +67,17 @@ class FakeKeycloak:
             user = claims["preferred_username"]
             if user in self.ended:
                 return httpx.Response(400, json={"error": "invalid_grant", "error_description": "ended"})
+            if form["requested_token_type"].endswith("access_token"):
+                self.exchanged.append(user)
+                self.given.append(f"{user}:{form['audience']}")
+                return httpx.Response(
+                    200, json={"access_token": f"{user}:{form['audience']}", "expires_in": 300}
+                )
+            if user in self.offline:
+                problem = (
+                    "Refresh token not valid as requested_token_type because creating a new session is needed"
+                )
+                return httpx.Response(400, json={"error": "invalid_request", "error_description": problem})
             self.exchanged.append(user)
             return httpx.Response(200, json={"refresh_token": f"refresh-{user}", "access_token": "x"})
         user = form["refresh_token"].removeprefix("refresh-")

@@ -224,6 +224,18 @@ async def test_clients_find_keycloak_by_themselves(database_url: str) -> None:
         assert document["scopes_supported"] == ["agent"]
 
 
+async def test_tokens_last_as_long_as_the_one_that_was_shown(database_url: str) -> None:
+    """Clients keep an offline sign-in, for which Keycloak gives others no refresh tokens."""
+    async with served(database_url) as (world, url):
+        world.keycloak.offline.add("analyst_emea")
+        sql = "SELECT count(*) AS n FROM retail.customer"
+        assert (await call(url, "analyst_emea", "query", sql=sql))["rows"] == [[83]]
+        assert set(world.keycloak.given) == {"analyst_emea:trino", "analyst_emea:governor"}
+        world.keycloak.ended.add("steward")
+        assert "gives no token" in await refused(url, "steward", "query", sql=sql)
+        assert "steward:trino" not in world.keycloak.given
+
+
 @pytest.mark.parametrize(
     ("headers", "statuses"),
     [

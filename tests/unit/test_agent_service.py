@@ -302,6 +302,13 @@ async def test_a_step_that_can_not_be_audited_ends_the_run(
         assert world.engines[0].ran == []
 
 
+async def test_who_is_signed_in_offline_is_answered_all_the_same(database_url: str) -> None:
+    async with service(database_url) as world:
+        world.keycloak.offline.add("engineer")
+        assert (await world.ask("how many customers are there?"))["state"] == "answered"
+        assert "engineer:trino" in world.keycloak.given
+
+
 async def test_services_that_are_away_are_named(database_url: str) -> None:
     async with service(database_url) as world:
         world.governor.down = True
