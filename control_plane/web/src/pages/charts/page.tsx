@@ -200,7 +200,7 @@ function Loaded({ chart }: { chart: Chart }) {
         </form>
       )}
       <div className="flex flex-col gap-4 lg:flex-row">
-        <Card className="h-[60vh] min-h-72 min-w-0 flex-1 p-4">
+        <Card className="h-[60vh] min-h-72 min-w-0 p-4 lg:flex-1">
           <LiveChart queryKey={key} start={start} spec={spec} title={chart.title} />
         </Card>
         {editing && (
