@@ -19,6 +19,7 @@ PAGES = (
     ("analyst_emea", f"{_CUSTOMER}/files"),
     ("analyst_emea", f"{_CUSTOMER}/lineage"),
     ("analyst_emea", f"{_CUSTOMER}/definition"),
+    ("analyst_emea", "/chat"),
     ("analyst_emea", "/charts"),
     ("analyst_emea", "/dashboards"),
     ("analyst_emea", "/governance/tags"),
