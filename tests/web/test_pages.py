@@ -34,6 +34,8 @@ PAGES = (
     ("auditor", "/audit"),
     ("auditor", "/audit?query_id=20260115_093002_00002_fakes"),
     ("admin", "/admin/health"),
+    ("admin", "/admin/logs?service=trino"),
+    ("admin", "/admin/maintenance"),
     ("admin", "/admin/versions"),
     ("admin", "/admin/people"),
     ("admin", "/admin/publication"),
