@@ -48,7 +48,7 @@ PAGES = (
 OPENED = {
     "/": "a[href='/worksheet?new=1']",
     "/worksheet?new=1": ".cm-content[contenteditable=true]",
-    "/explorer/lake/retail/customer": "a[href='/explorer/lake/retail/orders']",
+    "/explorer/lake/retail/customer": "main [role=tab]",
     "/chat": "textarea",
 }
 """Pages, and what a person uses first on each, as a CSS selector."""
