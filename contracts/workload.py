@@ -95,6 +95,8 @@ class Layout:
     ports: Mapping[str, int]
     also: Mapping[str, PurePosixPath] = field(default_factory=dict)
     """Folders of further artifacts that were asked for, by name."""
+    logs_dir: PurePosixPath | None = None
+    """Where the logs of all workloads are files, ``NAME.log``; None where they are not."""
 
     def file(self, name: str) -> str:
         """The absolute path a generated file will have."""

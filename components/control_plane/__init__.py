@@ -42,6 +42,7 @@ def workload(args: ControlPlaneArgs, layout: Layout) -> Workload:
             "CONSOLE_PORT": str(layout.ports["http"]),
             "CONSOLE_CA_FILE": layout.file("ca.pem"),
             "CONSOLE_COMPONENTS_FILE": layout.file("components.json"),
+            "CONSOLE_LOGS_DIR": "" if layout.logs_dir is None else str(layout.logs_dir),
             "CONSOLE_SPOOL_DIR": str(layout.data_dir / "results"),
             "CONSOLE_WEB_DIR": str(layout.also[WEB.name]),
         },

@@ -18,7 +18,20 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from control_plane.api.console import Console
 from control_plane.api.problems import add_error_handlers
-from control_plane.api.routes import admin, charts, chat, explorer, governance, queries, saved, session, sql
+from control_plane.api.routes import (
+    admin,
+    charts,
+    chat,
+    explorer,
+    governance,
+    logs,
+    maintenance,
+    queries,
+    saved,
+    session,
+    signed_in,
+    sql,
+)
 from control_plane.api.schemas.common import Problem
 from control_plane.api.security import Security
 from control_plane.api.web import add_web
@@ -39,6 +52,9 @@ _ROUTERS = (
     explorer.router,
     governance.router,
     admin.router,
+    logs.router,
+    signed_in.router,
+    maintenance.router,
     chat.router,
 )
 _PREPARE_EVERY_S = 1.0

@@ -18,6 +18,7 @@ from control_plane.api.governor import Governor
 from control_plane.api.identity.keycloak import Realm
 from control_plane.api.identity.sealing import Sealer
 from control_plane.api.identity.sessions import Sessions
+from control_plane.api.logs import Logs
 from control_plane.api.queries.service import Queries, SpoolSettings
 from control_plane.api.queries.trino import Trino
 from control_plane.api.settings import ConsoleSettings
@@ -88,4 +89,5 @@ def build_console(
         saved_queries=KeptStore(database.sessions, Kind.QUERY),
         charts=KeptStore(database.sessions, Kind.CHART),
         dashboards=KeptStore(database.sessions, Kind.DASHBOARD),
+        logs=Logs(settings.logs_dir),
     )

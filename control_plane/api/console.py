@@ -18,6 +18,7 @@ from control_plane.api.governor import Governor
 from control_plane.api.identity.keycloak import Realm
 from control_plane.api.identity.sealing import Sealer
 from control_plane.api.identity.sessions import Sessions
+from control_plane.api.logs import Logs
 from control_plane.api.queries.service import Queries
 from control_plane.api.settings import ConsoleSettings
 from control_plane.api.storage.database import Database
@@ -57,6 +58,7 @@ class Console:
     saved_queries: KeptStore
     charts: KeptStore
     dashboards: KeptStore
+    logs: Logs
     prepared: bool = field(default=False)
 
     @property

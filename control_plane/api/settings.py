@@ -14,6 +14,8 @@ Services: ``CONSOLE_TRINO_URL``, ``CONSOLE_GOVERNOR_URL``, ``CONSOLE_AGENT_URL``
 none), ``CONSOLE_CATALOG`` (``lake``), ``CONSOLE_CATALOG_KIND``, ``CONSOLE_COMPONENTS_FILE`` (optional,
 JSON: a list of ``control_plane.api.health.Component``).
 
+Operation: ``CONSOLE_LOGS_DIR`` (optional: a folder with the services' logs, ``SERVICE.log``).
+
 Results: ``CONSOLE_SPOOL_DIR``, ``CONSOLE_SPOOL_MIB`` (2048, all of them), ``CONSOLE_RESULT_MIB`` (512, one),
 ``CONSOLE_RESULT_KEPT_S`` (3600, since it was last read), ``CONSOLE_QUERIES_PER_USER`` (8, running at once).
 
@@ -61,6 +63,7 @@ class ConsoleSettings:
     catalog: str
     catalog_kind: str
     components: tuple[Component, ...]
+    logs_dir: Path | None
     spool_dir: Path
     spool_mib: int
     result_mib: int
@@ -106,6 +109,7 @@ def read_settings(environ: Mapping[str, str]) -> ConsoleSettings:
         catalog=env.text("CATALOG", "lake"),
         catalog_kind=env.text("CATALOG_KIND"),
         components=_components(env),
+        logs_dir=_path(env.text("LOGS_DIR", "")),
         spool_dir=Path(env.text("SPOOL_DIR")),
         spool_mib=env.number("SPOOL_MIB", 2048, 1),
         result_mib=env.number("RESULT_MIB", 512, 1),

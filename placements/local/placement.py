@@ -31,6 +31,7 @@ from placements.local.software import (
     warm_dir,
 )
 from placements.local.supervisor import ServiceSpec
+from placements.local.supervisor.paths import HomePaths
 from placements.local.unprivileged import unprivileged_root
 
 BIND_ADDRESS = "127.0.0.1"
@@ -111,6 +112,7 @@ class LocalPlacement:
             bind_address=BIND_ADDRESS,
             ports=numbers,
             also={name: PurePosixPath(self._artifact_dir(name)) for name in also},
+            logs_dir=PurePosixPath(HomePaths(home=self.home).logs),
         )
         self._layouts[workload] = layout
         return layout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from components.control_plane import ControlPlaneArgs, workload
@@ -54,6 +55,9 @@ def test_the_workload_is_what_the_console_reads() -> None:
     assert (settings.port, settings.bind, settings.agent_url) == (28032, "127.0.0.1", None)
     assert str(settings.spool_dir) == "/d/results"
     assert str(settings.web_dir) == "/w"
+    assert settings.logs_dir is None, "this placement keeps no logs in files"
+    beside = workload(args, replace(LAYOUT, logs_dir=PurePosixPath("/l")))
+    assert beside.env["CONSOLE_LOGS_DIR"] == "/l"
     assert json.loads(str(made.files["components.json"]))[0]["statuses"] == [200]
     assert "secret" not in json.dumps([str(part) for part in made.command]), "no secret is an argument"
     assert made.source == ("contracts", "governance", "control_plane/api")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
@@ -22,17 +24,36 @@ PAGE = b"<!doctype html><title>Console</title><script src='/assets/index-1a2b3c.
 SCRIPT = b"export const answer = 42;\n" * 100
 
 
+class Steps(httpx.AsyncByteStream):
+    """A step of a run, and then nothing until the agent ends."""
+
+    def __init__(self) -> None:
+        self.ended, self.closed = threading.Event(), threading.Event()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b"event: step\ndata: {}\n\n"
+        while not self.ended.is_set():
+            await asyncio.sleep(0.01)
+        raise httpx.ReadError("the agent has ended")
+
+    async def aclose(self) -> None:
+        self.closed.set()
+
+
 class Agent:
-    """An agent that says what it was asked and by whom."""
+    """An agent that says what it was asked and by whom. ``steps`` are what it streams of a run."""
 
     def __init__(self) -> None:
         self.down = False
+        self.steps = Steps()
 
     def handle(self, request: httpx.Request) -> httpx.Response:
         """Answers one request."""
         if self.down:
             raise httpx.ConnectError("connection refused", request=request)
         token = request.headers["authorization"].removeprefix("Bearer ")
+        if request.url.path.endswith("/events"):
+            return httpx.Response(200, stream=self.steps, headers={"content-type": "text/event-stream"})
         claims = jwt.decode(token, KEY.public_key(), ["RS256"], audience="agent")
         said = f"{claims['preferred_username']} {request.method} {request.url.raw_path.decode()} "
         headers = {"content-type": "text/event-stream", "set-cookie": "stolen=1", "x-inner": "1"}
@@ -138,6 +159,29 @@ def test_chat_goes_to_the_agent_with_a_token_of_its_own(served: World) -> None:
             url = httpx.URL(served.url).copy_with(raw_path=path.encode())
             assert http.send(http.build_request("GET", url)).status_code == 404, path
     assert get(served, "/api/v1/chat/threads").status_code == 401
+
+
+def test_steps_come_as_they_are_made_and_may_be_cut(served: World) -> None:
+    agent: Agent = served.agent  # type: ignore[attr-defined]  # only this module's world has one
+    with (
+        served.as_user("analyst") as http,
+        http.stream("GET", "/api/v1/chat/runs/1/events") as answer,
+    ):
+        parts = answer.iter_raw()
+        assert next(parts) == b"event: step\ndata: {}\n\n", "while the agent is still at work"
+        agent.steps.ended.set()
+        assert list(parts) == []
+    assert agent.steps.closed.wait(10)
+
+
+def test_nothing_is_read_from_the_agent_for_a_browser_that_left(served: World) -> None:
+    agent: Agent = served.agent  # type: ignore[attr-defined]  # only this module's world has one
+    agent.steps = Steps()
+    with served.as_user("analyst") as http:
+        with http.stream("GET", "/api/v1/chat/runs/1/events") as answer:
+            assert next(answer.iter_raw()).startswith(b"event: step")
+            assert not agent.steps.closed.is_set()
+        assert agent.steps.closed.wait(10)
 
 
 def test_agent_down_is_told(served: World) -> None:

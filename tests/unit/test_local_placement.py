@@ -76,6 +76,12 @@ def test_a_workload_may_need_more_than_one_artifact(tmp_path: Path) -> None:
     assert lab.layout("spark", "python", ("http",)).java_home is None
 
 
+def test_logs_of_all_workloads_lie_together(tmp_path: Path) -> None:
+    lab = placement(tmp_path)
+    folder = PurePosixPath(tmp_path / "home" / "logs")
+    assert {lab.layout(name, name, ("http",)).logs_dir for name in ("keycloak", "opa")} == {folder}
+
+
 def test_a_url_known_before_the_layout_stays_what_it_was(tmp_path: Path) -> None:
     lab = placement(tmp_path)
     url = lab.internal_url("keycloak", "http")

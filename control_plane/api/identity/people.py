@@ -9,8 +9,8 @@ from contracts.identity import GROUPS_CLAIM
 from control_plane.api.schemas.identity import Permission
 from control_plane.api.storage.sessions import Person
 from governance.governor.auth import Caller as GovernorCaller
+from governance.governor.auth import ForbiddenError, UnauthenticatedError
 from governance.governor.auth import Permission as GovernorPermission
-from governance.governor.auth import UnauthenticatedError
 
 _SERVICE_ACCOUNT_PREFIX = "service-account-"
 _SHOWN = {
@@ -54,3 +54,13 @@ def permissions(username: str, groups: frozenset[str]) -> list[Permission]:
     """What pages a member of these groups gets, by the governor's own table."""
     held = GovernorCaller(username=username, groups=groups, service=None).permissions
     return sorted(shown for permission, shown in _SHOWN.items() if permission in held)
+
+
+def require_admin(person: Person, what: str) -> None:
+    """For what no service behind the console decides. Raises ForbiddenError."""
+    if Permission.ADMINISTER not in permissions(person.username, person.groups):
+        raise ForbiddenError(
+            f"{person.username!r} may not {what}",
+            value=", ".join(sorted(person.groups)) or "no group",
+            permitted="members of lab_admins",
+        )

@@ -131,6 +131,10 @@ class Sessions:
         """Ends what Keycloak ended; returns how many."""
         return len(await to_thread.run_sync(self._store.remove_ended, ended))
 
+    async def end_others(self, own: StoredSession | None) -> int:
+        """Ends all sessions but one's own, with the tokens in them; returns how many."""
+        return await to_thread.run_sync(self._store.remove_others, None if own is None else own.key)
+
     async def forget_expired(self) -> int:
         """Removes sessions past their end."""
         return await to_thread.run_sync(self._store.remove_expired)

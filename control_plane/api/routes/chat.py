@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 
 import httpx
@@ -12,6 +13,7 @@ from contracts.identity import Audience
 from control_plane.api.access import Authenticated, console_of
 from control_plane.api.problems import AbsentServiceError, UnavailableError
 
+log = logging.getLogger(__name__)
 router = APIRouter(prefix="/api/v1/chat", tags=["chat"])
 
 _TIMEOUT = httpx.Timeout(300.0, connect=3.0)
@@ -48,5 +50,8 @@ async def _relayed(answer: httpx.Response) -> AsyncIterator[bytes]:
     try:
         async for part in answer.aiter_raw():
             yield part
+    except httpx.HTTPError as error:
+        # The page notices that its run's end has not come, and asks for the rest.
+        log.info("the agent's answer ended early: %s", type(error).__name__)
     finally:
         await answer.aclose()

@@ -45,3 +45,9 @@ class Persona(BaseModel):
     name: str
     groups: list[str]
     description: str
+
+
+class EndedSessions(BaseModel):
+    """How many sessions there were."""
+
+    ended: int

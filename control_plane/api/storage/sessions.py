@@ -98,6 +98,14 @@ class SessionStore:
             transaction.execute(delete(SessionRow).where(SessionRow.id_hash.in_(keys)))
         return keys
 
+    def remove_others(self, kept: str | None) -> int:
+        """Ends all sessions but that of a key; returns how many."""
+        wanted = delete(SessionRow)
+        if kept is not None:
+            wanted = wanted.where(SessionRow.id_hash != kept)
+        with self._sessions.begin() as transaction:
+            return _count(transaction, wanted)
+
     def remove_expired(self) -> int:
         """Removes those past their end."""
         with self._sessions.begin() as transaction:

@@ -23,6 +23,7 @@ const Dashboards = lazy(() => import("@/pages/dashboards/list"));
 const DashboardPage = lazy(() => import("@/pages/dashboards/page"));
 const Governance = lazy(() => import("@/pages/governance/page"));
 const Audit = lazy(() => import("@/pages/audit/page"));
+const Chat = lazy(() => import("@/pages/chat/page"));
 const Admin = lazy(() => import("@/pages/admin/page"));
 
 function Gate() {
@@ -80,6 +81,8 @@ function makeRouter() {
             { path: "governance", element: <Navigate to="/governance/tags" replace /> },
             { path: "governance/:section", element: <Governance /> },
             { path: "governance/:section/:item", element: <Governance /> },
+            { path: "chat", element: <Chat /> },
+            { path: "chat/:conversationId", element: <Chat /> },
             { path: "audit", element: <Audit /> },
             { path: "admin", element: <Navigate to="/admin/health" replace /> },
             { path: "admin/:section", element: <Admin /> },

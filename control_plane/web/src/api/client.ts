@@ -40,6 +40,27 @@ export const api = createClient<paths>({
 });
 api.use(session);
 
+/**
+ * A request outside the API's description, with the same headers and errors. Raises {@link ApiProblem}; an
+ * AbortError once its signal is aborted.
+ */
+export async function request(path: string, init: RequestInit = {}): Promise<Response> {
+  const headers = new Headers(init.headers);
+  if (!SAFE.has(init.method ?? "GET")) {
+    for (const [name, value] of Object.entries(writeHeaders())) headers.set(name, value);
+  }
+  let response: Response;
+  try {
+    response = await fetch(path, { ...init, headers, credentials: "same-origin" });
+  } catch (error) {
+    if (init.signal?.aborted) throw error;
+    throw asProblem(error);
+  }
+  if (response.status === 401) onSignedOut();
+  if (!response.ok) throw problemOf(response.status, await response.json().catch(() => null));
+  return response;
+}
+
 /** The body of an answer. Raises {@link ApiProblem} for one that is an error, or when nothing answered. */
 export async function unwrap<T>(
   answer: Promise<{ data?: T; error?: unknown; response: Response }>,

@@ -1151,6 +1151,148 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/admin/logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Logs
+         * @description Services that have a log. For lab admins; `404` where the placement keeps logs elsewhere.
+         */
+        get: operations["list_logs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/logs/{service}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Log
+         * @description The last lines of a service's log, or those that came since. For lab admins.
+         */
+        get: operations["read_log"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/sessions/end": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * End Sessions
+         * @description Ends all sessions of this console but the caller's own. For lab admins. Who is still signed in at
+         *     Keycloak comes back without a password; disable the person there to keep them out.
+         */
+        post: operations["end_sessions"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/maintenance/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Maintenance Runs
+         * @description Runs on tables, newest first: on all that the caller may know of when none is named.
+         */
+        get: operations["maintenance_runs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/maintenance/scope": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Maintenance Scope
+         * @description Tables that the caller may have maintained, how often the schedule looks, and what this lab's catalog
+         *     does not bear.
+         */
+        get: operations["maintenance_scope"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/maintenance/policies": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Maintenance Policies
+         * @description How tables are maintained. For those who may maintain a table or read access data.
+         */
+        get: operations["maintenance_policies"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/maintenance/plans": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Plan Maintenance
+         * @description What maintaining a table now would come to; nothing is done.
+         */
+        post: operations["plan_maintenance"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -1225,7 +1367,7 @@ export interface components {
             begun_at: string;
             /** Ended At */
             ended_at: string | null;
-            outcome: components["schemas"]["Outcome"];
+            outcome: components["schemas"]["governance__audit__report__Outcome"];
             /** Error */
             error: string | null;
             /** Message */
@@ -1841,6 +1983,14 @@ export interface components {
             reason: string;
         };
         /**
+         * EndedSessions
+         * @description How many sessions there were.
+         */
+        EndedSessions: {
+            /** Ended */
+            ended: number;
+        };
+        /**
          * ExceptionUse
          * @description A living exception that covers the table.
          */
@@ -2224,6 +2374,89 @@ export interface components {
             last_query_id: string;
         };
         /**
+         * LogLines
+         * @description Lines of a log, oldest first. What follows begins at ``next`` (bytes); ``skipped``: there are lines
+         *     before the first of these.
+         */
+        LogLines: {
+            /** Service */
+            service: string;
+            /** Lines */
+            lines: string[];
+            /** Next */
+            next: number;
+            /** Skipped */
+            skipped: boolean;
+        };
+        /**
+         * MaintenancePlan
+         * @description What maintaining a table now would come to; nothing was done.
+         */
+        MaintenancePlan: {
+            /** Table */
+            table: string;
+            /** Policy */
+            policy: {
+                [key: string]: unknown;
+            };
+            size: components["schemas"]["Size"];
+            /** Steps */
+            steps: components["schemas"]["PlannedStep"][];
+        };
+        /**
+         * MaintenanceRun
+         * @description One run on one table, with its sizes before and after (None where they could not be read).
+         */
+        MaintenanceRun: {
+            /** Id */
+            id: number;
+            /** Table */
+            table: string;
+            /** Asked By */
+            asked_by: string;
+            /** Scheduled */
+            scheduled: boolean;
+            /**
+             * Started At
+             * Format: date-time
+             */
+            started_at: string;
+            /** Ended At */
+            ended_at: string | null;
+            outcome: components["schemas"]["governance__maintenance__reports__Outcome"];
+            before: components["schemas"]["Size"] | null;
+            after: components["schemas"]["Size"] | null;
+            /** Steps */
+            steps: components["schemas"]["StepReport"][];
+            /** Policy */
+            policy: {
+                [key: string]: unknown;
+            };
+            /** Error */
+            error?: string | null;
+        };
+        /**
+         * MaintenanceScope
+         * @description Tables that the caller may maintain, of those asked for, and the catalog's limits.
+         *
+         *     ``unsafe`` maps procedures that this lab's catalog does not bear to the reason; ``every_s`` is how often
+         *     the schedule looks, 0 when it is off.
+         */
+        MaintenanceScope: {
+            /** Tables */
+            tables: string[];
+            /** Catalog Kind */
+            catalog_kind: string;
+            /** Unsafe */
+            unsafe: {
+                [key: string]: string;
+            };
+            /** Min Retention S */
+            min_retention_s: number;
+            /** Every S */
+            every_s: number;
+        };
+        /**
          * Me
          * @description The caller. ``csrf_token`` goes into the header ``X-CSRF-Token`` of every request that changes
          *     something; None for a bearer token, which needs none.
@@ -2275,12 +2508,6 @@ export interface components {
             /** Tags */
             tags: string[];
         };
-        /**
-         * Outcome
-         * @description How a query ended. ``UNKNOWN``: its server ended before it told.
-         * @enum {string}
-         */
-        Outcome: "finished" | "failed" | "denied" | "running" | "unknown";
         /**
          * Parameter
          * @description A value for ``:name`` in a statement; a list stands for its members with commas between, as in
@@ -2370,6 +2597,54 @@ export interface components {
          * @enum {string}
          */
         PlanKind: "logical" | "distributed" | "io" | "validate" | "analyze";
+        /**
+         * PlanMaintenance
+         * @description A table, as ``namespace.table``.
+         */
+        PlanMaintenance: {
+            /**
+             * Table
+             * @example retail.orders
+             */
+            table: string;
+        };
+        /**
+         * PlannedStep
+         * @description What would be done, or why not. ``verdict``: run, unneeded, off, unsafe or waits.
+         */
+        PlannedStep: {
+            /** Procedure */
+            procedure: string;
+            /** Verdict */
+            verdict: string;
+            /** Reason */
+            reason: string;
+            /** Statement */
+            statement?: string | null;
+        };
+        /**
+         * PolicyRevision
+         * @description One revision of the maintenance policies with its whole document.
+         */
+        PolicyRevision: {
+            /** Revision */
+            revision: number;
+            /** Author */
+            author: string;
+            /** Reason */
+            reason: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Based On */
+            based_on: number | null;
+            /** Document */
+            document: {
+                [key: string]: unknown;
+            };
+        };
         /**
          * PreviewChange
          * @description A change to look at before it is made. Nobody named: the sample users; no table named: all.
@@ -2855,6 +3130,24 @@ export interface components {
             parameters: components["schemas"]["ParameterSpec"][];
         };
         /**
+         * ServiceLog
+         * @description A service that has a log.
+         */
+        ServiceLog: {
+            /**
+             * Service
+             * @example trino
+             */
+            service: string;
+            /** Size Bytes */
+            size_bytes: number;
+            /**
+             * Changed At
+             * Format: date-time
+             */
+            changed_at: string;
+        };
+        /**
          * Share
          * @description A group that something is shared with: its text, never its rows.
          */
@@ -2886,6 +3179,25 @@ export interface components {
         SignedOut: {
             /** Url */
             url: string;
+        };
+        /**
+         * Size
+         * @description How large a table's metadata makes it. ``bytes``: of the data and delete files of the current
+         *     snapshot; those of older snapshots are not counted.
+         */
+        Size: {
+            /** Files */
+            files: number;
+            /** Small Files */
+            small_files: number;
+            /** Delete Files */
+            delete_files: number;
+            /** Bytes */
+            bytes: number;
+            /** Manifests */
+            manifests: number;
+            /** Snapshots */
+            snapshots: number;
         };
         /**
          * Snapshot
@@ -3108,6 +3420,21 @@ export interface components {
              * @default 0
              */
             completed_splits: number;
+        };
+        /**
+         * StepReport
+         * @description One step of a run. ``duration_s`` is None for a step that did not run.
+         */
+        StepReport: {
+            /** Procedure */
+            procedure: string;
+            outcome: components["schemas"]["governance__maintenance__reports__Outcome"];
+            /** Reason */
+            reason: string;
+            /** Statement */
+            statement?: string | null;
+            /** Duration S */
+            duration_s?: number | null;
         };
         /**
          * SyntaxProblem
@@ -3351,6 +3678,19 @@ export interface components {
          * @enum {string}
          */
         Visibility: "plain" | "masked" | "denied";
+        /**
+         * Outcome
+         * @description How a query ended. ``UNKNOWN``: its server ended before it told.
+         * @enum {string}
+         */
+        governance__audit__report__Outcome: "finished" | "failed" | "denied" | "running" | "unknown";
+        /**
+         * Outcome
+         * @description How a run or one of its steps ended. Steps: ``done`` to ``failed``; runs also ``nothing`` (no step was
+         *     needed), ``running`` and ``interrupted`` (the governor ended meanwhile).
+         * @enum {string}
+         */
+        governance__maintenance__reports__Outcome: "done" | "unneeded" | "off" | "unsafe" | "waits" | "conflict" | "failed" | "nothing" | "running" | "interrupted";
     };
     responses: {
         /**
@@ -4980,6 +5320,166 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Persona"][];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    list_logs: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ServiceLog"][];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    read_log: {
+        parameters: {
+            query?: {
+                lines?: number;
+                /** @description `next` of what was read last. */
+                after?: number | null;
+            };
+            header?: never;
+            path: {
+                service: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LogLines"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    end_sessions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EndedSessions"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    maintenance_runs: {
+        parameters: {
+            query?: {
+                table?: string[] | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MaintenanceRun"][];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    maintenance_scope: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MaintenanceScope"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    maintenance_policies: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PolicyRevision"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    plan_maintenance: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PlanMaintenance"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MaintenancePlan"];
                 };
             };
             default: components["responses"]["Problem"];

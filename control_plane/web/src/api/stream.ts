@@ -1,8 +1,8 @@
 import { asProblem, problemOf } from "./problem";
 import type { QueryEvent } from "./types";
 
-/** Splits a byte stream into its lines; a line may arrive in pieces. */
-export async function* lines(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
+/** Splits a byte stream into its lines, empty ones too; a line may arrive in pieces. */
+async function* everyLine(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
   const reader = stream.getReader();
   const decoder = new TextDecoder();
   let rest = "";
@@ -12,12 +12,44 @@ export async function* lines(stream: ReadableStream<Uint8Array>): AsyncGenerator
       rest += decoder.decode(value, { stream: !done });
       const parts = rest.split("\n");
       rest = parts.pop() ?? "";
-      for (const part of parts) if (part.trim() !== "") yield part;
+      yield* parts;
       if (done) break;
     }
-    if (rest.trim() !== "") yield rest;
+    if (rest !== "") yield rest;
   } finally {
     reader.releaseLock();
+  }
+}
+
+/** The lines of a byte stream that have something in them. */
+export async function* lines(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
+  for await (const line of everyLine(stream)) if (line.trim() !== "") yield line;
+}
+
+export interface ServerEvent {
+  event: string;
+  id: string;
+  data: string;
+}
+
+/** Server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html) of a byte stream. */
+export async function* serverEvents(
+  stream: ReadableStream<Uint8Array>,
+): AsyncGenerator<ServerEvent> {
+  let fields: Record<string, string[]> = {};
+  for await (const raw of everyLine(stream)) {
+    const line = raw.endsWith("\r") ? raw.slice(0, -1) : raw;
+    if (line === "") {
+      const { event = ["message"], id = [""], data } = fields;
+      fields = {};
+      if (data) yield { event: event.at(-1) ?? "", id: id.at(-1) ?? "", data: data.join("\n") };
+      continue;
+    }
+    const [, name = "", value = ""] = /^([^:]*)(?:: ?(.*))?$/s.exec(line) ?? [];
+    // A line that begins with a colon keeps the connection alive.
+    if (name === "event" || name === "id" || name === "data") {
+      fields[name] = [...(fields[name] ?? []), value];
+    }
   }
 }
 

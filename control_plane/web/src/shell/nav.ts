@@ -4,6 +4,7 @@ import {
   House,
   LayoutDashboard,
   type LucideIcon,
+  MessagesSquare,
   ScrollText,
   ShieldCheck,
   SquareTerminal,
@@ -26,6 +27,7 @@ export const NAV: readonly NavItem[] = [
   { path: "/", label: "Home", icon: House, key: "h", group: "Work" },
   { path: "/worksheet", label: "Worksheet", icon: SquareTerminal, key: "w", group: "Work" },
   { path: "/explorer", label: "Explorer", icon: Table2, key: "e", group: "Work" },
+  { path: "/chat", label: "Chat", icon: MessagesSquare, key: "t", group: "Work" },
   { path: "/charts", label: "Charts", icon: ChartColumn, key: "c", group: "Work" },
   { path: "/dashboards", label: "Dashboards", icon: LayoutDashboard, key: "d", group: "Work" },
   {

@@ -1,15 +1,17 @@
-import { Activity, Boxes, ShieldCheck, Users } from "lucide-react";
+import { Activity, Boxes, ScrollText, ShieldCheck, Users, Wrench } from "lucide-react";
 import { useNavigate, useParams } from "react-router";
 import { useMay } from "@/api/session";
 import { Tabs } from "@/components/ui/tabs";
 import { NotFound } from "@/shell/crash";
 import { Page } from "@/shell/page";
 import { HealthPanel } from "./health";
+import { LogsPanel } from "./logs";
+import { MaintenancePanel } from "./maintenance";
 import { PeoplePanel } from "./people";
 import { PublicationPanel } from "./publication";
 import { VersionsPanel } from "./versions";
 
-const SECTIONS = ["health", "versions", "people", "publication"] as const;
+const SECTIONS = ["health", "logs", "versions", "people", "maintenance", "publication"] as const;
 type SectionName = (typeof SECTIONS)[number];
 
 /** How the lab is: its services, who is in it, whether its rules are where they have to be. */
@@ -17,6 +19,7 @@ export default function AdminPage() {
   const { section } = useParams();
   const navigate = useNavigate();
   const mayRead = useMay("read_access");
+  const administers = useMay("administer");
   if (!SECTIONS.includes(section as SectionName)) return <NotFound />;
   const current = section as SectionName;
   return (
@@ -28,8 +31,12 @@ export default function AdminPage() {
         panelClassName="pt-4"
         tabs={[
           { value: "health", label: "Health", icon: <Activity aria-hidden /> },
+          ...(administers
+            ? [{ value: "logs" as const, label: "Logs", icon: <ScrollText aria-hidden /> }]
+            : []),
           { value: "versions", label: "Versions", icon: <Boxes aria-hidden /> },
           { value: "people", label: "People and groups", icon: <Users aria-hidden /> },
+          { value: "maintenance", label: "Maintenance", icon: <Wrench aria-hidden /> },
           ...(mayRead
             ? [
                 {
@@ -42,6 +49,8 @@ export default function AdminPage() {
         ]}
       >
         {current === "health" && <HealthPanel />}
+        {current === "logs" && <LogsPanel />}
+        {current === "maintenance" && <MaintenancePanel />}
         {current === "versions" && <VersionsPanel />}
         {current === "people" && <PeoplePanel />}
         {current === "publication" && <PublicationPanel />}
