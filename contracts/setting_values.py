@@ -70,6 +70,15 @@ def names(text: str) -> tuple[str, ...]:
     return names
 
 
+def listed(text: str) -> tuple[str, ...]:
+    """Texts without blanks, separated by commas."""
+    found = tuple(part.strip() for part in text.split(",") if part.strip())
+    for part in found:
+        if any(character.isspace() for character in part):
+            raise ValueError("texts without blanks, separated by commas")
+    return found
+
+
 def folder(text: str) -> str:
     """An absolute path, or nothing."""
     if text and not text.startswith(("/", "~/")):

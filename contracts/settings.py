@@ -20,6 +20,7 @@ from contracts.setting_values import decimal as _decimal
 from contracts.setting_values import folder as _folder
 from contracts.setting_values import integer as _integer
 from contracts.setting_values import interval as _interval
+from contracts.setting_values import listed as _list
 from contracts.setting_values import matching as _matching
 from contracts.setting_values import names as _names
 
@@ -160,6 +161,23 @@ SETTINGS: tuple[Setting, ...] = (
         example="hr,finance",
         parse=_names,
         doc="Nessie: namespaces that no raw engine may touch, whatever its user is granted there.",
+    ),
+    Setting(
+        key="consoleConnectTo",
+        roles=_LAB,
+        default="",
+        example="10.1.0.0/16,crm.internal:5432",
+        parse=_list,
+        doc="Hosts, addresses and networks (with :port or without) that connections in the console may lead "
+        "to although they are this machine, link-local or a service of the lab's.",
+    ),
+    Setting(
+        key="consoleFileRoots",
+        roles=_LAB,
+        default="",
+        example="/data/incoming",
+        parse=_list,
+        doc="Folders of the console's machine that connections in the console may read.",
     ),
     Setting(
         key="bundleMaxAgeS",

@@ -18,7 +18,21 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from control_plane.api.console import Console
 from control_plane.api.problems import add_error_handlers
-from control_plane.api.routes import admin, charts, chat, explorer, governance, queries, saved, session, sql
+from control_plane.api.routes import (
+    admin,
+    charts,
+    chat,
+    connections,
+    datasets,
+    explorer,
+    governance,
+    ingests,
+    queries,
+    saved,
+    session,
+    sql,
+    workspaces,
+)
 from control_plane.api.schemas.common import Problem
 from control_plane.api.security import Security
 from control_plane.api.web import add_web
@@ -37,6 +51,10 @@ _ROUTERS = (
     charts.charts,
     charts.dashboards,
     explorer.router,
+    datasets.router,
+    workspaces.router,
+    ingests.router,
+    connections.router,
     governance.router,
     admin.router,
     chat.router,
@@ -91,7 +109,12 @@ def create_app(console: Console) -> FastAPI:
     _add_health(app, console)
     _add_description(app)
     add_web(app, console.settings.web_dir)
-    app.add_middleware(Security, public_url=console.public_url, hosts=console.settings.hosts)
+    app.add_middleware(
+        Security,
+        public_url=console.public_url,
+        hosts=console.settings.hosts,
+        upload_bytes=console.settings.upload_mib << 20,
+    )
     return app
 
 

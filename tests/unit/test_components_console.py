@@ -56,7 +56,8 @@ def test_the_workload_is_what_the_console_reads() -> None:
     assert str(settings.web_dir) == "/w"
     assert json.loads(str(made.files["components.json"]))[0]["statuses"] == [200]
     assert "secret" not in json.dumps([str(part) for part in made.command]), "no secret is an argument"
-    assert made.source == ("contracts", "governance", "control_plane/api")
+    assert str(settings.upload_dir) == "/d/uploads"
+    assert made.source == ("contracts", "governance", "ingestion", "control_plane/api")
 
 
 def test_the_console_brings_what_it_asks() -> None:

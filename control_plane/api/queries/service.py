@@ -136,6 +136,13 @@ class Queries:
         query.task = asyncio.create_task(self._runner.run(query, execution))
         return query.as_query()
 
+    def running_in(self, catalog: str | None, namespace: str) -> int:
+        """How many queries run with a namespace as theirs, whoever's they are."""
+        found = (query for query in self._queries.values() if not query.state.ended)
+        return sum(
+            1 for query in found if (query.given.catalog, query.given.namespace) == (catalog, namespace)
+        )
+
     def live(self, caller: Caller, query_id: UUID) -> RunningQuery | None:
         """One of the caller's whose rows are here."""
         found = self._queries.get(query_id)
