@@ -1,5 +1,6 @@
 import {
   ChartColumn,
+  FolderKanban,
   Gauge,
   House,
   LayoutDashboard,
@@ -28,6 +29,7 @@ export const NAV: readonly NavItem[] = [
   { path: "/explorer", label: "Explorer", icon: Table2, key: "e", group: "Work" },
   { path: "/charts", label: "Charts", icon: ChartColumn, key: "c", group: "Work" },
   { path: "/dashboards", label: "Dashboards", icon: LayoutDashboard, key: "d", group: "Work" },
+  { path: "/workspaces", label: "Workspaces", icon: FolderKanban, key: "p", group: "Work" },
   {
     path: "/governance",
     label: "Governance",
