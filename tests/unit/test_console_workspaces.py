@@ -13,6 +13,7 @@ import httpx
 import psycopg
 import pytest
 
+from control_plane.api.problems import AbsentServiceError
 from control_plane.api.spaces import ingests
 from control_plane.api.spaces.workers import CanceledError
 from tests.unit import console_world
@@ -214,7 +215,7 @@ def test_an_ingest_is_the_askers_own(
     assert request["options"]["types"] == {"id": "int"}
     assert request["options"]["format"] == "csv"
     assert governed.keycloak.exchanges[-1] == ("engineer", "catalog")
-    failed = run(ingests.AbsentServiceError("no such thing", permitted="another"))
+    failed = run(AbsentServiceError("no such thing", permitted="another"))
     assert (failed["state"], failed["error"]["title"]) == ("failed", "no such thing")
     assert run(CanceledError("stopped"))["state"] == "canceled"
     assert run(ValueError("a defect"))["error"]["title"] == "ValueError"
