@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from contracts.errors import UsageError, unknown_name
+from contracts.setting_values import Role as Role
+from contracts.setting_values import Setting as Setting
 from contracts.setting_values import choice as _choice
 from contracts.setting_values import decimal as _decimal
 from contracts.setting_values import folder as _folder
@@ -26,26 +27,6 @@ from contracts.setting_values import names as _names
 
 NAMESPACE = "lakehouse-lab"
 """Pulumi's project name and the namespace of its config keys."""
-
-
-class Role(StrEnum):
-    """Which of the two stacks a program run is."""
-
-    PERSISTENT = "persistent"
-    LAB = "lab"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setting:
-    """One config key. ``parse`` turns the text into its value or raises ValueError saying what is
-    permitted."""
-
-    key: str
-    roles: frozenset[Role]
-    default: str
-    example: str
-    doc: str
-    parse: Callable[[str], Any]
 
 
 # A lab's realm has its name, and Keycloak's own realm is named master.

@@ -50,8 +50,9 @@ from governance.governor.loops import Loop
 from governance.governor.maintaining import Maintenance, add_maintenance_routes
 from governance.governor.routes import add_access_routes
 from governance.governor.service import AlreadyGrantedError, Governor
+from governance.governor.spacerights import LastOwnerError
 from governance.governor.spaceroutes import add_workspace_routes
-from governance.governor.spaces import LastOwnerError, Spaces, WorkspaceNotEmptyError
+from governance.governor.spaces import Spaces, WorkspaceNotEmptyError
 from governance.impact import Counter
 from governance.maintenance.store import BeingMaintainedError
 from governance.rawcatalog.door import Door

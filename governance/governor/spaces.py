@@ -17,6 +17,7 @@ from governance.governor.auth import Caller, ForbiddenError, Permission
 from governance.governor.knowledge import UnavailableError
 from governance.governor.loops import Loop
 from governance.governor.service import Governor
+from governance.governor.spacerights import may_manage, owners_without, require_ready, role_of
 from governance.reconcile.groups import RealmGroups
 from governance.reconcile.namespaces import Namespaces
 from governance.workspaces import access
@@ -48,10 +49,6 @@ class WorkspaceNotEmptyError(LabError):
     """Removing it would take what nobody asked to be taken (409)."""
 
 
-class LastOwnerError(LabError):
-    """A workspace always has an owner (409)."""
-
-
 class Spaces:
     """The use cases of workspaces. What is written to Keycloak, the catalog and the access data is the
     governor's own doing, in the name of who asked; every change is logged."""
@@ -67,7 +64,7 @@ class Spaces:
 
     def all(self, caller: Caller) -> tuple[Workspace, ...]:
         """Those that the caller belongs to; every one for who may read access data."""
-        found = ((kept, _role(caller, kept)) for kept in self._store.all())
+        found = ((kept, role_of(caller, kept)) for kept in self._store.all())
         return tuple(self._shown(caller, kept, role) for kept, role in found if role is not None)
 
     def get(self, caller: Caller, workspace_id: UUID) -> Workspace:
@@ -114,7 +111,7 @@ class Spaces:
             author=caller.username,
         )
         kept = self._try(kept, caller.username) or kept
-        return self._shown(caller, kept, _role(caller, kept) or WorkspaceRole.VIEWER)
+        return self._shown(caller, kept, role_of(caller, kept) or WorkspaceRole.VIEWER)
 
     def change(
         self,
@@ -145,11 +142,13 @@ class Spaces:
             NoWorkspaceError, ForbiddenError, LastOwnerError, UsageError (no such user), UnavailableError.
         """
         kept, _ = self._managed(caller, workspace_id)
-        _require_ready(kept)
+        require_ready(kept)
         _ask("Keycloak", lambda: self._groups.require_user(username))
 
         def make(owners: tuple[str, ...]) -> tuple[str, ...]:
-            return without_duplicates((*owners, username)) if owner else _without(owners, username, kept)
+            return (
+                without_duplicates((*owners, username)) if owner else owners_without(owners, username, kept)
+            )
 
         self._store.change_owners(workspace_id, caller.username, make)
         _ask("Keycloak", lambda: self._groups.add(kept.group, str(kept.id), username))
@@ -162,9 +161,9 @@ class Spaces:
         kept, _ = self._known(caller, workspace_id)
         if username != caller.username:
             kept, _ = self._managed(caller, workspace_id)
-        _require_ready(kept)
+        require_ready(kept)
         self._store.change_owners(
-            workspace_id, caller.username, lambda owners: _without(owners, username, kept)
+            workspace_id, caller.username, lambda owners: owners_without(owners, username, kept)
         )
         _ask("Keycloak", lambda: self._groups.take(kept.group, str(kept.id), username))
         self._note_member(caller, kept, "workspace.leave", username)
@@ -369,14 +368,14 @@ class Spaces:
 
     def _known(self, caller: Caller, workspace_id: UUID) -> tuple[Kept, WorkspaceRole]:
         kept = self._store.get(workspace_id)
-        role = None if kept is None else _role(caller, kept)
+        role = None if kept is None else role_of(caller, kept)
         if kept is None or role is None:
             raise NoWorkspaceError("there is no workspace of that id", value=str(workspace_id))
         return kept, role
 
     def _managed(self, caller: Caller, workspace_id: UUID) -> tuple[Kept, WorkspaceRole]:
         kept, role = self._known(caller, workspace_id)
-        if not _may_manage(caller, role):
+        if not may_manage(caller, role):
             raise ForbiddenError(
                 f"{caller.username!r} does not own workspace {kept.name!r}",
                 value=kept.name,
@@ -407,41 +406,11 @@ class Spaces:
             created_by=kept.created_by,
             created_at=kept.created_at,
             role=role,
-            may_manage=_may_manage(caller, role),
+            may_manage=may_manage(caller, role),
             may_set_quota=Permission.MANAGE_WORKSPACES in caller.permissions,
             usage=usage,
             warnings=storage_warnings(kept.quota, usage),
         )
-
-
-def _role(caller: Caller, kept: Kept) -> WorkspaceRole | None:
-    if caller.service is None and caller.username in kept.owners:
-        return WorkspaceRole.OWNER
-    if kept.group in caller.groups:
-        return WorkspaceRole.MEMBER
-    return WorkspaceRole.VIEWER if Permission.READ_ACCESS in caller.permissions else None
-
-
-def _may_manage(caller: Caller, role: WorkspaceRole) -> bool:
-    return role is WorkspaceRole.OWNER or Permission.MANAGE_WORKSPACES in caller.permissions
-
-
-def _require_ready(kept: Kept) -> None:
-    if kept.state is not WorkspaceState.READY:
-        raise WorkspaceBusyError(
-            f"workspace {kept.name!r} is not ready", value=kept.state, permitted="one that is"
-        )
-
-
-def _without(owners: tuple[str, ...], username: str, kept: Kept) -> tuple[str, ...]:
-    left = tuple(name for name in owners if name != username)
-    if not left:
-        raise LastOwnerError(
-            f"{username!r} is the last owner of workspace {kept.name!r}",
-            value=username,
-            permitted="another owner first",
-        )
-    return left
 
 
 def _ask(whom: str, ask: Callable[[], T]) -> T:
