@@ -123,7 +123,7 @@ def tables_digest(scale_factor: float, what: Sequence[str]) -> str:
 def _content_digest() -> str:
     digest = hashlib.sha256()
     for path in sorted([*_ROOM.glob("*.py"), *_READING.glob("*.py"), *(_ROOM / "data").iterdir()]):
-        digest.update(f"{path.relative_to(_ROOM.parent)}\0".encode() + path.read_bytes())
+        digest.update(f"{path.parent.name}/{path.name}\0".encode() + path.read_bytes())
     return digest.hexdigest()
 
 

@@ -98,7 +98,7 @@ def build_console(
         catalogs=catalogs,
         tables=Tables(catalogs, governor),
         directory=Directory(governor, cache),
-        workspaces=Workspaces(governor, cache, queries),
+        workspaces=Workspaces(governor, cache, queries, settings.catalog),
         connections=Connections(
             ConnectionStore(database.sessions), Sealer(settings.encryption_key, "connections"), sources
         ),

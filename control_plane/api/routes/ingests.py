@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
-from urllib.parse import unquote
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
@@ -62,7 +61,7 @@ async def upload_file(
     workspace = await console.workspaces.entered(caller, workspace_id)
     length = request.headers.get("content-length")
     row = await console.ingests.receive(
-        caller, workspace, unquote(filename), None if length is None else int(length), request.stream()
+        caller, workspace, filename, None if length is None else int(length), request.stream()
     )
     return upload_of(row)
 

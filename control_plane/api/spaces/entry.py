@@ -18,10 +18,14 @@ _FORBIDDEN = 403
 
 
 class Workspaces:
-    """Asks the governor in the caller's name. A workspace that is not theirs to know of is 404."""
+    """Asks the governor in the caller's name. A workspace that is not theirs to know of is 404.
 
-    def __init__(self, governor: Governor, cache: Cache, queries: Queries) -> None:
-        self._governor, self._cache, self._queries = governor, cache, queries
+    Args:
+        catalog: the one that workspaces are in.
+    """
+
+    def __init__(self, governor: Governor, cache: Cache, queries: Queries, catalog: str) -> None:
+        self._governor, self._cache, self._queries, self._catalog = governor, cache, queries, catalog
 
     async def get(self, caller: Caller, workspace_id: UUID) -> Workspace:
         """One of them. Raises GovernorError."""
@@ -46,12 +50,14 @@ class Workspaces:
     async def require_query(self, caller: Caller, catalog: str | None, namespace: str | None) -> None:
         """Refuses a query in a workspace's namespace while as many run there as its quota says. Raises
         BusyError."""
-        if namespace is None:
+        own = (None, self._catalog)
+        if namespace is None or catalog not in own:
             return
-        found = next((one for one in await self._mine(caller) if one.namespace == namespace), None)
+        name = namespace.lower()
+        found = next((one for one in await self._mine(caller) if one.namespace == name), None)
         if found is None:
             return
-        running = self._queries.running_in(catalog, namespace)
+        running = self._queries.running_in(own, name)
         if running >= found.quota.queries:
             raise BusyError(
                 f"{running} queries are running in workspace {found.name!r}",

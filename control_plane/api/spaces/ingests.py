@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -127,7 +128,8 @@ class Ingests:
         except BaseException:
             # Cheap, and not to be interrupted by the cancellation that may be the reason.
             file.abandon()
-            self.uploads.remove(upload_id)
+            with suppress(SQLAlchemyError):
+                self.uploads.remove(upload_id)
             raise
         ready = {"state": UploadState.READY.value, "size_bytes": file.size_bytes}
         await to_thread.run_sync(partial(self.uploads.set, upload_id, **ready))
