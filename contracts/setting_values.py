@@ -1,9 +1,33 @@
-"""How the text of a setting becomes its value. Each raises ValueError, which says what is permitted."""
+"""What a setting is, and how its text becomes its value. What parses raises ValueError, which says what is
+permitted."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Role(StrEnum):
+    """Which of the two stacks a program run is."""
+
+    PERSISTENT = "persistent"
+    LAB = "lab"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One config key. ``parse`` turns the text into its value or raises ValueError saying what is
+    permitted."""
+
+    key: str
+    roles: frozenset[Role]
+    default: str
+    example: str
+    doc: str
+    parse: Callable[[str], Any]
 
 
 def choice(*values: str) -> Callable[[str], str]:
@@ -68,6 +92,15 @@ def names(text: str) -> tuple[str, ...]:
         if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
             raise ValueError("lower-case names, separated by commas")
     return names
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """Texts without blanks, separated by commas."""
+    found = tuple(part.strip() for part in text.split(",") if part.strip())
+    for part in found:
+        if any(character.isspace() for character in part):
+            raise ValueError("texts without blanks, separated by commas")
+    return found
 
 
 def folder(text: str) -> str:

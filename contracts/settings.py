@@ -8,43 +8,25 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from contracts.errors import UsageError, unknown_name
+from contracts.setting_values import Role as Role
+from contracts.setting_values import Setting as Setting
 from contracts.setting_values import choice as _choice
 from contracts.setting_values import decimal as _decimal
 from contracts.setting_values import folder as _folder
 from contracts.setting_values import integer as _integer
 from contracts.setting_values import interval as _interval
+from contracts.setting_values import listed as _list
 from contracts.setting_values import matching as _matching
 from contracts.setting_values import names as _names
 
 NAMESPACE = "lakehouse-lab"
 """Pulumi's project name and the namespace of its config keys."""
-
-
-class Role(StrEnum):
-    """Which of the two stacks a program run is."""
-
-    PERSISTENT = "persistent"
-    LAB = "lab"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setting:
-    """One config key. ``parse`` turns the text into its value or raises ValueError saying what is
-    permitted."""
-
-    key: str
-    roles: frozenset[Role]
-    default: str
-    example: str
-    doc: str
-    parse: Callable[[str], Any]
 
 
 # A lab's realm has its name, and Keycloak's own realm is named master.
@@ -160,6 +142,23 @@ SETTINGS: tuple[Setting, ...] = (
         example="hr,finance",
         parse=_names,
         doc="Nessie: namespaces that no raw engine may touch, whatever its user is granted there.",
+    ),
+    Setting(
+        key="consoleConnectTo",
+        roles=_LAB,
+        default="",
+        example="10.1.0.0/16,crm.internal:5432",
+        parse=_list,
+        doc="Hosts, addresses and networks (with :port or without) that connections in the console may lead "
+        "to although they are this machine, link-local or a service of the lab's.",
+    ),
+    Setting(
+        key="consoleFileRoots",
+        roles=_LAB,
+        default="",
+        example="/data/incoming",
+        parse=_list,
+        doc="Folders of the console's machine that connections in the console may read.",
     ),
     Setting(
         key="bundleMaxAgeS",

@@ -19,6 +19,7 @@ from contracts.errors import LabError, UsageError
 from governance.audit.report import AuditReport
 from governance.maintenance.calls import MaintenanceCalls
 from governance.reports import ChangeResult, DriftReport, Explanation, ImpactReport, RevisionDetail
+from governance.workspaces.calls import WorkspaceCalls
 
 T = TypeVar("T")
 
@@ -368,6 +369,11 @@ class GovernorClient:
     def maintenance(self) -> MaintenanceCalls:
         """Maintenance of tables: plans, runs and policies."""
         return MaintenanceCalls(self._call)
+
+    @property
+    def workspaces(self) -> WorkspaceCalls:
+        """Workspaces: their making, members and removal."""
+        return WorkspaceCalls(self._call)
 
     def fingerprint(self) -> Fingerprint:
         """Identity of the living access data."""

@@ -24,12 +24,6 @@ NAMESPACES: Mapping[str, str] = {
     "web": "Made-up click events, in several snapshots",
     "raw": "Files people load",
 }
-TABLE_PROPERTIES: Mapping[str, str] = {
-    "format-version": "2",
-    "write.format.default": "parquet",
-    "write.parquet.compression-codec": "zstd",
-    "write.target-file-size-bytes": str(128 * 1024 * 1024),
-}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # runs of the engine only compare inputs.
 
 _ROOM = Path(__file__).parent
+_READING = _ROOM.parent / "ingestion"
 
 
 class ConvergingProvider(ResourceProvider):
@@ -121,8 +122,8 @@ def tables_digest(scale_factor: float, what: Sequence[str]) -> str:
 @cache
 def _content_digest() -> str:
     digest = hashlib.sha256()
-    for path in sorted([*_ROOM.glob("*.py"), *(_ROOM / "data").iterdir()]):
-        digest.update(f"{path.relative_to(_ROOM)}\0".encode() + path.read_bytes())
+    for path in sorted([*_ROOM.glob("*.py"), *_READING.glob("*.py"), *(_ROOM / "data").iterdir()]):
+        digest.update(f"{path.parent.name}/{path.name}\0".encode() + path.read_bytes())
     return digest.hexdigest()
 
 

@@ -30,12 +30,13 @@ from pyiceberg.transforms import IdentityTransform
 from requests import RequestException
 
 from contracts.errors import LabError
+from ingestion.commits import NotCommittedError, commit_files
+from ingestion.loading import TABLE_PROPERTIES
+from ingestion.writer import DataFileWriter
 from seed.catalogue import ALL, seed_tables_for, select
-from seed.commits import NotCommittedError, commit_files
 from seed.connection import Connection, open_catalog
 from seed.model import (
     NAMESPACES,
-    TABLE_PROPERTIES,
     Batch,
     SeedOptions,
     SeedReport,
@@ -43,7 +44,6 @@ from seed.model import (
     Status,
     TableResult,
 )
-from seed.writer import DataFileWriter
 
 DIGEST_PROPERTY = "lab.seed-digest"
 BATCH_PROPERTY = "seed.batch"

@@ -13,7 +13,7 @@ from contracts.errors import UsageError
 from contracts.identity import Audience
 
 if TYPE_CHECKING:
-    from seed.loading import Inspection, LoadProgress
+    from ingestion.loading import Inspection, LoadProgress
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FORMAT = click.Choice(["parquet", "csv", "tsv", "jsonl"])
@@ -96,7 +96,7 @@ def load(
     """Load Parquet, CSV, TSV or JSON lines (also .gz, .zst) into a table, all rows or none."""
     from cli.operations import load as run
     from cli.operations.data import require_table_name
-    from seed.loading import Format, LoadOptions, Mode
+    from ingestion.loading import Format, LoadOptions, Mode
 
     if append and replace:
         raise UsageError("--append and --replace exclude each other", permitted="one of them, or neither")

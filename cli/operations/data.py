@@ -20,7 +20,7 @@ from contracts.settings import Role, environment
 
 if TYPE_CHECKING:
     from governance.query import TrinoSession
-    from seed.loading import Inspection, LoadOptions, LoadResult, Mode, OnProgress
+    from ingestion.loading import Inspection, LoadOptions, LoadResult, Mode, OnProgress
     from seed.model import SeedReport, TableResult
 
 
@@ -132,11 +132,11 @@ def load(
         approve: is shown the schema and raises to stop before anything is written.
 
     Raises:
-        UsageError, BadRowsError, LabError: as ``seed.ingest.load``; nothing was committed.
+        UsageError, BadRowsError, LabError: as ``ingestion.ingest.load``; nothing was committed.
     """
     from cli.user_catalog import open_user_catalog
-    from seed import ingest
-    from seed.loading import Mode as LoadMode
+    from ingestion import ingest
+    from ingestion.loading import Mode as LoadMode
 
     inspection = ingest.inspect(files, options)
     approve(inspection)

@@ -22,8 +22,11 @@ from control_plane.api.routes import (
     admin,
     charts,
     chat,
+    connections,
+    datasets,
     explorer,
     governance,
+    ingests,
     logs,
     maintenance,
     queries,
@@ -31,6 +34,7 @@ from control_plane.api.routes import (
     session,
     signed_in,
     sql,
+    workspaces,
 )
 from control_plane.api.schemas.common import Problem
 from control_plane.api.security import Security
@@ -50,6 +54,10 @@ _ROUTERS = (
     charts.charts,
     charts.dashboards,
     explorer.router,
+    datasets.router,
+    workspaces.router,
+    ingests.router,
+    connections.router,
     governance.router,
     admin.router,
     logs.router,
@@ -107,7 +115,12 @@ def create_app(console: Console) -> FastAPI:
     _add_health(app, console)
     _add_description(app)
     add_web(app, console.settings.web_dir)
-    app.add_middleware(Security, public_url=console.public_url, hosts=console.settings.hosts)
+    app.add_middleware(
+        Security,
+        public_url=console.public_url,
+        hosts=console.settings.hosts,
+        upload_bytes=console.settings.upload_mib << 20,
+    )
     return app
 
 

@@ -22,10 +22,17 @@ from control_plane.api.logs import Logs
 from control_plane.api.queries.service import Queries, SpoolSettings
 from control_plane.api.queries.trino import Trino
 from control_plane.api.settings import ConsoleSettings
+from control_plane.api.spaces.connections import Connections
+from control_plane.api.spaces.destinations import Destinations
+from control_plane.api.spaces.entry import Workspaces
+from control_plane.api.spaces.ingests import CatalogPlace, Ingests
+from control_plane.api.spaces.sources import Sources
+from control_plane.api.spaces.spool import FileSpool
 from control_plane.api.storage.database import Database
 from control_plane.api.storage.kept import KeptStore, Kind
 from control_plane.api.storage.queries import QueryStore
 from control_plane.api.storage.sessions import SessionStore
+from control_plane.api.storage.workspaces import ConnectionStore, DatasetStore, IngestStore, UploadStore
 from governance.governor.auth import TokenVerifier, realm_keys
 
 _EXPLORER_CACHE_S = 30.0
@@ -72,6 +79,12 @@ def build_console(
     )
     governor = Governor(settings.governor_url, governor_transport or httpx.HTTPTransport(verify=tls))
     cache = Cache(_EXPLORER_CACHE_S)
+    sources = Sources(
+        Destinations(
+            settings.connect_to, (*settings.own_urls, *(one.probe_url or "" for one in settings.components))
+        ),
+        settings.file_roots,
+    )
     catalogs = Catalogs(queries, governor, cache, governed=settings.catalog)
     queries.wrote = catalogs.forget
     return Console(
@@ -86,6 +99,26 @@ def build_console(
         catalogs=catalogs,
         tables=Tables(catalogs, governor),
         directory=Directory(governor, cache),
+        workspaces=Workspaces(governor, cache, queries, settings.catalog),
+        connections=Connections(
+            ConnectionStore(database.sessions), Sealer(settings.encryption_key, "connections"), sources
+        ),
+        ingests=Ingests(
+            UploadStore(database.sessions),
+            IngestStore(database.sessions),
+            FileSpool(
+                settings.upload_dir,
+                file_bytes=settings.upload_mib << 20,
+                all_bytes=settings.uploads_mib << 20,
+            ),
+            sources,
+            (
+                None
+                if settings.catalog_uri is None
+                else CatalogPlace(uri=settings.catalog_uri, warehouse=settings.catalog)
+            ),
+        ),
+        datasets=DatasetStore(database.sessions),
         saved_queries=KeptStore(database.sessions, Kind.QUERY),
         charts=KeptStore(database.sessions, Kind.CHART),
         dashboards=KeptStore(database.sessions, Kind.DASHBOARD),

@@ -21,8 +21,12 @@ from control_plane.api.identity.sessions import Sessions
 from control_plane.api.logs import Logs
 from control_plane.api.queries.service import Queries
 from control_plane.api.settings import ConsoleSettings
+from control_plane.api.spaces.connections import Connections
+from control_plane.api.spaces.entry import Workspaces
+from control_plane.api.spaces.ingests import Ingests
 from control_plane.api.storage.database import Database
 from control_plane.api.storage.kept import KeptStore
+from control_plane.api.storage.workspaces import DatasetStore
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,10 @@ class Console:
     catalogs: Catalogs
     tables: Tables
     directory: Directory
+    workspaces: Workspaces
+    connections: Connections
+    ingests: Ingests
+    datasets: DatasetStore
     saved_queries: KeptStore
     charts: KeptStore
     dashboards: KeptStore
@@ -78,6 +86,7 @@ class Console:
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
+            await self.ingests.close()
             await self.queries.close()
             await self.http.aclose()
             self.governor.close()
@@ -87,6 +96,7 @@ class Console:
         """Brings the database's schema up to date. Raises sqlalchemy.exc.SQLAlchemyError."""
         self.database.upgrade()
         self.queries.lose_running()
+        self.ingests.prepare()
         self.prepared = True
 
     def ready(self) -> bool:
@@ -102,3 +112,4 @@ class Console:
         """Removes what is past its time."""
         await self.sessions.forget_expired()
         await self.queries.tidy()
+        await self.ingests.tidy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -14,6 +15,8 @@ from control_plane.api.problems import problem
 
 MAX_BODY_BYTES = 8 << 20
 _PROBES = ("/health", "/health/ready")
+_UPLOAD = re.compile(r"/api/v1/workspaces/[0-9a-fA-F-]{36}/uploads")
+"""Where files come in, which are streamed to the disk and have a bound of their own."""
 
 
 def content_security_policy(public_url: str) -> str:
@@ -41,8 +44,9 @@ class Security:
     """ASGI middleware. A request for a host that is not this console's is refused: a page of somebody
     else's whose name leads here must not be answered (DNS rebinding)."""
 
-    def __init__(self, app: ASGIApp, *, public_url: str, hosts: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, *, public_url: str, hosts: frozenset[str], upload_bytes: int) -> None:
         self._app, self._public_url, self._hosts = app, public_url, hosts
+        self._upload_bytes = upload_bytes
         public = urlsplit(public_url)
         self._same_machine = f"localhost:{public.port}" if public.hostname == "127.0.0.1" else None
         self._headers = {
@@ -75,10 +79,12 @@ class Security:
             await problem(wrong, status=421)(scope, receive, sending)
             return
         length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
-            await problem(_too_long(), status=413)(scope, receive, sending)
+        upload = scope["method"] == "POST" and _UPLOAD.fullmatch(scope["path"]) is not None
+        limit_bytes = self._upload_bytes if upload else MAX_BODY_BYTES
+        if not length.isdecimal() or int(length) > limit_bytes:
+            await problem(_too_long(limit_bytes), status=413)(scope, receive, sending)
             return
-        await self._app(scope, _bounded(receive), sending)
+        await self._app(scope, _bounded(receive, limit_bytes), sending)
 
     def _with_headers(self, scope: Scope, send: Send) -> Send:
         dynamic = scope["path"].startswith(("/api/", "/auth/"))
@@ -95,20 +101,20 @@ class Security:
         return sending
 
 
-def _too_long() -> LabError:
-    return LabError("the request is too long", permitted=f"{MAX_BODY_BYTES} bytes")
+def _too_long(limit_bytes: int) -> LabError:
+    return LabError("the request is too long", permitted=f"{limit_bytes} bytes")
 
 
-def _bounded(receive: Receive) -> Receive:
+def _bounded(receive: Receive, limit_bytes: int) -> Receive:
     size = 0
 
     async def receiving() -> Message:
         nonlocal size
         message = await receive()
         size += len(message.get("body", b""))
-        if size > MAX_BODY_BYTES:
+        if size > limit_bytes:
             # The one exception that FastAPI lets through while it reads a body.
-            raise HTTPException(413, f"the request is too long: {MAX_BODY_BYTES} bytes are permitted")
+            raise HTTPException(413, f"the request is too long: {limit_bytes} bytes are permitted")
         return message
 
     return receiving

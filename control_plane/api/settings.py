@@ -19,6 +19,12 @@ Operation: ``CONSOLE_LOGS_DIR`` (optional: a folder with the services' logs, ``S
 Results: ``CONSOLE_SPOOL_DIR``, ``CONSOLE_SPOOL_MIB`` (2048, all of them), ``CONSOLE_RESULT_MIB`` (512, one),
 ``CONSOLE_RESULT_KEPT_S`` (3600, since it was last read), ``CONSOLE_QUERIES_PER_USER`` (8, running at once).
 
+Workspaces: ``CONSOLE_CATALOG_URI`` (the Iceberg REST catalog for people's own tokens; empty: no ingest),
+``CONSOLE_UPLOAD_DIR``, ``CONSOLE_UPLOAD_MIB`` (2048, one file), ``CONSOLE_UPLOADS_MIB`` (4096, all of them),
+``CONSOLE_CONNECT_TO`` (optional, separated by commas: destinations of connections that are permitted although
+they are this machine's or the lab's), ``CONSOLE_FILE_ROOTS`` (optional, separated by commas: folders that
+connections may read), ``CONSOLE_OWN_URLS`` (optional, separated by commas: more of the lab's services).
+
 Every secret may come from a file instead: ``CONSOLE_X_FILE`` in place of ``CONSOLE_X``.
 """
 
@@ -69,6 +75,13 @@ class ConsoleSettings:
     result_mib: int
     result_kept_s: int
     queries_per_user: int
+    catalog_uri: str | None
+    upload_dir: Path
+    upload_mib: int
+    uploads_mib: int
+    connect_to: tuple[str, ...]
+    file_roots: tuple[Path, ...]
+    own_urls: tuple[str, ...] = field(repr=False)
 
 
 def read_settings(environ: Mapping[str, str]) -> ConsoleSettings:
@@ -115,7 +128,28 @@ def read_settings(environ: Mapping[str, str]) -> ConsoleSettings:
         result_mib=env.number("RESULT_MIB", 512, 1),
         result_kept_s=env.number("RESULT_KEPT_S", 3600, 1),
         queries_per_user=env.number("QUERIES_PER_USER", 8, 1),
+        catalog_uri=_url(env, "CATALOG_URI"),
+        upload_dir=Path(env.text("UPLOAD_DIR", f"{env.text('SPOOL_DIR')}-uploads")),
+        upload_mib=env.number("UPLOAD_MIB", 2048, 1),
+        uploads_mib=env.number("UPLOADS_MIB", 4096, 1),
+        connect_to=_list(env, "CONNECT_TO"),
+        file_roots=tuple(Path(root) for root in _list(env, "FILE_ROOTS")),
+        own_urls=(
+            public_url,
+            env.url("ISSUER_URL"),
+            env.url("REALM_URL"),
+            env.database_url(),
+            *_list(env, "OWN_URLS"),
+            *filter(
+                None,
+                (_url(env, name) for name in ("TRINO_URL", "GOVERNOR_URL", "AGENT_URL", "CATALOG_URI")),
+            ),
+        ),
     )
+
+
+def _list(env: Environment, name: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in env.text(name, "").split(",") if part.strip())
 
 
 def _path(text: str) -> Path | None:

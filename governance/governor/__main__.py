@@ -30,6 +30,7 @@ from governance.governor.loops import audit_loop, publish_loop, reconcile_loop
 from governance.governor.maintaining import Maintenance, MaintenanceSettings
 from governance.governor.service import Governor
 from governance.governor.settings import GovernorSettings, PolarisSettings, read_settings
+from governance.governor.spaces import Spaces
 from governance.governor.trust import trusted
 from governance.maintenance.catalogs import unsafe
 from governance.maintenance.engine import TrinoEngine
@@ -40,7 +41,9 @@ from governance.masking import MaskKeyStore, mask_key
 from governance.publish import BundleSettings, Publisher, S3BundleStore, read_policies
 from governance.rawcatalog.door import Door
 from governance.reconcile.cycle import Reconciler
+from governance.reconcile.groups import RealmGroups
 from governance.reconcile.keycloak import KeycloakAdmin
+from governance.reconcile.namespaces import Namespaces
 from governance.reconcile.nessie import NessieAdmin
 from governance.reconcile.oauth import ClientCredentials
 from governance.reconcile.polaris import PolarisAdmin
@@ -49,6 +52,7 @@ from governance.reconcile.port import CatalogAdmin
 from governance.reconcile.tables import CatalogTables
 from governance.store import Store, make_engine
 from governance.trino import TrinoClient
+from governance.workspaces.store import WorkspaceStore
 
 _TIMEOUT = httpx.Timeout(20.0, connect=3.0)
 _GRACE_S = 5
@@ -174,6 +178,17 @@ def build_maintenance(settings: GovernorSettings, governor: Governor, tls: ssl.S
     )
 
 
+def build_spaces(settings: GovernorSettings, governor: Governor, tls: ssl.SSLContext) -> Spaces:
+    """Makes and removes workspaces as the governor's own service account."""
+    token = ClientCredentials(settings.token_url, Audience.GOVERNOR.value, settings.client_secret)
+    return Spaces(
+        governor,
+        WorkspaceStore(make_engine(settings.database_url)),
+        RealmGroups(_client(settings.keycloak_realm_url, token, tls)),
+        Namespaces(_client(settings.catalog_uri, token, tls), settings.catalog_warehouse),
+    )
+
+
 def _catalog(settings: GovernorSettings, tls: ssl.SSLContext) -> CatalogAdmin:
     if settings.polaris is None:
         return NessieAdmin()
@@ -211,6 +226,7 @@ def main() -> int:
         counter = build_counter(settings, tls)
         collector = build_collector(settings)
         maintenance = build_maintenance(settings, governor, tls)
+        spaces = build_spaces(settings, governor, tls)
     except LabError as error:
         sys.stderr.write(f"{error.render()}\n")
         return error.exit_code
@@ -219,6 +235,7 @@ def main() -> int:
         reconcile_loop(governor, settings.reconcile_every_s),
         audit_loop(governor, collector),
         maintenance.loop(),
+        spaces.loop(),
     )
     verifier = TokenVerifier(settings.issuer_url, realm_keys(settings.jwks_url, tls))
     # uvicorn ends what is under way, then raises the signal again for the handler that was there before:
@@ -234,6 +251,7 @@ def main() -> int:
             maintenance=maintenance,
             catalog=settings.trino_catalog,
             raw_door=build_door(settings, governor, tls),
+            spaces=spaces,
         ),
         host=settings.bind,
         port=settings.port,

@@ -50,11 +50,17 @@ from governance.governor.loops import Loop
 from governance.governor.maintaining import Maintenance, add_maintenance_routes
 from governance.governor.routes import add_access_routes
 from governance.governor.service import AlreadyGrantedError, Governor
+from governance.governor.spacerights import LastOwnerError
+from governance.governor.spaceroutes import add_workspace_routes
+from governance.governor.spaces import Spaces, WorkspaceNotEmptyError
 from governance.impact import Counter
 from governance.maintenance.store import BeingMaintainedError
 from governance.rawcatalog.door import Door
 from governance.rawcatalog.routes import add_door
+from governance.reconcile.groups import ForeignGroupError
+from governance.reconcile.namespaces import ForeignNamespaceError
 from governance.store import OwnedByAnotherError
+from governance.workspaces.store import NoWorkspaceError, WorkspaceBusyError, WorkspaceExistsError
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +70,13 @@ _STATUSES: Sequence[tuple[type[LabError], HTTPStatus]] = (
     (UnauthenticatedError, HTTPStatus.UNAUTHORIZED),
     (ForbiddenError, HTTPStatus.FORBIDDEN),
     (UnknownRevisionError, HTTPStatus.NOT_FOUND),
+    (NoWorkspaceError, HTTPStatus.NOT_FOUND),
+    (WorkspaceExistsError, HTTPStatus.CONFLICT),
+    (WorkspaceBusyError, HTTPStatus.CONFLICT),
+    (WorkspaceNotEmptyError, HTTPStatus.CONFLICT),
+    (LastOwnerError, HTTPStatus.CONFLICT),
+    (ForeignGroupError, HTTPStatus.CONFLICT),
+    (ForeignNamespaceError, HTTPStatus.CONFLICT),
     (StaleRevisionError, HTTPStatus.CONFLICT),
     (OwnedByAnotherError, HTTPStatus.CONFLICT),
     (AlreadyGrantedError, HTTPStatus.CONFLICT),
@@ -117,11 +130,13 @@ def create_app(
     maintenance: Maintenance | None = None,
     catalog: str = "lake",
     raw_door: tuple[Door, TokenVerifier] | None = None,
+    spaces: Spaces | None = None,
 ) -> FastAPI:
     """The application. ``loops`` run as long as it does; the first of them to run prepares the database.
     ``counter`` counts rows for comparisons; None where nothing can. ``collector`` takes what the audit is
     made of; without one there is no audit. ``maintenance`` keeps tables in shape. ``raw_door`` is the door of
-    raw engines to a catalog without grants on tables, and what checks their tokens."""
+    raw engines to a catalog without grants on tables, and what checks their tokens. ``spaces`` makes and
+    removes workspaces."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -195,6 +210,8 @@ def create_app(
         add_audit_routes(app, governor, collector, _caller)
     if maintenance is not None:
         add_maintenance_routes(app, maintenance, _caller)
+    if spaces is not None:
+        add_workspace_routes(app, spaces, _caller)
     return app
 
 

@@ -47,10 +47,13 @@ class Permission(StrEnum):
     READ_AUDIT = "read the audit of others"
     OWN_FOR_ANY_GROUP = "register tables for any group"
     MAINTAIN_EVERYTHING = "decide on the maintenance of every table"
+    CREATE_WORKSPACES = "make workspaces"
+    MANAGE_WORKSPACES = "manage every workspace"
 
 
 _GROUP_PERMISSIONS: dict[str, frozenset[Permission]] = {
     "lab_admins": frozenset(Permission),
+    "data_engineers": frozenset({Permission.CREATE_WORKSPACES}),
     "data_stewards": frozenset(
         {Permission.READ_ACCESS, Permission.EDIT_RULES, Permission.BREAK_GLASS, Permission.RECONCILE}
     ),

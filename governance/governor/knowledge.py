@@ -55,6 +55,12 @@ class Knowledge:
         """``ns.table`` → root of its files, as of the last look."""
         return {name: info.location for name, info in self._reconciler.tables.known().items()}
 
+    def sizes(self, namespace: str) -> dict[str, int]:
+        """``ns.table`` → size in bytes of its current snapshot's files, of one namespace, as of the last
+        look."""
+        known = self._reconciler.tables.known().items()
+        return {name: info.size_bytes for name, info in known if name.rpartition(".")[0] == namespace}
+
     def objects(self, groups: frozenset[str]) -> KnownObjects:
         """What exists, as of the last look."""
         tables = self._reconciler.tables

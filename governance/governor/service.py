@@ -91,7 +91,7 @@ class Governor:
             store,
             self.knowledge,
             changed=self.signals.changed,
-            await_publication=self._await_publication,
+            await_publication=self.await_publication,
             exception_limit=exception_limit,
         )
         self.publisher = publisher
@@ -230,7 +230,7 @@ class Governor:
             updated=seeding.updated,
             removed=seeding.removed,
             kept=seeding.kept,
-            published=self._await_publication(seeding.revision),
+            published=self.await_publication(seeding.revision),
         )
 
     # --- owners --------------------------------------------------------------------------------------
@@ -312,7 +312,9 @@ class Governor:
             raise UnknownRevisionError("there is no access data yet", next_command="lab seed access")
         return current
 
-    def _await_publication(self, revision: int) -> bool:
+    def await_publication(self, revision: int) -> bool:
+        """Waits a while for a revision's bundle; whether it got there."""
+
         def reached() -> bool:
             publication = self.store.publication()
             return publication is not None and publication.revision >= revision

@@ -26,12 +26,14 @@ _LOADERS = 4
 @dataclass(frozen=True, kw_only=True)
 class TableInfo:
     """What is known of one table. ``uuid`` tells a table from its successor of the same name; ``required``
-    columns hold no null; ``location`` is the root of its files."""
+    columns hold no null; ``location`` is the root of its files, ``size_bytes`` that of those of its current
+    snapshot, as the snapshot says."""
 
     uuid: str
     columns: tuple[str, ...]
     required: frozenset[str] = frozenset()
     location: str = ""
+    size_bytes: int = 0
 
 
 class CatalogTables:
@@ -136,6 +138,7 @@ class CatalogTables:
             columns=tuple(str(field["name"]) for field in schema["fields"]),
             required=frozenset(str(field["name"]) for field in schema["fields"] if field.get("required")),
             location=str(metadata.get("location") or ""),
+            size_bytes=_size_bytes(metadata),
         )
 
     def _namespaces(self, parent: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
@@ -171,12 +174,26 @@ class CatalogTables:
 
     def _base(self) -> str:
         if self._prefix is None:
-            config = _json(self._http.get("/v1/config", params={"warehouse": self._warehouse}))
-            settings = {**(config.get("defaults") or {}), **(config.get("overrides") or {})}
-            # A prefix may come encoded (Nessie: main%7Cwarehouse); it is not encoded twice.
-            prefix = str(settings.get("prefix") or "")
-            self._prefix = f"/v1/{quote(prefix, safe='/%')}" if prefix else "/v1"
+            self._prefix = base_path(self._http, self._warehouse)
         return self._prefix
+
+
+def base_path(http: httpx.Client, warehouse: str) -> str:
+    """Where a warehouse's resources are, as the catalog's configuration says. Raises as CatalogTables."""
+    config = _json(http.get("/v1/config", params={"warehouse": warehouse}))
+    settings = {**(config.get("defaults") or {}), **(config.get("overrides") or {})}
+    # A prefix may come encoded (Nessie: main%7Cwarehouse); it is not encoded twice.
+    prefix = str(settings.get("prefix") or "")
+    return f"/v1/{quote(prefix, safe='/%')}" if prefix else "/v1"
+
+
+def _size_bytes(metadata: Mapping[str, Any]) -> int:
+    current = metadata.get("current-snapshot-id")
+    for snapshot in metadata.get("snapshots") or ():
+        if snapshot.get("snapshot-id") == current:
+            size = str((snapshot.get("summary") or {}).get("total-files-size") or "")
+            return int(size) if size.isdecimal() else 0
+    return 0
 
 
 def _namespace(levels: tuple[str, ...]) -> str:

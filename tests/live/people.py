@@ -15,7 +15,7 @@ from cli.tokens import Endpoint, PersonaTokens
 from contracts.errors import LabError
 from contracts.identity import Audience
 from governance.query import QueryError, TrinoSession
-from seed.connection import compatible
+from ingestion.catalog import compatible
 
 if TYPE_CHECKING:
     from tests.live.conftest import LiveLab

@@ -169,3 +169,75 @@ def test_restart_keeps_sessions_and_notes_what_was_lost(console: LiveLab, analys
             continue
     assert analyst.get("/api/v1/me")["username"] == "analyst_emea"
     assert analyst.get(f"/api/v1/queries/{begun['id']}/rows", 410)["next_command"] == "run it again"
+
+
+def test_a_workspace_takes_a_file_that_its_members_alone_read(console: LiveLab) -> None:
+    """Made by the governor, filled as the asking user, read by members, and gone with all that it had."""
+    with Person(console, "engineer") as engineer, Person(console, "analyst_emea") as other:
+        path = f"/api/v1/workspaces/{_workspace(engineer)['id']}"
+        try:
+            sent = {"X-CSRF-Token": engineer.csrf, "Origin": engineer.url}
+            uploaded = engineer.http.post(
+                f"{engineer.url}{path}/uploads?filename=leads.csv",
+                content=b"Id,Name,Since\n1,Ada,2026-01-31\n2,Bob,2026-02-01\n",
+                headers=sent,
+            )
+            assert uploaded.status_code == 201, uploaded.text
+            upload_id = uploaded.json()["id"]
+            seen = engineer.post(f"{path}/ingests/preview", {"upload_id": upload_id})
+            assert [c["type"] for c in seen["columns"]] == ["long", "string", "date"]
+            for mode, rows in (("create", 2), ("append", 4), ("replace", 2)):
+                ended = _ingested(engineer, path, upload_id, mode)
+                assert ended["state"] == "finished", ended
+                assert ended["result"]["rows"] == 2
+                end, found = engineer.run("SELECT count(*) FROM lake.live_leads.leads")
+                assert (end["state"], found) == ("finished", [[rows]]), end
+            again = _ingested(engineer, path, upload_id, "create")
+            assert (again["state"], "exists" in again["error"]["title"]) == ("failed", True), again
+            # Nobody else reads it or learns that it is there, until they are members.
+            end, _ = other.run("SELECT * FROM lake.live_leads.leads")
+            assert end["state"] == "failed"
+            assert other.get(path, 404)["title"]
+            put = engineer.http.put(
+                f"{engineer.url}{path}/members/analyst_emea", json={"owner": False}, headers=sent
+            )
+            assert put.status_code == 200, put.text
+            with Person(console, "analyst_emea") as member:
+                end, found = member.run("SELECT name FROM lake.live_leads.leads ORDER BY id")
+                assert found == [["Ada"], ["Bob"]], end
+                assert member.get(path)["role"] == "member"
+            # The lab's own services are no place for a connection.
+            own = urlsplit(engineer.url)
+            config = {"kind": "http", "url": f"http://{own.netloc}/health"}
+            refused = engineer.post(f"{path}/connections", {"name": "own", "config": config}, 422)
+            assert "does not connect" in refused["title"]
+            kept = engineer.post(f"{path}/removal", {}, 409)
+            assert "leads" in kept["title"]
+        finally:
+            gone = engineer.post(f"{path}/removal", {"tables": True})
+        assert gone["done"] is True
+        assert gone["tables"] == ["leads"]
+        assert engineer.get(path, 404)["title"]
+        end, _ = engineer.run("SELECT * FROM lake.live_leads.leads")
+        assert end["state"] == "failed"
+
+
+def _workspace(owner: Person) -> dict[str, Any]:
+    made: dict[str, Any] = owner.post("/api/v1/workspaces", {"name": "live_leads"}, 201)
+    deadline = time.monotonic() + LIMIT_S
+    while made["state"] != "ready":
+        assert time.monotonic() < deadline, made
+        time.sleep(1)
+        made = owner.get(f"/api/v1/workspaces/{made['id']}")
+    return made
+
+
+def _ingested(person: Person, path: str, upload_id: str, mode: str) -> dict[str, Any]:
+    body = {"upload_id": upload_id, "table": "leads", "mode": mode}
+    begun: dict[str, Any] = person.post(f"{path}/ingests", body, 202)
+    deadline = time.monotonic() + LIMIT_S
+    while begun["state"] == "running":
+        assert time.monotonic() < deadline, begun
+        time.sleep(0.5)
+        begun = person.get(f"{path}/ingests/{begun['id']}")
+    return begun

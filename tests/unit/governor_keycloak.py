@@ -20,6 +20,7 @@ class FakeKeycloak:
         self.members = {group: set(users) for group, users in members.items()}
         self.disabled: set[str] = set()
         self.children: dict[str, list[str]] = {}
+        self.attributes: dict[str, dict[str, list[str]]] = {}
         self.roles = {"catalog_service"}
         self.group_roles: set[tuple[str, str]] = set()
         self.user_roles: set[tuple[str, str]] = {
@@ -64,7 +65,29 @@ class FakeKeycloak:
                 return 200, [{"id": "catalog-uuid", "clientId": "catalog"}]
             case "GET", ["groups"]:
                 below = {child for children in self.children.values() for child in children}
-                return self._paged(request, [self._group(name) for name in self.members if name not in below])
+                wanted = request.url.params.get("search")
+                names = [n for n in self.members if n not in below and wanted in (None, n)]
+                return self._paged(request, [self._group(name) for name in names])
+            case "POST", ["groups"]:
+                if body["name"] in self.members:
+                    return 409, {"errorMessage": f"Top level group named '{body['name']}' already exists."}
+                self.members[body["name"]] = set()
+                self.attributes[body["name"]] = body["attributes"]
+                return 201, None
+            case _, ["groups", group] if group[2:] not in self.members:
+                return 404, {"error": "Could not find group by id"}
+            case "GET", ["groups", group]:
+                return 200, {**self._group(group[2:]), "attributes": self.attributes.get(group[2:], {})}
+            case "DELETE", ["groups", group]:
+                del self.members[group[2:]]
+                self.group_roles = {pair for pair in self.group_roles if pair[0] != group[2:]}
+                return 204, None
+            case "PUT", ["users", user, "groups", group]:
+                self.members[group[2:]].add(user[2:])
+                return 204, None
+            case "DELETE", ["users", user, "groups", group]:
+                self.members[group[2:]].discard(user[2:])
+                return 204, None
             case "GET", ["groups", group, "children"]:
                 return self._paged(request, [self._group(name) for name in self.children.get(group[2:], ())])
             case "GET", ["groups", group, "members"]:

@@ -25,11 +25,13 @@ from governance.governor.auth import TokenVerifier
 from governance.governor.loops import Loop, publish_loop, reconcile_loop
 from governance.governor.maintaining import Maintenance, MaintenanceSettings
 from governance.governor.service import Governor
+from governance.governor.spaces import Spaces
 from governance.maintenance.policy import Limits
 from governance.maintenance.runner import Maintainer
 from governance.maintenance.store import MaintenanceStore
 from governance.publish import BundleSettings, Publisher, PublishError
 from governance.store import Store, make_engine
+from governance.workspaces.store import WorkspaceStore
 from tests.unit.governor_world import ACCESS, RETAIL, World
 from tests.unit.maintenance_world import FakeEngine, worn
 from tests.unit.test_governor_auth import ISSUER, KEY, token
@@ -111,9 +113,12 @@ class Lab:
         )
         publisher = Publisher(self.store, self.bucket, settings, clock_ns=lambda: self.now_ns)
         self.governor = Governor(self.store, publisher, self.world.reconciler, publish_wait_s=3.0)
+        self.workspace_store = WorkspaceStore(make_engine(database_url))
+        self.spaces = Spaces(self.governor, self.workspace_store, self.world.groups, self.world.namespaces)
         self.loops: tuple[Loop, ...] = (
             publish_loop(self.governor, 3600),
             reconcile_loop(self.governor, 3600),
+            self.spaces.loop(),
         )
         verifier = TokenVerifier(ISSUER, lambda _: KEY.public_key())
         self.counter = Counted()
@@ -134,7 +139,12 @@ class Lab:
             ),
         )
         app = create_app(
-            self.governor, verifier, self.loops, counter=self.counter, maintenance=self.maintenance
+            self.governor,
+            verifier,
+            self.loops,
+            counter=self.counter,
+            maintenance=self.maintenance,
+            spaces=self.spaces,
         )
         config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, ws="none")
         self.server = uvicorn.Server(config)
@@ -154,6 +164,7 @@ class Lab:
         assert not self.thread.is_alive()
         self.store.close()
         self.maintenance_store.close()
+        self.workspace_store.close()
 
     def client(self, username: str = "admin", *groups: str, service: str | None = None) -> GovernorClient:
         """The API as one caller sees it."""

@@ -69,6 +69,8 @@ class FakePolaris:
         self.writes: list[str] = []
         self.loads = 0
         self.locations: dict[str, str] = {}
+        self.namespace_properties: dict[tuple[str, ...], dict[str, str]] = {}
+        self.sizes: dict[str, int] = {}
         self.faults: list[tuple[re.Pattern[str], int]] = []
         self.before_write: list[Callable[[str], None]] = []
         self.after_write: list[Callable[[], None]] = []
@@ -310,6 +312,11 @@ class FakePolaris:
             return 401, None
         if ("service-account-governor", "service") not in self.assigned:
             return 401, None
+        if request.method == "POST" and path[-1] == "namespaces":
+            body = document_of(request)
+            self.tables[tuple(body["namespace"])] = {}
+            self.namespace_properties[tuple(body["namespace"])] = body["properties"]
+            return 200, body
         match path:
             case ["v1", "config"]:
                 if request.url.params["warehouse"] not in self.catalogs:
@@ -320,11 +327,26 @@ class FakePolaris:
                 above = tuple(parent.split("\x1f")) if parent else ()
                 found = {ns[: len(above) + 1] for ns in self.tables if len(ns) > len(above)}
                 return 200, {"namespaces": [list(ns) for ns in sorted(found) if ns[: len(above)] == above]}
+            case ["v1", str(), "namespaces", ns, "views"]:
+                return 200, {"identifiers": []}
+            case ["v1", str(), "namespaces", ns] if request.method == "DELETE":
+                if self.tables.get((ns,)):
+                    return _error(400, "NamespaceNotEmptyException", "Namespace is not empty")
+                return (204, None) if self.tables.pop((ns,), None) is not None else (404, None)
+            case ["v1", str(), "namespaces", ns]:
+                if (ns,) not in self.tables:
+                    return _error(404, "NoSuchNamespaceException", "Namespace does not exist")
+                held = {"location": f"s3://b/w/{ns}", **self.namespace_properties.get((ns,), {})}
+                return 200, {"namespace": [ns], "properties": held}
             case ["v1", str(), "namespaces", ns, "tables"]:
                 levels = tuple(ns.split("\x1f"))
                 names = sorted(self.tables.get(levels, {}))
                 return self._page(request, [{"namespace": list(levels), "name": name} for name in names])
             case ["v1", str(), "namespaces", ns, "tables", name]:
+                if request.method == "DELETE":
+                    assert request.url.params["purgeRequested"] == "true"
+                    self.drop_table(ns, name)
+                    return 204, None
                 self.loads += 1
                 found_table = self.tables.get(tuple(ns.split("\x1f")), {}).get(name)
                 if found_table is None:
@@ -338,6 +360,14 @@ class FakePolaris:
                     ),
                     "current-schema-id": 1,
                     "schemas": schemas,
+                    "current-snapshot-id": 7,
+                    "snapshots": [
+                        {"snapshot-id": 6, "summary": {"total-files-size": "1"}},
+                        {
+                            "snapshot-id": 7,
+                            "summary": {"total-files-size": str(self.sizes.get(f"{ns}.{name}", 0))},
+                        },
+                    ],
                 }
                 return 200, {"metadata": metadata}
         return _error(404, "NotFoundException", "/".join(path))

@@ -8,7 +8,9 @@ import pytest
 from contracts.access import AccessData, Grant, Mask, Privilege, Rule, RuleKind, TagAssignment
 from governance.client import ReconcileReport
 from governance.reconcile.cycle import Reconciler
+from governance.reconcile.groups import RealmGroups
 from governance.reconcile.keycloak import KeycloakAdmin
+from governance.reconcile.namespaces import Namespaces
 from governance.reconcile.nessie import NessieAdmin
 from governance.reconcile.oauth import ClientCredentials
 from governance.reconcile.polaris import PolarisAdmin
@@ -92,6 +94,7 @@ class World:
         )
         properties = {"default-base-location": "s3://b/w"}
         polaris = PolarisAdmin(PolarisApi(management, CATALOG), properties=properties, storage=STORAGE)
+        self.groups, self.namespaces = RealmGroups(realm), Namespaces(rest, CATALOG)
         self.reconciler = Reconciler(
             KeycloakAdmin(realm),
             CatalogTables(rest, CATALOG),

@@ -14,9 +14,9 @@ from pyiceberg.exceptions import CommitStateUnknownException, ServerError
 from pyiceberg.table import Table
 
 from contracts.errors import LabError
-from seed import commits
-from seed.commits import CommitUnknownError, NotCommittedError, commit_files
-from seed.writer import DataFileWriter, StorageError
+from ingestion import commits
+from ingestion.commits import CommitUnknownError, NotCommittedError, commit_files
+from ingestion.writer import DataFileWriter, StorageError
 
 Commit = Callable[..., Any]
 

@@ -60,7 +60,8 @@ def test_the_workload_is_what_the_console_reads() -> None:
     assert beside.env["CONSOLE_LOGS_DIR"] == "/l"
     assert json.loads(str(made.files["components.json"]))[0]["statuses"] == [200]
     assert "secret" not in json.dumps([str(part) for part in made.command]), "no secret is an argument"
-    assert made.source == ("contracts", "governance", "control_plane/api")
+    assert str(settings.upload_dir) == "/d/uploads"
+    assert made.source == ("contracts", "governance", "ingestion", "control_plane/api")
 
 
 def test_the_console_brings_what_it_asks() -> None:

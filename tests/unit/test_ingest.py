@@ -18,9 +18,9 @@ from pyiceberg.exceptions import CommitFailedException, NoSuchTableError
 from pyiceberg.table import Transaction
 
 from contracts.errors import LabError, UsageError
-from seed import sources
-from seed.ingest import inspect, load
-from seed.loading import BadRowsError, LoadOptions, LoadProgress, Mode, normalised
+from ingestion import sources
+from ingestion.ingest import inspect, load
+from ingestion.loading import BadRowsError, LoadOptions, LoadProgress, Mode, normalised
 
 Write = Callable[[str, bytes | str], Path]
 
@@ -406,10 +406,10 @@ def test_several_files_make_one_snapshot_or_none(catalog: SqlCatalog, write: Wri
 def test_files_roll_by_size_and_progress_is_told(
     catalog: SqlCatalog, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("seed.writer.ROW_GROUP_BYTES", 100_000)
+    monkeypatch.setattr("ingestion.writer.ROW_GROUP_BYTES", 100_000)
     monkeypatch.setattr(sources, "BLOCK_BYTES", 100_000)
     monkeypatch.setattr(
-        "seed.ingest.TABLE_PROPERTIES", {"format-version": "2", "write.target-file-size-bytes": "200000"}
+        "ingestion.ingest.TABLE_PROPERTIES", {"format-version": "2", "write.target-file-size-bytes": "200000"}
     )
     path = write("t.csv", "a,b\n" + "".join(f"{i},{i * 7919 % 100003}\n" for i in range(200_000)))
     seen: list[LoadProgress] = []

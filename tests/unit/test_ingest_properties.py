@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seed import sources
-from seed.delimited import DelimitedFile
-from seed.loading import Format, InputFile, LoadOptions
+from ingestion import sources
+from ingestion.delimited import DelimitedFile
+from ingestion.loading import Format, InputFile, LoadOptions
 
 CELLS = st.text(
     st.one_of(

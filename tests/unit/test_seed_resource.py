@@ -228,6 +228,9 @@ def test_the_input_digest_follows_code_files_and_options(
     (tmp_path / "events.py").write_text("a = 1")
     (tmp_path / "data" / "people.csv").write_text("x")
     monkeypatch.setattr(resource, "_ROOM", tmp_path)
+    monkeypatch.setattr(resource, "_READING", tmp_path / "ingestion")
+    (tmp_path / "ingestion").mkdir()
+    (tmp_path / "ingestion" / "writer.py").write_text("a = 1")
 
     def digest(scale_factor: float = 0.1, what: str = "all") -> str:
         resource._content_digest.cache_clear()
@@ -238,7 +241,9 @@ def test_the_input_digest_follows_code_files_and_options(
     found.append(digest())
     (tmp_path / "data" / "people.csv").write_text("y")
     found.append(digest())
-    assert len(set(found)) == 5
+    (tmp_path / "ingestion" / "writer.py").write_text("a = 2")
+    found.append(digest())
+    assert len(set(found)) == 6
     assert digest() == digest()
     resource._content_digest.cache_clear()
 

@@ -139,6 +139,13 @@ class Visit:
         """Where the run of the open worksheet stands."""
         return self.page.get_by_role("tabpanel", name="Result").get_by_role("status").first
 
+    def check_dialog(self) -> None:
+        """Axe alone: what lies behind an open dialog is hidden, its heading too."""
+        self.page.wait_for_timeout(250)
+        self.page.evaluate(self.axe)
+        found = self.page.evaluate(_AXE_RUN, _AXE_TAGS)
+        assert found == [], json.dumps(found, indent=1)
+
     def check(self) -> None:
         """No violation of WCAG 2.2 AA that axe knows, a heading, and no scrolling sideways."""
         expect(self.page.get_by_role("heading", level=1)).to_have_count(1)

@@ -50,7 +50,7 @@ from control_plane.api.schemas.queries import (
     SyntaxProblem,
 )
 from control_plane.api.web import add_web
-from tests.web import fake_admin, fake_chat, fake_explorer, fake_governance, samples
+from tests.web import fake_admin, fake_chat, fake_explorer, fake_governance, fake_workspaces, samples
 from tests.web.fake_queries import FakeQuery
 
 STRICT_POLICY = (
@@ -94,6 +94,7 @@ def create_fake(web_dir: Path) -> FastAPI:
     world = World()
     app.state.history = fake_governance.History()
     app.state.agent = fake_chat.FakeAgent()
+    app.state.spaces = fake_workspaces.Spaces()
 
     @app.middleware("http")
     async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -125,6 +126,7 @@ def create_fake(web_dir: Path) -> FastAPI:
     app.include_router(fake_governance.router)
     app.include_router(fake_chat.router)
     app.include_router(fake_admin.router)
+    app.include_router(fake_workspaces.router)
     add_web(app, web_dir)
     return app
 

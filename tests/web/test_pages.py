@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.web.browsing import WIDTHS, Theme, Visit
+from tests.web.fake_workspaces import MARKETING
 
 _CUSTOMER = "/explorer/lake/retail/customer"
 PAGES = (
@@ -22,6 +23,12 @@ PAGES = (
     ("analyst_emea", "/chat"),
     ("analyst_emea", "/charts"),
     ("analyst_emea", "/dashboards"),
+    ("analyst_emea", "/workspaces"),
+    ("analyst_emea", f"/workspaces/{MARKETING}"),
+    ("analyst_emea", f"/workspaces/{MARKETING}/members"),
+    ("analyst_emea", f"/workspaces/{MARKETING}/files"),
+    ("analyst_emea", f"/workspaces/{MARKETING}/connections"),
+    ("analyst_emea", f"/workspaces/{MARKETING}/ingests"),
     ("analyst_emea", "/governance/tags"),
     ("analyst_emea", "/nowhere"),
     ("steward", f"{_CUSTOMER}/access"),
@@ -76,35 +83,24 @@ def test_dialogs_are_accessible(visit: Visit) -> None:
     page.keyboard.press("Control+k")
     page.get_by_role("combobox").fill("customer")
     expect(page.get_by_role("option", name="customer lake.retail")).to_be_visible()
-    _check_dialog(visit)
+    visit.check_dialog()
     page.keyboard.press("Escape")
     expect(page.get_by_role("combobox")).to_have_count(0)
     page.keyboard.press("?")
     expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
-    _check_dialog(visit)
+    visit.check_dialog()
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Account of analyst_emea").click()
     expect(page.get_by_text("analysts_emea", exact=True)).to_be_visible()
-    _check_dialog(visit)
+    visit.check_dialog()
     visit.sign_in_at_the_fake("steward")
     page = visit.go("/governance/rules/region-by-key")
     expect(page.get_by_role("dialog", name="region-by-key")).to_be_visible()
-    _check_dialog(visit)
+    visit.check_dialog()
     page = visit.go("/governance/exceptions")
     page.get_by_role("button", name="Break glass").click()
     expect(page.get_by_role("dialog", name="Break glass")).to_be_visible()
-    _check_dialog(visit)
-
-
-def _check_dialog(visit: Visit) -> None:
-    """Axe alone: what lies behind an open dialog is hidden, its heading too."""
-    visit.page.wait_for_timeout(250)
-    visit.page.evaluate(visit.axe)
-    found = visit.page.evaluate(
-        """async () => (await axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa"] }))
-        .violations.map((one) => [one.id, one.nodes.map((node) => node.html)])"""
-    )
-    assert found == []
+    visit.check_dialog()
 
 
 def test_pages_are_reached_without_a_mouse(visit: Visit) -> None:

@@ -179,6 +179,11 @@ class Catalogs:
         ranked = sorted(found.values(), key=lambda pair: (pair[0], pair[1].namespace, pair[1].table or ""))
         return [one for _, one in ranked[:limit]]
 
+    async def visible_tables(self, caller: Caller) -> frozenset[str]:
+        """``ns.table`` of the governed catalog's tables of which the caller may see a column."""
+        columns = await self._all_columns(caller, self.governed)
+        return frozenset(f"{one.namespace}.{one.table}" for one in columns)
+
     def forget(self, username: str | None = None) -> None:
         """Something changed: what was told is old, to a person or to everybody."""
         self._cache.forget(username)

@@ -20,6 +20,8 @@ _SHOWN = {
     GovernorPermission.BREAK_GLASS: Permission.BREAK_GLASS,
     GovernorPermission.READ_AUDIT: Permission.READ_AUDIT,
     GovernorPermission.SEED: Permission.ADMINISTER,
+    GovernorPermission.CREATE_WORKSPACES: Permission.CREATE_WORKSPACES,
+    GovernorPermission.MANAGE_WORKSPACES: Permission.MANAGE_WORKSPACES,
 }
 
 

@@ -118,6 +118,23 @@ class Sessions:
                     self._refreshing.pop(key, None)
         return Signed(person=found.person, session=found, subject_token=found.tokens.access_token)
 
+    async def renew(self, signed: Signed) -> None:
+        """Asks Keycloak for tokens that say what is so now; of a bearer token there is nothing to renew.
+
+        Raises:
+            SignInEndedError, IdentityUnavailableError.
+        """
+        if signed.session is None:
+            return
+        key = signed.session.key
+        lock = self._refreshing.setdefault(key, asyncio.Lock())
+        try:
+            async with lock:
+                await self._refresh(await self._load(key))
+        finally:
+            if not lock.locked():
+                self._refreshing.pop(key, None)
+
     async def by_token(self, token: str) -> Signed:
         """The user of a bearer token. Raises UnauthenticatedError, IdentityUnavailableError."""
         claims = await to_thread.run_sync(self._verifier.claims, token)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from anyio import to_thread
 from fastapi import APIRouter, Depends, Path, Query, Request
 
 from control_plane.api.access import Authenticated, console_of
@@ -25,6 +26,7 @@ from control_plane.api.schemas.explorer import (
     TableSummary,
 )
 from control_plane.api.schemas.identity import Permission
+from control_plane.api.spaces.datasets import registered
 from governance.reports import Explanation
 
 router = APIRouter(prefix="/api/v1", tags=["explorer"])
@@ -65,7 +67,12 @@ async def list_tables(
 @router.get(_TABLE)
 async def get_table(table: NamedTable, request: Request, caller: Authenticated) -> TableDetail:
     """A table as the caller has it."""
-    return await _tables(request).detail(caller, table)
+    console = console_of(request)
+    detail = await _tables(request).detail(caller, table)
+    if table.catalog == console.settings.catalog:
+        row = await to_thread.run_sync(console.datasets.get, table.governed_name)
+        detail.dataset = None if row is None else registered(row)
+    return detail
 
 
 @router.get(_TABLE + "/sample")

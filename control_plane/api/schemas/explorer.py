@@ -8,6 +8,7 @@ from enum import StrEnum
 from pydantic import BaseModel, Field
 
 from control_plane.api.schemas.common import Column, Row
+from control_plane.api.schemas.workspaces import Dataset
 
 
 class Catalog(BaseModel):
@@ -64,7 +65,8 @@ class TableColumn(BaseModel):
 class TableDetail(BaseModel):
     """A table as the caller has it. ``definition`` is what would make it again; ``row_filters`` are those
     laid over it for the caller; ``hidden_columns`` counts those the caller may not see. ``row_count`` and
-    ``size_bytes`` are of the whole table, None where the caller may not know them."""
+    ``size_bytes`` are of the whole table, None where the caller may not know them. ``dataset`` is what is
+    registered of it."""
 
     catalog: str
     namespace: str
@@ -81,6 +83,7 @@ class TableDetail(BaseModel):
     current_snapshot_id: str | None
     row_count: int | None
     size_bytes: int | None
+    dataset: Dataset | None = None
 
 
 class Snapshot(BaseModel):

@@ -17,6 +17,8 @@ class Permission(StrEnum):
     BREAK_GLASS = "break_glass"
     READ_AUDIT = "read_audit"
     ADMINISTER = "administer"
+    CREATE_WORKSPACES = "create_workspaces"
+    MANAGE_WORKSPACES = "manage_workspaces"
 
 
 class SignIn(StrEnum):

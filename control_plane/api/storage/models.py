@@ -15,12 +15,13 @@ from sqlalchemy import (
     Index,
     LargeBinary,
     Text,
+    UniqueConstraint,
     func,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 """The newest migration."""
 
 
@@ -104,3 +105,79 @@ class QueryRow(Base):
     row_count: Mapped[int] = mapped_column(BigInteger, nullable=False, server_default="0")
     created_at: Mapped[datetime] = _timestamp()
     ended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class ConnectionRow(Base):
+    """Where a workspace's data comes from. ``config`` has the form of its kind; ``secret`` is sealed, bound
+    to the row, and never read by anybody but the console."""
+
+    __tablename__ = "connection"
+    __table_args__ = (
+        CheckConstraint("kind IN ('postgresql', 's3', 'files', 'http')", name="connection_kind"),
+        UniqueConstraint("workspace_id", "name", name="connection_name"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    workspace_id: Mapped[UUID] = mapped_column(nullable=False)
+    name: Mapped[str] = mapped_column(Text, nullable=False)
+    kind: Mapped[str] = mapped_column(Text, nullable=False)
+    config: Mapped[dict[str, Any]] = mapped_column(JSONB, nullable=False)
+    secret: Mapped[bytes | None] = mapped_column(LargeBinary)
+    version: Mapped[int] = mapped_column(BigInteger, nullable=False)
+    created_by: Mapped[str] = mapped_column(Text, nullable=False)
+    created_at: Mapped[datetime] = _timestamp()
+    updated_at: Mapped[datetime] = _timestamp()
+    updated_by: Mapped[str] = mapped_column(Text, nullable=False)
+
+
+class UploadRow(Base):
+    """A file in the spool, to be looked at and ingested. ``origin`` says where it came from, ``types`` what
+    its source knows of its columns."""
+
+    __tablename__ = "upload"
+    __table_args__ = (Index("upload_workspace", "workspace_id", "created_at"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    workspace_id: Mapped[UUID] = mapped_column(nullable=False)
+    filename: Mapped[str] = mapped_column(Text, nullable=False)
+    origin: Mapped[dict[str, Any]] = mapped_column(JSONB, nullable=False)
+    types: Mapped[list[list[str]]] = mapped_column(JSONB, nullable=False)
+    state: Mapped[str] = mapped_column(Text, nullable=False)
+    size_bytes: Mapped[int] = mapped_column(BigInteger, nullable=False)
+    error: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    created_by: Mapped[str] = mapped_column(Text, nullable=False)
+    created_at: Mapped[datetime] = _timestamp()
+
+
+class IngestRow(Base):
+    """An ingest: from which upload into which table, and how it went."""
+
+    __tablename__ = "ingest"
+    __table_args__ = (Index("ingest_workspace", "workspace_id", "created_at"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    workspace_id: Mapped[UUID] = mapped_column(nullable=False)
+    owner: Mapped[str] = mapped_column(Text, nullable=False)
+    table_name: Mapped[str] = mapped_column(Text, nullable=False)
+    mode: Mapped[str] = mapped_column(Text, nullable=False)
+    source: Mapped[str] = mapped_column(Text, nullable=False)
+    state: Mapped[str] = mapped_column(Text, nullable=False)
+    progress: Mapped[dict[str, Any]] = mapped_column(JSONB, nullable=False)
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    error: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    created_at: Mapped[datetime] = _timestamp()
+    ended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class DatasetRow(Base):
+    """A table that somebody answers for."""
+
+    __tablename__ = "dataset"
+
+    table_name: Mapped[str] = mapped_column(Text, primary_key=True)
+    owner: Mapped[str] = mapped_column(Text, nullable=False)
+    description: Mapped[str] = mapped_column(Text, nullable=False)
+    tags: Mapped[list[str]] = mapped_column(ARRAY(Text), nullable=False)
+    version: Mapped[int] = mapped_column(BigInteger, nullable=False)
+    updated_at: Mapped[datetime] = _timestamp()
+    updated_by: Mapped[str] = mapped_column(Text, nullable=False)

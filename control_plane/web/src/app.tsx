@@ -25,6 +25,8 @@ const Governance = lazy(() => import("@/pages/governance/page"));
 const Audit = lazy(() => import("@/pages/audit/page"));
 const Chat = lazy(() => import("@/pages/chat/page"));
 const Admin = lazy(() => import("@/pages/admin/page"));
+const Workspaces = lazy(() => import("@/pages/workspaces/list"));
+const WorkspacePage = lazy(() => import("@/pages/workspaces/page"));
 
 function Gate() {
   const session = useSession();
@@ -78,6 +80,9 @@ function makeRouter() {
             { path: "charts/:chartId", element: <ChartPage /> },
             { path: "dashboards", element: <Dashboards /> },
             { path: "dashboards/:dashboardId", element: <DashboardPage /> },
+            { path: "workspaces", element: <Workspaces /> },
+            { path: "workspaces/:workspaceId", element: <WorkspacePage /> },
+            { path: "workspaces/:workspaceId/:section", element: <WorkspacePage /> },
             { path: "governance", element: <Navigate to="/governance/tags" replace /> },
             { path: "governance/:section", element: <Governance /> },
             { path: "governance/:section/:item", element: <Governance /> },

@@ -750,6 +750,378 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/datasets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Datasets
+         * @description Those of which the caller may see something, by table.
+         */
+        get: operations["list_datasets"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/catalogs/{catalog}/namespaces/{namespace}/tables/{table}/dataset": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Dataset
+         * @description What is registered of a table.
+         */
+        get: operations["get_dataset"];
+        /**
+         * Register Dataset
+         * @description Registers a table, or changes what is registered; as somebody who may alter the table.
+         */
+        put: operations["register_dataset"];
+        post?: never;
+        /**
+         * Unregister Dataset
+         * @description Takes the registration back; the table stays.
+         */
+        delete: operations["unregister_dataset"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Workspaces
+         * @description Those that the caller belongs to; all of them for who may read access data.
+         */
+        get: operations["list_workspaces"];
+        put?: never;
+        /**
+         * Create Workspace
+         * @description Makes a workspace: its group, its namespace and the grant that joins them. What can't be done at once
+         *     goes on by itself; the state is then `making`.
+         */
+        post: operations["create_workspace"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Workspace
+         * @description One of them.
+         */
+        get: operations["get_workspace"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change Workspace
+         * @description Changes its description, as an owner, or its quota, as a lab admin.
+         */
+        patch: operations["change_workspace"];
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace_id}/removal": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Remove Workspace
+         * @description Removes it with its group, its namespace, its connections and uploads, and what access data says of
+         *     it. Refused while tables are there, unless they are to go, too.
+         */
+        post: operations["remove_workspace"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace_id}/members": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Members
+         * @description Who is in it.
+         */
+        get: operations["list_members"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace_id}/members/{username}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Put Member
+         * @description Makes somebody a member, and an owner or not; as an owner.
+         */
+        put: operations["put_member"];
+        post?: never;
+        /**
+         * Take Member
+         * @description Takes somebody out of it, as an owner; everybody may leave.
+         */
+        delete: operations["take_member"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace_id}/uploads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Uploads
+         * @description Files in the spool, newest first; each goes a day after it came.
+         */
+        get: operations["list_uploads"];
+        put?: never;
+        /**
+         * Upload File
+         * @description Takes a CSV, TSV, JSON lines or Parquet file (text: plain, gzip or zstd), as the request's body.
+         */
+        post: operations["upload_file"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace_id}/uploads/{upload_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Upload
+         * @description One of them.
+         */
+        get: operations["get_upload"];
+        put?: never;
+        post?: never;
+        /**
+         * Remove Upload
+         * @description Takes it away.
+         */
+        delete: operations["remove_upload"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace_id}/ingests/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Preview Ingest
+         * @description What a file holds: columns with their types, and its first rows.
+         */
+        post: operations["preview_ingest"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace_id}/ingests": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Ingests
+         * @description Those of the workspace, newest first.
+         */
+        get: operations["list_ingests"];
+        put?: never;
+        /**
+         * Start Ingest
+         * @description Brings a file into a table of the workspace, as the caller: all of its rows in one snapshot, or
+         *     nothing.
+         */
+        post: operations["start_ingest"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace_id}/ingests/{ingest_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Ingest
+         * @description One of them.
+         */
+        get: operations["get_ingest"];
+        put?: never;
+        post?: never;
+        /**
+         * Cancel Ingest
+         * @description Cancels it: nothing of it is in the table then. One that has ended stays as it is.
+         */
+        delete: operations["cancel_ingest"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace_id}/connections": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Connections
+         * @description Those of the workspace, by name.
+         */
+        get: operations["list_connections"];
+        put?: never;
+        /**
+         * Create Connection
+         * @description Tries a connection out, and keeps it when it works. Its secret can be written and never read.
+         */
+        post: operations["create_connection"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace_id}/connections/{connection_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Connection
+         * @description One of them.
+         */
+        get: operations["get_connection"];
+        /**
+         * Update Connection
+         * @description Replaces it, if it still is as the caller last saw it and works. One that leads elsewhere needs its
+         *     secret anew.
+         */
+        put: operations["update_connection"];
+        post?: never;
+        /**
+         * Delete Connection
+         * @description Removes it with its secret.
+         */
+        delete: operations["delete_connection"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace_id}/connections/{connection_id}/objects": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Objects
+         * @description Tables, objects or files that can be fetched, the first thousand; a web server has no list.
+         */
+        get: operations["list_objects"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace_id}/connections/{connection_id}/fetches": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Fetch Object
+         * @description Begins to fetch an object into the spool, as an upload that is `receiving` until it is `ready`.
+         */
+        post: operations["fetch_object"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/access": {
         parameters: {
             query?: never;
@@ -1526,6 +1898,15 @@ export interface components {
             warnings: string[];
         };
         /**
+         * ChangeWorkspace
+         * @description What to change; what is not given stays.
+         */
+        ChangeWorkspace: {
+            /** Description */
+            description?: string | null;
+            quota?: components["schemas"]["Quota"] | null;
+        };
+        /**
          * Chart
          * @description A kept chart. It holds no row: each viewer's own query fills it.
          */
@@ -1784,6 +2165,58 @@ export interface components {
             next_command: string | null;
         };
         /**
+         * Connection
+         * @description A connection; ``has_secret`` is all that anybody learns of its secret.
+         */
+        Connection: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Name */
+            name: string;
+            /** Config */
+            config: components["schemas"]["PostgresqlConnection"] | components["schemas"]["S3Connection"] | components["schemas"]["FilesConnection"] | components["schemas"]["HttpConnection"];
+            /** Has Secret */
+            has_secret: boolean;
+            /** Version */
+            version: number;
+            /** Created By */
+            created_by: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Updated By */
+            updated_by: string;
+            /**
+             * Updated At
+             * Format: date-time
+             */
+            updated_at: string;
+        };
+        /**
+         * CreateWorkspace
+         * @description A workspace to make. Its name becomes a namespace; the caller owns it unless ``owners`` are named.
+         */
+        CreateWorkspace: {
+            /**
+             * Name
+             * @example marketing
+             */
+            name: string;
+            /**
+             * Description
+             * @default
+             */
+            description: string;
+            /** Owners */
+            owners?: string[];
+            quota?: components["schemas"]["Quota"] | null;
+        };
+        /**
          * Dashboard
          * @description A kept dashboard with the charts on it, which who may see the dashboard may see too. A tile whose
          *     chart is gone stays, and its chart is not among ``charts``.
@@ -1891,6 +2324,32 @@ export interface components {
             description: string;
             /** Tile Count */
             tile_count: number;
+        };
+        /**
+         * Dataset
+         * @description A registered table.
+         */
+        Dataset: {
+            /**
+             * Table
+             * @example marketing.leads
+             */
+            table: string;
+            /** Owner */
+            owner: string;
+            /** Description */
+            description: string;
+            /** Tags */
+            tags: string[];
+            /** Version */
+            version: number;
+            /**
+             * Updated At
+             * Format: date-time
+             */
+            updated_at: string;
+            /** Updated By */
+            updated_by: string;
         };
         /**
          * DecisionUse
@@ -2071,6 +2530,66 @@ export interface components {
             denied: number;
         };
         /**
+         * Failure
+         * @description Why something failed, and what helps.
+         */
+        Failure: {
+            /** Title */
+            title: string;
+            /** Value */
+            value?: string | null;
+            /** Permitted */
+            permitted?: string | null;
+        };
+        /**
+         * FetchObject
+         * @description What to fetch: ``schema.table``, a key, or a path below the connection's folder or URL.
+         */
+        FetchObject: {
+            /** Object */
+            object: string;
+        };
+        /**
+         * FileOptions
+         * @description How to read a file; what is not given is told by its content. ``types`` maps a column to an Iceberg
+         *     type.
+         */
+        FileOptions: {
+            /** Format */
+            format?: ("csv" | "tsv" | "jsonl" | "parquet") | null;
+            /** Delimiter */
+            delimiter?: string | null;
+            /**
+             * Header
+             * @default true
+             */
+            header: boolean;
+            /** Types */
+            types?: {
+                [key: string]: string;
+            };
+            /**
+             * All Text
+             * @default false
+             */
+            all_text: boolean;
+            /** Null Values */
+            null_values?: string[];
+        };
+        /**
+         * FilesConnection
+         * @description A folder on the console's machine, of those that the lab's admin permits.
+         */
+        FilesConnection: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "files";
+            /** Folder */
+            folder: string;
+        };
+        /**
          * FilterOptions
          * @description What a filter offers this viewer; ``truncated``: there are more.
          */
@@ -2225,6 +2744,25 @@ export interface components {
             ended_at: string | null;
         };
         /**
+         * HttpConnection
+         * @description A web server; objects are paths below ``url``. ``user`` is for HTTP basic authentication, empty:
+         *     the secret is a bearer token.
+         */
+        HttpConnection: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "http";
+            /** Url */
+            url: string;
+            /**
+             * User
+             * @default
+             */
+            user: string;
+        };
+        /**
          * Impact
          * @description A comparison; see the fields of ``report``. ``widens`` and ``narrows`` sum it up.
          */
@@ -2287,6 +2825,97 @@ export interface components {
              */
             services: string[];
         };
+        /**
+         * Ingest
+         * @description An ingest of a workspace.
+         */
+        Ingest: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Owner */
+            owner: string;
+            /** Table */
+            table: string;
+            mode: components["schemas"]["Mode"];
+            /** Source */
+            source: string;
+            state: components["schemas"]["IngestState"];
+            progress: components["schemas"]["IngestProgress"];
+            result: components["schemas"]["IngestResult"] | null;
+            error: components["schemas"]["Failure"] | null;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Ended At */
+            ended_at: string | null;
+        };
+        /**
+         * IngestPreview
+         * @description What a file holds: types rest on ``sampled_rows``, and ``rows`` are the first, as text.
+         */
+        IngestPreview: {
+            /** Format */
+            format: string;
+            /** Columns */
+            columns: components["schemas"]["PreviewColumn"][];
+            /** Rows */
+            rows: (string | null)[][];
+            /** Sampled Rows */
+            sampled_rows: number;
+        };
+        /**
+         * IngestProgress
+         * @description How far an ingest is.
+         */
+        IngestProgress: {
+            /**
+             * Rows
+             * @default 0
+             */
+            rows: number;
+            /**
+             * Bytes Read
+             * @default 0
+             */
+            bytes_read: number;
+            /**
+             * Bytes Total
+             * @default 0
+             */
+            bytes_total: number;
+        };
+        /**
+         * IngestResult
+         * @description What came of an ingest.
+         */
+        IngestResult: {
+            /** Rows */
+            rows: number;
+            /** Snapshot Id */
+            snapshot_id: string | null;
+            /** Files */
+            files: number;
+            /** Size Bytes */
+            size_bytes: number;
+            /** Renamed */
+            renamed: {
+                [key: string]: string;
+            };
+            /** Widened */
+            widened: string[];
+        };
+        /**
+         * IngestState
+         * @description Where an ingest is. Only ``FINISHED`` changed the table; ``LOST``: the console went away in the
+         *     middle, and the table's history says whether the rows came.
+         * @enum {string}
+         */
+        IngestState: "running" | "finished" | "failed" | "canceled" | "lost";
         /**
          * Items
          * @description Items of access data by section; each in the form that the document has it.
@@ -2499,6 +3128,12 @@ export interface components {
             denied?: string | null;
         };
         /**
+         * Mode
+         * @description What to do with the table.
+         * @enum {string}
+         */
+        Mode: "create" | "append" | "replace";
+        /**
          * Namespace
          * @description A namespace of a catalog.
          */
@@ -2563,7 +3198,7 @@ export interface components {
          * @description What pages a person gets; the services behind decide again.
          * @enum {string}
          */
-        Permission: "read_access" | "edit_rules" | "edit_grants" | "break_glass" | "read_audit" | "administer";
+        Permission: "read_access" | "edit_rules" | "edit_grants" | "break_glass" | "read_audit" | "administer" | "create_workspaces" | "manage_workspaces";
         /**
          * Persona
          * @description A sample user.
@@ -2646,6 +3281,34 @@ export interface components {
             };
         };
         /**
+         * PostgresqlConnection
+         * @description A database of PostgreSQL's.
+         */
+        PostgresqlConnection: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "postgresql";
+            /** Host */
+            host: string;
+            /**
+             * Port
+             * @default 5432
+             */
+            port: number;
+            /** Database */
+            database: string;
+            /** User */
+            user: string;
+            /**
+             * Tls
+             * @description Require TLS; the server's certificate is checked.
+             * @default true
+             */
+            tls: boolean;
+        };
+        /**
          * PreviewChange
          * @description A change to look at before it is made. Nobody named: the sample users; no table named: all.
          */
@@ -2661,6 +3324,35 @@ export interface components {
              * @default true
              */
             count: boolean;
+        };
+        /**
+         * PreviewColumn
+         * @description A column as it would come into the table; ``note`` says what to know of its type.
+         */
+        PreviewColumn: {
+            /** Name */
+            name: string;
+            /** Source */
+            source: string;
+            /**
+             * Type
+             * @example long
+             */
+            type: string;
+            /** Note */
+            note: string;
+        };
+        /**
+         * PreviewIngest
+         * @description A file to look into.
+         */
+        PreviewIngest: {
+            /**
+             * Upload Id
+             * Format: uuid
+             */
+            upload_id: string;
+            options?: components["schemas"]["FileOptions"];
         };
         /**
          * Problem
@@ -2714,6 +3406,17 @@ export interface components {
             issued_at: string;
             /** Etag */
             etag: string;
+        };
+        /**
+         * PutMember
+         * @description Whether a member is an owner.
+         */
+        PutMember: {
+            /**
+             * Owner
+             * @default false
+             */
+            owner: boolean;
         };
         /**
          * Query
@@ -2805,6 +3508,27 @@ export interface components {
          */
         QueryState: "queued" | "running" | "finished" | "failed" | "canceled" | "abandoned" | "lost";
         /**
+         * Quota
+         * @description ``queries`` and ``jobs`` run at once at most; more than ``storage_mib`` of live data is warned of.
+         */
+        Quota: {
+            /**
+             * Queries
+             * @default 4
+             */
+            queries: number;
+            /**
+             * Jobs
+             * @default 2
+             */
+            jobs: number;
+            /**
+             * Storage Mib
+             * @default 10240
+             */
+            storage_mib: number;
+        };
+        /**
          * Reader
          * @description A group that may read a table, and what gives it that. ``filters`` and ``masks`` are the rules that
          *     hold for its members, ``members`` those that the realm's sample users are.
@@ -2858,6 +3582,22 @@ export interface components {
              * @default []
              */
             errors: string[];
+        };
+        /**
+         * RemoveWorkspace
+         * @description ``tables``: its tables and views go, too. ``only_try``: nothing goes; the answer says what would.
+         */
+        RemoveWorkspace: {
+            /**
+             * Tables
+             * @default false
+             */
+            tables: boolean;
+            /**
+             * Only Try
+             * @default false
+             */
+            only_try: boolean;
         };
         /**
          * RevisionDetail
@@ -3015,6 +3755,31 @@ export interface components {
             filters?: components["schemas"]["Parameter"][];
         };
         /**
+         * S3Connection
+         * @description A bucket of an S3-compatible store; ``access_key`` is empty for a public one.
+         */
+        S3Connection: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "s3";
+            /** Endpoint Url */
+            endpoint_url: string;
+            /**
+             * Region
+             * @default us-east-1
+             */
+            region: string;
+            /** Bucket */
+            bucket: string;
+            /**
+             * Access Key
+             * @default
+             */
+            access_key: string;
+        };
+        /**
          * SaveChart
          * @description A chart to keep: a statement and how its rows are drawn.
          */
@@ -3042,6 +3807,22 @@ export interface components {
             shares?: components["schemas"]["Share"][];
         };
         /**
+         * SaveConnection
+         * @description A connection, tried out before it is kept. ``secret`` (password, secret key or token) can be written
+         *     and never read; None leaves the one that is there, where the place that it opens stays the same.
+         */
+        SaveConnection: {
+            /**
+             * Name
+             * @example crm
+             */
+            name: string;
+            /** Config */
+            config: components["schemas"]["PostgresqlConnection"] | components["schemas"]["S3Connection"] | components["schemas"]["FilesConnection"] | components["schemas"]["HttpConnection"];
+            /** Secret */
+            secret?: string | null;
+        };
+        /**
          * SaveDashboard
          * @description A dashboard to keep.
          */
@@ -3059,6 +3840,22 @@ export interface components {
             filters?: components["schemas"]["DashboardFilter"][];
             /** Shares */
             shares?: components["schemas"]["Share"][];
+        };
+        /**
+         * SaveDataset
+         * @description Who answers for a table, and what it is. Tags here describe; those that rules follow are the
+         *     stewards'.
+         */
+        SaveDataset: {
+            /** Owner */
+            owner: string;
+            /**
+             * Description
+             * @default
+             */
+            description: string;
+            /** Tags */
+            tags?: string[];
         };
         /**
          * SaveQuery
@@ -3257,6 +4054,16 @@ export interface components {
             denied?: string | null;
         };
         /**
+         * SourceObject
+         * @description Something that can be fetched by a connection: a table, an object, a file.
+         */
+        SourceObject: {
+            /** Name */
+            name: string;
+            /** Size Bytes */
+            size_bytes: number | null;
+        };
+        /**
          * SqlCheck
          * @description A text as parsed without asking Trino.
          */
@@ -3276,6 +4083,25 @@ export interface components {
              * @example SELECT * FROM retail.nation
              */
             statement: string;
+        };
+        /**
+         * StartIngest
+         * @description A file to bring into a table of the workspace.
+         */
+        StartIngest: {
+            /**
+             * Upload Id
+             * Format: uuid
+             */
+            upload_id: string;
+            /**
+             * Table
+             * @example leads
+             */
+            table: string;
+            /** @default create */
+            mode: components["schemas"]["Mode"];
+            options?: components["schemas"]["FileOptions"];
         };
         /**
          * StartQuery
@@ -3422,6 +4248,26 @@ export interface components {
             completed_splits: number;
         };
         /**
+         * Step
+         * @description What a workspace is made of, in the order of making it; ``TABLES`` is there to remove only.
+         * @enum {string}
+         */
+        Step: "group" | "members" | "namespace" | "access" | "tables";
+        /**
+         * StepDone
+         * @description One step that was done, and what it did.
+         */
+        StepDone: {
+            step: components["schemas"]["Step"];
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Detail */
+            detail: string;
+        };
+        /**
          * StepReport
          * @description One step of a run. ``duration_s`` is None for a step that did not run.
          */
@@ -3473,7 +4319,8 @@ export interface components {
          * TableDetail
          * @description A table as the caller has it. ``definition`` is what would make it again; ``row_filters`` are those
          *     laid over it for the caller; ``hidden_columns`` counts those the caller may not see. ``row_count`` and
-         *     ``size_bytes`` are of the whole table, None where the caller may not know them.
+         *     ``size_bytes`` are of the whole table, None where the caller may not know them. ``dataset`` is what is
+         *     registered of it.
          */
         TableDetail: {
             /** Catalog */
@@ -3505,6 +4352,7 @@ export interface components {
             row_count: number | null;
             /** Size Bytes */
             size_bytes: number | null;
+            dataset?: components["schemas"]["Dataset"] | null;
         };
         /**
          * TableImpact
@@ -3673,11 +4521,174 @@ export interface components {
          */
         TileKind: "chart" | "text";
         /**
+         * Upload
+         * @description A file in the console's spool: uploaded, or fetched by a connection. It is removed a day later.
+         */
+        Upload: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Filename */
+            filename: string;
+            /** Connection Id */
+            connection_id: string | null;
+            state: components["schemas"]["UploadState"];
+            /** Size Bytes */
+            size_bytes: number;
+            error: components["schemas"]["Failure"] | null;
+            /** Created By */
+            created_by: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+        };
+        /**
+         * UploadState
+         * @description How far a file is.
+         * @enum {string}
+         */
+        UploadState: "receiving" | "ready" | "failed";
+        /**
          * Visibility
          * @description How a column looks.
          * @enum {string}
          */
         Visibility: "plain" | "masked" | "denied";
+        /**
+         * Workspace
+         * @description A workspace as one caller has it; ``role`` is the caller's, ``may_manage`` whether they may change
+         *     its members. ``location`` is the root of its files, where the catalog says it. ``error`` is what stands
+         *     in the way of a step, None while nothing does.
+         */
+        Workspace: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Name */
+            name: string;
+            /** Description */
+            description: string;
+            /** Namespace */
+            namespace: string;
+            /** Group */
+            group: string;
+            /** Location */
+            location: string | null;
+            /** Owners */
+            owners: string[];
+            quota: components["schemas"]["WorkspaceQuota"];
+            state: components["schemas"]["WorkspaceState"];
+            /** Steps */
+            steps: components["schemas"]["StepDone"][];
+            /** Error */
+            error: string | null;
+            /** Created By */
+            created_by: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            role: components["schemas"]["WorkspaceRole"];
+            /** May Manage */
+            may_manage: boolean;
+            /** May Set Quota */
+            may_set_quota: boolean;
+            usage: components["schemas"]["WorkspaceUsage"];
+            /**
+             * Warnings
+             * @default []
+             */
+            warnings: string[];
+        };
+        /**
+         * WorkspaceMember
+         * @description A member, and whether they are an owner.
+         */
+        WorkspaceMember: {
+            /** Username */
+            username: string;
+            /** Owner */
+            owner: boolean;
+        };
+        /**
+         * WorkspaceQuota
+         * @description ``queries`` and ``jobs`` run at once at most; more than ``storage_mib`` of live data is warned of.
+         */
+        WorkspaceQuota: {
+            /**
+             * Queries
+             * @default 4
+             */
+            queries: number;
+            /**
+             * Jobs
+             * @default 2
+             */
+            jobs: number;
+            /**
+             * Storage Mib
+             * @default 10240
+             */
+            storage_mib: number;
+        };
+        /**
+         * WorkspaceRemoval
+         * @description What removing a workspace takes away. ``refused`` says why it can't be done as asked, None when it
+         *     can; ``done`` whether it was.
+         */
+        WorkspaceRemoval: {
+            /** Name */
+            name: string;
+            /** Namespace */
+            namespace: string;
+            /** Group */
+            group: string;
+            /** Tables */
+            tables: string[];
+            /** Members */
+            members: string[];
+            /**
+             * Access
+             * @default []
+             */
+            access: string[];
+            /** Refused */
+            refused?: string | null;
+            /**
+             * Done
+             * @default false
+             */
+            done: boolean;
+        };
+        /**
+         * WorkspaceRole
+         * @description What somebody is in a workspace. A ``VIEWER`` reads access data and so knows of every workspace.
+         * @enum {string}
+         */
+        WorkspaceRole: "owner" | "member" | "viewer";
+        /**
+         * WorkspaceState
+         * @description ``MAKING`` and ``REMOVING`` go on by themselves after a failure.
+         * @enum {string}
+         */
+        WorkspaceState: "making" | "ready" | "removing";
+        /**
+         * WorkspaceUsage
+         * @description Tables of the workspace and the size of their live data, as of the governor's last look.
+         */
+        WorkspaceUsage: {
+            /** Tables */
+            tables: number;
+            /** Size Bytes */
+            size_bytes: number;
+        };
         /**
          * Outcome
          * @description How a query ended. ``UNKNOWN``: its server ended before it told.
@@ -4858,6 +5869,714 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Found"][];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    list_datasets: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Dataset"][];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_dataset: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                catalog: string;
+                namespace: string;
+                table: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Dataset"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    register_dataset: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The ETag that the change is based on; `428` without, `412` when stale. */
+                "if-match"?: string | null;
+            };
+            path: {
+                catalog: string;
+                namespace: string;
+                table: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SaveDataset"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Dataset"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    unregister_dataset: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                catalog: string;
+                namespace: string;
+                table: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    list_workspaces: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Workspace"][];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    create_workspace: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateWorkspace"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Workspace"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_workspace: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspace_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Workspace"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    change_workspace: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspace_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangeWorkspace"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Workspace"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    remove_workspace: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspace_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RemoveWorkspace"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkspaceRemoval"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    list_members: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspace_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkspaceMember"][];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    put_member: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspace_id: string;
+                username: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PutMember"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkspaceMember"][];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    take_member: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspace_id: string;
+                username: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkspaceMember"][];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    list_uploads: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspace_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Upload"][];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    upload_file: {
+        parameters: {
+            query: {
+                /** @description Its name tells a text's format. */
+                filename: string;
+            };
+            header?: never;
+            path: {
+                workspace_id: string;
+            };
+            cookie?: never;
+        };
+        /** @description The file as it is. */
+        requestBody: {
+            content: {
+                "application/octet-stream": string;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Upload"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_upload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspace_id: string;
+                upload_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Upload"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    remove_upload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspace_id: string;
+                upload_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    preview_ingest: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspace_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PreviewIngest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IngestPreview"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    list_ingests: {
+        parameters: {
+            query?: {
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                workspace_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ingest"][];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    start_ingest: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspace_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["StartIngest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ingest"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_ingest: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspace_id: string;
+                ingest_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ingest"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    cancel_ingest: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspace_id: string;
+                ingest_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ingest"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    list_connections: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspace_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Connection"][];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    create_connection: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspace_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SaveConnection"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Connection"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_connection: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspace_id: string;
+                connection_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Connection"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    update_connection: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The ETag that the change is based on; `428` without, `412` when stale. */
+                "if-match"?: string | null;
+            };
+            path: {
+                workspace_id: string;
+                connection_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SaveConnection"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Connection"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    delete_connection: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The ETag that the change is based on; `428` without, `412` when stale. */
+                "if-match"?: string | null;
+            };
+            path: {
+                workspace_id: string;
+                connection_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    list_objects: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspace_id: string;
+                connection_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SourceObject"][];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    fetch_object: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspace_id: string;
+                connection_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FetchObject"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Upload"];
                 };
             };
             default: components["responses"]["Problem"];

@@ -1,5 +1,6 @@
 import {
   ChartColumn,
+  FolderKanban,
   Gauge,
   House,
   LayoutDashboard,
@@ -30,6 +31,7 @@ export const NAV: readonly NavItem[] = [
   { path: "/chat", label: "Chat", icon: MessagesSquare, key: "t", group: "Work" },
   { path: "/charts", label: "Charts", icon: ChartColumn, key: "c", group: "Work" },
   { path: "/dashboards", label: "Dashboards", icon: LayoutDashboard, key: "d", group: "Work" },
+  { path: "/workspaces", label: "Workspaces", icon: FolderKanban, key: "p", group: "Work" },
   {
     path: "/governance",
     label: "Governance",

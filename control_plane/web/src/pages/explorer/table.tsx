@@ -23,6 +23,7 @@ import { Page } from "@/shell/page";
 import { AccessTab } from "./access";
 import { ColumnsTab } from "./columns";
 import { type TableRef, useTableDetail } from "./data";
+import { DatasetFacts, RegisterDataset } from "./dataset";
 import { FilesTab } from "./files";
 import { LineageTab } from "./lineage";
 import { SampleTab } from "./sample";
@@ -59,17 +60,20 @@ export function TablePage({ catalog, namespace, table, tab }: TableRef & { tab: 
       description={detail.data && <Facts detail={detail.data} />}
       actions={
         detail.data && (
-          <Link
-            to={worksheetPath(
-              `SELECT *\nFROM ${quoted(namespace)}.${quoted(table)}\nLIMIT 100`,
-              catalog,
-              namespace,
-            )}
-            className={buttonVariants({ variant: "primary" })}
-          >
-            <SquareTerminal aria-hidden />
-            Query it
-          </Link>
+          <>
+            <RegisterDataset detail={detail.data} />
+            <Link
+              to={worksheetPath(
+                `SELECT *\nFROM ${quoted(namespace)}.${quoted(table)}\nLIMIT 100`,
+                catalog,
+                namespace,
+              )}
+              className={buttonVariants({ variant: "primary" })}
+            >
+              <SquareTerminal aria-hidden />
+              Query it
+            </Link>
+          </>
         )
       }
     >
@@ -104,6 +108,7 @@ function Facts({ detail }: { detail: TableDetail }) {
   return (
     <div className="mt-1 flex flex-col gap-1.5">
       {detail.comment && <p>{detail.comment}</p>}
+      <DatasetFacts detail={detail} />
       <div className="flex flex-wrap items-center gap-x-3 gap-y-1 text-xs">
         <Badge>{detail.type}</Badge>
         {detail.row_count !== null && (

@@ -13,6 +13,15 @@ from typing import Any
 import pyarrow as pa
 
 from contracts.errors import LabError, UsageError
+from ingestion.words import Mode as Mode
+
+TABLE_PROPERTIES: Mapping[str, str] = {
+    "format-version": "2",
+    "write.format.default": "parquet",
+    "write.parquet.compression-codec": "zstd",
+    "write.target-file-size-bytes": str(128 * 1024 * 1024),
+}
+"""Of every table that the lab makes."""
 
 
 class Format(StrEnum):
@@ -22,14 +31,6 @@ class Format(StrEnum):
     CSV = "csv"
     TSV = "tsv"
     JSONL = "jsonl"
-
-
-class Mode(StrEnum):
-    """What to do with the table."""
-
-    CREATE = "create"
-    APPEND = "append"
-    REPLACE = "replace"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,12 +21,13 @@ from pyiceberg.exceptions import (
 from pyiceberg.table import Table, Transaction
 
 from contracts.errors import LabError, UsageError, nearest
-from seed.columnar import ParquetFile
-from seed.commits import Commit, commit_files
-from seed.delimited import DelimitedFile
-from seed.inference import combine, infer_json, infer_text, override
-from seed.jsonlines import JsonLinesFile
-from seed.loading import (
+from ingestion.columnar import ParquetFile
+from ingestion.commits import Commit, commit_files
+from ingestion.delimited import DelimitedFile
+from ingestion.inference import combine, infer_json, infer_text, override
+from ingestion.jsonlines import JsonLinesFile
+from ingestion.loading import (
+    TABLE_PROPERTIES,
     BadRowsError,
     Column,
     Format,
@@ -41,10 +42,9 @@ from seed.loading import (
     file_error,
     normalised,
 )
-from seed.model import TABLE_PROPERTIES
-from seed.schemas import Target, check_columns, target_for
-from seed.sources import recognise
-from seed.writer import DataFileWriter
+from ingestion.schemas import Target, check_columns, target_for
+from ingestion.sources import recognise
+from ingestion.writer import DataFileWriter
 
 RAW = "raw"
 _TABLE_NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
@@ -162,7 +162,7 @@ def _copy(
     pending: Future[None] | None = None
     with ThreadPoolExecutor(1, thread_name_prefix="load") as pool:
         for source in seen.files:
-            for parsed, position in _parsed(source, seen, target.schema, options):
+            for parsed, position in parsed_rows(source, seen, target.schema, options):
                 if parsed.bad:
                     if aside is None:
                         raise BadRowsError(parsed.bad)
@@ -184,9 +184,10 @@ def _copy(
     return rejected
 
 
-def _parsed(
+def parsed_rows(
     source: InputFile, seen: Inspection, schema: pa.Schema, options: LoadOptions
 ) -> Iterator[tuple[Parsed, int]]:
+    """One file's rows in ``schema``, a stretch at a time, with the position on disk after each."""
     if source.format is Format.PARQUET:
         parquet = ParquetFile(source)
         return parquet.parsed(normalised(parquet.names), schema)

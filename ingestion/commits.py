@@ -29,7 +29,7 @@ from pyiceberg.table import DataScan, Table, Transaction
 from requests import RequestException
 
 from contracts.errors import LabError
-from seed.writer import DataFileWriter, storage_errors
+from ingestion.writer import DataFileWriter, storage_errors
 
 PATIENCE_S = 60.0
 """How long a catalog that has gone away is waited for: the supervisor starts it again in a few seconds."""

@@ -11,10 +11,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.json as arrow_json
 
-from seed.conversion import convert, convert_table, is_text, type_name
-from seed.inference import TIMES
-from seed.loading import BadRow, InputFile, Parsed, file_error
-from seed.sources import Block, blocks, last_line_end
+from ingestion.conversion import convert, convert_table, is_text, type_name
+from ingestion.inference import TIMES
+from ingestion.loading import BadRow, InputFile, Parsed, file_error
+from ingestion.sources import Block, blocks, last_line_end
 
 
 class _Misfit(ValueError):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from seed.loading import Format, InputFile, LoadOptions, file_error
+from ingestion.loading import Format, InputFile, LoadOptions, file_error
 
 BLOCK_BYTES = 8 * 1024 * 1024
 MAX_RECORD_BYTES = 64 * 1024 * 1024

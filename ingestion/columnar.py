@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from seed.conversion import convert_table, shown
-from seed.loading import BadRow, InputFile, Parsed, file_error
+from ingestion.conversion import convert_table, shown
+from ingestion.loading import BadRow, InputFile, Parsed, file_error
 
 BATCH_ROWS = 65_536
 

@@ -21,8 +21,8 @@ from pyiceberg.types import (
 )
 
 from contracts.errors import UsageError
-from seed.inference import plain
-from seed.loading import Format, Inspection
+from ingestion.inference import plain
+from ingestion.loading import Format, Inspection
 
 
 @dataclass(frozen=True, kw_only=True)

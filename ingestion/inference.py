@@ -13,8 +13,8 @@ from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.types import IcebergType
 
 from contracts.errors import UsageError, unknown_name
-from seed.conversion import convert
-from seed.loading import Column
+from ingestion.conversion import convert
+from ingestion.loading import Column
 
 TIMESTAMP = pa.timestamp("us")
 TIMESTAMPTZ = pa.timestamp("us", "UTC")

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
 
-from seed.conversion import Failure, convert_table
-from seed.loading import BadRow, Format, InputFile, LoadOptions, Parsed, file_error
-from seed.sources import MAX_RECORD_BYTES, Block, blocks, last_record_end
+from ingestion.conversion import Failure, convert_table
+from ingestion.loading import BadRow, Format, InputFile, LoadOptions, Parsed, file_error
+from ingestion.sources import MAX_RECORD_BYTES, Block, blocks, last_record_end
 
 _DELIMITERS = (",", ";", "\t", "|")
 

@@ -1,0 +1,1 @@
+"""Workspaces: a namespace, a group and a quota, made and removed together."""

@@ -1,0 +1,84 @@
+"""Workspaces: made, filled from a file, connected, and removed only when that is meant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from playwright.sync_api import expect
+
+from tests.web.browsing import Visit
+from tests.web.fake_workspaces import MARKETING
+
+_PATH = f"/workspaces/{MARKETING}"
+
+
+def test_a_workspace_is_made(visit: Visit) -> None:
+    visit.sign_in_at_the_fake("admin")
+    page = visit.go("/workspaces")
+    expect(page.get_by_role("link", name="marketing")).to_contain_text("owner")
+    page.get_by_role("button", name="New workspace").click()
+    dialog = page.get_by_role("dialog", name="New workspace")
+    dialog.get_by_label("Name", exact=True).fill("Not A Name")
+    dialog.get_by_role("button", name="Make it").click()
+    expect(dialog.get_by_text("this can't be the name of a workspace")).to_be_visible()
+    dialog.get_by_label("Name", exact=True).fill("finance")
+    visit.check_dialog()
+    dialog.get_by_role("button", name="Make it").click()
+    expect(page.get_by_role("heading", level=1, name="finance")).to_be_visible()
+
+
+def test_a_file_is_looked_into_and_ingested(visit: Visit) -> None:
+    page = visit.go(f"{_PATH}/files")
+    expect(page.get_by_text("the server answered 403")).to_be_visible()
+    content = b"id,name\n1,Ada\n"
+    page.get_by_label("File to upload").set_input_files(
+        {"name": "2026 Leads.csv", "mimeType": "text/csv", "buffer": content}
+    )
+    dialog = page.get_by_role("dialog", name="Ingest 2026 Leads.csv")
+    expect(dialog.get_by_label("Table")).to_have_value("leads")
+    expect(dialog.get_by_text("<img src=x")).to_be_visible()
+    dialog.get_by_label("Type of id").select_option("string")
+    expect(dialog.get_by_label("Type of id")).to_have_value("string")
+    visit.check_dialog()
+    with page.expect_request("**/ingests") as sent:
+        dialog.get_by_role("button", name="Ingest").click()
+    body: dict[str, Any] = sent.value.post_data_json or {}
+    assert (body["mode"], body["options"]["types"]) == ("create", {"id": "string"})
+    expect(page.get_by_role("table", name="Ingests")).to_contain_text("1,200 rows")
+    assert page.evaluate("window.hacked") is None
+
+
+def test_connections_are_made_and_fetched_by(visit: Visit) -> None:
+    page = visit.go(f"{_PATH}/connections")
+    page.get_by_role("button", name="New connection").click()
+    dialog = page.get_by_role("dialog", name="New connection")
+    dialog.get_by_label("Kind").select_option("s3")
+    for label, value in (("Name", "landing"), ("Endpoint", "https://s3.example"), ("Bucket", "in")):
+        dialog.get_by_label(label, exact=True).fill(value)
+    dialog.get_by_label("Secret key").fill("s3cret")
+    visit.check_dialog()
+    dialog.get_by_role("button", name="Try and keep").click()
+    expect(page.get_by_role("table", name="Connections")).to_contain_text("https://s3.example/in")
+    page.get_by_role("button", name="Fetch").first.click()
+    page.get_by_role("button", name="public.leads").click()
+    page.get_by_role("dialog").get_by_role("button", name="Fetch").click()
+    expect(page.get_by_role("table", name="Files")).to_contain_text("leads.csv")
+
+
+def test_members_and_the_end(visit: Visit) -> None:
+    page = visit.go(f"{_PATH}/members")
+    page.get_by_label("User name").fill("steward")
+    page.get_by_role("button", name="Add member").click()
+    expect(page.get_by_role("table", name="Members")).to_contain_text("steward")
+    page = visit.go(_PATH)
+    page.get_by_role("button", name="Remove workspace").click()
+    dialog = page.get_by_role("dialog", name="Remove marketing")
+    remove = dialog.get_by_role("button", name="Remove for good")
+    dialog.get_by_label("Type marketing to confirm").fill("marketing")
+    expect(dialog.get_by_text("there are tables in")).to_be_visible()
+    expect(remove).to_be_disabled()
+    visit.check_dialog()
+    dialog.get_by_text("Its tables go, with their rows").click()
+    expect(remove).to_be_enabled()
+    remove.click()
+    expect(page.get_by_text("You belong to no workspace")).to_be_visible()
