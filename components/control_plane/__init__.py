@@ -46,7 +46,7 @@ def workload(args: ControlPlaneArgs, layout: Layout) -> Workload:
             "CONSOLE_WEB_DIR": str(layout.also[WEB.name]),
         },
         files={"ca.pem": args.ca_certificate, "components.json": args.components},
-        source=("contracts", "governance", "control_plane/api"),
+        source=("contracts", "governance", "spark_gateway", "control_plane/api"),
         volumes=(Volume(name="results", size_mib=2048),),
         memory_mib=160,
         cpu_millicores=200,
@@ -69,6 +69,9 @@ def control_plane_args(context: LabContext) -> ControlPlaneArgs:
             "CONSOLE_TRINO_URL": placement.internal_url("trino", "https", Scheme.HTTPS),
             "CONSOLE_AGENT_URL": (
                 placement.internal_url("agent", "http") if "agent" in context.services else ""
+            ),
+            "CONSOLE_SPARK_URL": (
+                placement.internal_url("spark", "http") if "spark" in context.services else ""
             ),
             "CONSOLE_GOVERNOR_URL": placement.internal_url("governor", "http"),
             "CONSOLE_CATALOG": TRINO_CATALOG,

@@ -18,7 +18,19 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from control_plane.api.console import Console
 from control_plane.api.problems import add_error_handlers
-from control_plane.api.routes import admin, charts, chat, explorer, governance, queries, saved, session, sql
+from control_plane.api.routes import (
+    admin,
+    charts,
+    chat,
+    explorer,
+    governance,
+    job_runs,
+    jobs,
+    queries,
+    saved,
+    session,
+    sql,
+)
 from control_plane.api.schemas.common import Problem
 from control_plane.api.security import Security
 from control_plane.api.web import add_web
@@ -36,6 +48,10 @@ _ROUTERS = (
     saved.router,
     charts.charts,
     charts.dashboards,
+    jobs.router,
+    jobs.schedule,
+    jobs.permission,
+    job_runs.router,
     explorer.router,
     governance.router,
     admin.router,

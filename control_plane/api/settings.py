@@ -10,12 +10,14 @@ Database: ``CONSOLE_DATABASE_URL`` (``postgresql://…``) or ``CONSOLE_DATABASE_
 Identity: ``CONSOLE_ISSUER_URL`` (the realm as browsers reach it), ``CONSOLE_REALM_URL`` (as the console
 does), ``CONSOLE_CLIENT_SECRET`` (client ``control-plane``), ``CONSOLE_CA_FILE`` (optional, PEM).
 
-Services: ``CONSOLE_TRINO_URL``, ``CONSOLE_GOVERNOR_URL``, ``CONSOLE_AGENT_URL`` (empty where the lab has
-none), ``CONSOLE_CATALOG`` (``lake``), ``CONSOLE_CATALOG_KIND``, ``CONSOLE_COMPONENTS_FILE`` (optional,
-JSON: a list of ``control_plane.api.health.Component``).
+Services: ``CONSOLE_TRINO_URL``, ``CONSOLE_GOVERNOR_URL``, ``CONSOLE_AGENT_URL``, ``CONSOLE_SPARK_URL`` (empty
+where the lab has none), ``CONSOLE_CATALOG`` (``lake``), ``CONSOLE_CATALOG_KIND``, ``CONSOLE_COMPONENTS_FILE``
+(optional, JSON: a list of ``control_plane.api.health.Component``).
 
 Results: ``CONSOLE_SPOOL_DIR``, ``CONSOLE_SPOOL_MIB`` (2048, all of them), ``CONSOLE_RESULT_MIB`` (512, one),
 ``CONSOLE_RESULT_KEPT_S`` (3600, since it was last read), ``CONSOLE_QUERIES_PER_USER`` (8, running at once).
+
+Jobs: ``CONSOLE_RUNS`` (16, runs at once), ``CONSOLE_RUNS_PER_USER`` (8, of one person's jobs).
 
 Every secret may come from a file instead: ``CONSOLE_X_FILE`` in place of ``CONSOLE_X``.
 """
@@ -58,6 +60,7 @@ class ConsoleSettings:
     trino_url: str | None
     governor_url: str | None
     agent_url: str | None
+    spark_url: str | None
     catalog: str
     catalog_kind: str
     components: tuple[Component, ...]
@@ -66,6 +69,8 @@ class ConsoleSettings:
     result_mib: int
     result_kept_s: int
     queries_per_user: int
+    runs: int
+    runs_per_user: int
 
 
 def read_settings(environ: Mapping[str, str]) -> ConsoleSettings:
@@ -103,6 +108,7 @@ def read_settings(environ: Mapping[str, str]) -> ConsoleSettings:
         trino_url=_url(env, "TRINO_URL"),
         governor_url=_url(env, "GOVERNOR_URL"),
         agent_url=_url(env, "AGENT_URL"),
+        spark_url=_url(env, "SPARK_URL"),
         catalog=env.text("CATALOG", "lake"),
         catalog_kind=env.text("CATALOG_KIND"),
         components=_components(env),
@@ -111,6 +117,8 @@ def read_settings(environ: Mapping[str, str]) -> ConsoleSettings:
         result_mib=env.number("RESULT_MIB", 512, 1),
         result_kept_s=env.number("RESULT_KEPT_S", 3600, 1),
         queries_per_user=env.number("QUERIES_PER_USER", 8, 1),
+        runs=env.number("RUNS", 16, 1),
+        runs_per_user=env.number("RUNS_PER_USER", 8, 1),
     )
 
 

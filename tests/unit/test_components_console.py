@@ -34,6 +34,7 @@ PLAIN = {
     "CONSOLE_TRINO_URL": "https://127.0.0.1:28024",
     "CONSOLE_GOVERNOR_URL": "http://127.0.0.1:28020",
     "CONSOLE_AGENT_URL": "",
+    "CONSOLE_SPARK_URL": "",
     "CONSOLE_CATALOG_KIND": "nessie",
 }
 SECRET = {
@@ -56,7 +57,7 @@ def test_the_workload_is_what_the_console_reads() -> None:
     assert str(settings.web_dir) == "/w"
     assert json.loads(str(made.files["components.json"]))[0]["statuses"] == [200]
     assert "secret" not in json.dumps([str(part) for part in made.command]), "no secret is an argument"
-    assert made.source == ("contracts", "governance", "control_plane/api")
+    assert made.source == ("contracts", "governance", "spark_gateway", "control_plane/api")
 
 
 def test_the_console_brings_what_it_asks() -> None:
