@@ -65,7 +65,9 @@ def test_migrations_make_what_the_models_say_and_can_be_undone(postgres_server: 
             base.close()
         engine = create_engine(sqlalchemy_url)
         with engine.connect() as connection:
-            context = MigrationContext.configure(connection, opts={"compare_server_default": True, "include_name": own_tables})
+            context = MigrationContext.configure(
+                connection, opts={"compare_server_default": True, "include_name": own_tables}
+            )
             assert compare_metadata(context, Base.metadata) == []
             assert context.get_current_revision() == SCHEMA_VERSION
             config = Config()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import httpx
@@ -14,7 +15,7 @@ from control_plane.api.jobs.attempts import ENGINE_PAUSE_S, Ground, LostError, N
 from control_plane.api.jobs.parameters import arguments
 from control_plane.api.problems import AbsentServiceError
 from control_plane.api.schemas.jobs import SparkWork
-from spark_gateway.client import Job, Program, RunState, SparkClient, SparkError
+from spark_gateway.client import Job, LogPart, Program, RunState, SparkClient, SparkError
 
 T = TypeVar("T")
 
@@ -128,7 +129,7 @@ class SparkEngine:
     async def _copy_log(self, job_id: str) -> None:
         while True:
             offset = self._progress.get("log_offset", 0)
-            part = await self._ask(lambda client, offset=offset: client.job_log(job_id, offset))
+            part = await self._ask(partial(_log_part, job_id, offset))
             if part.next_offset <= offset:
                 return
             self._progress["log_offset"] = part.next_offset
@@ -161,6 +162,10 @@ class SparkEngine:
         if job.state is RunState.LOST:
             raise LostError(reason)
         raise SparkError(reason)
+
+
+def _log_part(job_id: str, offset: int, client: SparkClient) -> LogPart:
+    return client.job_log(job_id, offset)
 
 
 def _failed(error: SparkError) -> SparkError | NoRetryError:

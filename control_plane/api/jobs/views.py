@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from control_plane.api.jobs.runs import with_marks
+from control_plane.api.schemas.common import Parameter
 from control_plane.api.schemas.jobs import (
     Attempt,
     Job,
@@ -47,7 +48,7 @@ def run_of(run: RunRow, title: str, job: SaveJob, username: str) -> Run:
     return Run(
         **summary_of(run, title).model_dump(),
         owner=run.owner,
-        parameters=run.parameters,
+        parameters=[Parameter.model_validate(p) for p in run.parameters],
         requested_by=run.requested_by,
         retry_of=run.retry_of,
         attempts=attempts,

@@ -75,9 +75,9 @@ class Retries(Body):
 class SaveJob(Body):
     """A job to keep.
 
-    ``after``: jobs of the owner's; it runs when each of them has succeeded since its last such run. ``group``:
-    it runs without its owner at the keys only as long as they are a member; without one, as long as they are
-    in any group. ``timeout_s`` is an attempt's. ``restart_lost``: an attempt of which nobody knows how it
+    ``after``: jobs of the owner's; it runs when each of them has succeeded since its last such run.
+    ``group``: it runs only as long as its owner is a member; without one, as long as they are in any group.
+    ``timeout_s`` is an attempt's. ``restart_lost``: an attempt of which nobody knows how it
     ended, since the engine went away under it, is made again. Statements and arguments may also name
     `:scheduled_at` and `:scheduled_date`.
     """

@@ -8,6 +8,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from sqlalchemy import CursorResult, delete, select, tuple_
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session as Transaction
 from sqlalchemy.orm import sessionmaker
 
@@ -35,7 +36,7 @@ class JobReader:
         """The last run of each job."""
         query = (
             select(RunRow)
-            .distinct(RunRow.job_id)
+            .ext(distinct_on(RunRow.job_id))
             .where(RunRow.job_id.in_(ids))
             .order_by(RunRow.job_id, RunRow.number.desc())
         )

@@ -1,4 +1,5 @@
 import {
+  CalendarClock,
   ChartColumn,
   Gauge,
   House,
@@ -28,6 +29,7 @@ export const NAV: readonly NavItem[] = [
   { path: "/explorer", label: "Explorer", icon: Table2, key: "e", group: "Work" },
   { path: "/charts", label: "Charts", icon: ChartColumn, key: "c", group: "Work" },
   { path: "/dashboards", label: "Dashboards", icon: LayoutDashboard, key: "d", group: "Work" },
+  { path: "/jobs", label: "Jobs", icon: CalendarClock, key: "j", group: "Work" },
   {
     path: "/governance",
     label: "Governance",
