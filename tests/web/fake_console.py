@@ -50,7 +50,7 @@ from control_plane.api.schemas.queries import (
     SyntaxProblem,
 )
 from control_plane.api.web import add_web
-from tests.web import fake_explorer, fake_governance, samples
+from tests.web import fake_explorer, fake_governance, fake_jobs, samples
 from tests.web.fake_queries import FakeQuery
 
 STRICT_POLICY = (
@@ -119,6 +119,7 @@ def create_fake(web_dir: Path) -> FastAPI:
     _add_session(app)
     _add_queries(app, world)
     _add_sql(app)
+    app.include_router(fake_jobs.make_router())
     _add_kept(app, world)
     app.include_router(fake_explorer.router)
     app.include_router(fake_governance.router)

@@ -8,6 +8,7 @@ from playwright.sync_api import Browser, expect
 from tests.web.browsing import WIDTHS, Theme, Visit
 
 _CUSTOMER = "/explorer/lake/retail/customer"
+_JOB = "/jobs/00000000-0000-4000-8000-000000000001"
 PAGES = (
     ("analyst_emea", "/"),
     ("analyst_emea", "/worksheet"),
@@ -23,6 +24,11 @@ PAGES = (
     ("analyst_emea", "/dashboards"),
     ("analyst_emea", "/governance/tags"),
     ("analyst_emea", "/nowhere"),
+    ("engineer", "/jobs"),
+    ("engineer", "/jobs/new"),
+    ("engineer", _JOB),
+    ("engineer", f"{_JOB}/edit"),
+    ("engineer", f"{_JOB}/runs/00000000-0000-4000-8000-00000000000f"),
     ("steward", f"{_CUSTOMER}/access"),
     ("steward", "/governance/tags"),
     ("steward", "/governance/rules"),
