@@ -29,10 +29,15 @@ def world(postgres_server: str, request: pytest.FixtureRequest) -> Iterator[Worl
             found = World(url, Path(folder))
             found.trino.on("INSERT", Answer(update=("INSERT", 3)))
             found.start()
-            wait_for(lambda: found.console.jobs.worker.started == 1)
+            await_worker(found)
             yield found
             if found.thread.is_alive():
                 found.stop()
+
+
+def await_worker(world: World) -> None:
+    """Waits until permissions were asked after once and runs are worked on."""
+    wait_for(lambda: world.console.jobs.worker.started == 1)
 
 
 def another(world: World, folder: str) -> World:

@@ -42,7 +42,7 @@ from tests.web.samples import NASTY, NOW
 
 JOB_ID = uuid.UUID("00000000-0000-4000-8000-000000000001")
 RUN_ID = uuid.UUID("00000000-0000-4000-8000-00000000000f")
-_STATEMENT = f"-- {NASTY}\nINSERT INTO raw.daily SELECT :since, count(*) FROM retail.orders"
+_STATEMENT = f"-- {NASTY}\nINSERT INTO raw.daily SELECT :since, count(*) FROM retail.orders"  # noqa: S608 - shown, not run
 SAMPLE = SaveJob.model_validate(
     {
         "title": f"Daily orders {NASTY}",
