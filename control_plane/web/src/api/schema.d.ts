@@ -2544,9 +2544,9 @@ export interface components {
         };
         /**
          * Job
-         * @description A job. It runs with its owner's rights, so that only the owner changes and starts it; others see it when
-         *     it is shared with a group of theirs. ``waiting_for`` are those of ``after`` that have not succeeded since
-         *     its last run.
+         * @description A job. It runs with its owner's rights, so that only the owner changes and starts it; others see it
+         *     when it is shared with a group of theirs. ``waiting_for`` are those of ``after`` that have not succeeded
+         *     since its last run.
          */
         Job: {
             /**
@@ -2608,8 +2608,8 @@ export interface components {
         };
         /**
          * JobPermission
-         * @description Whether the console may run the caller's jobs while they are away. ``groups`` are theirs as Keycloak said
-         *     last; ``ended_reason``: why it may no more.
+         * @description Whether the console may run the caller's jobs while they are away. ``groups`` are theirs as Keycloak
+         *     said last; ``ended_reason``: why it may no more.
          */
         JobPermission: {
             /** Granted */
@@ -3141,8 +3141,8 @@ export interface components {
         };
         /**
          * Retries
-         * @description How often a failed attempt is repeated, and after what pause: ``first_wait_s``, then twice as long each
-         *     time, ``longest_wait_s`` at most.
+         * @description How often a failed attempt is repeated, and after what pause: ``first_wait_s``, then twice as long
+         *     each time, ``longest_wait_s`` at most.
          */
         Retries: {
             /**
@@ -3302,8 +3302,8 @@ export interface components {
         };
         /**
          * Run
-         * @description A run. ``owner`` is whose rights it has; ``fraction`` of the statement under way is done, None while it is
-         *     not known. Only the owner reads the log (``can_read_log``).
+         * @description A run. ``owner`` is whose rights it has; ``fraction`` of the statement under way is done, None while it
+         *     is not known. Only the owner reads the log (``can_read_log``).
          */
         Run: {
             /**
@@ -3553,9 +3553,9 @@ export interface components {
          * SaveJob
          * @description A job to keep.
          *
-         *     ``after``: jobs of the owner's; it runs when each of them has succeeded since its last such run. ``group``:
-         *     it runs without its owner at the keys only as long as they are a member; without one, as long as they are
-         *     in any group. ``timeout_s`` is an attempt's. ``restart_lost``: an attempt of which nobody knows how it
+         *     ``after``: jobs of the owner's; it runs when each of them has succeeded since its last such run.
+         *     ``group``: it runs only as long as its owner is a member; without one, as long as they are in any group.
+         *     ``timeout_s`` is an attempt's. ``restart_lost``: an attempt of which nobody knows how it
          *     ended, since the engine went away under it, is made again. Statements and arguments may also name
          *     `:scheduled_at` and `:scheduled_date`.
          */
