@@ -53,8 +53,8 @@ class Owner:
         assert answer.status_code == status, answer.text
         return answer.json()
 
-    def delete(self, path: str, status: int = 204, **headers: str) -> None:
-        answer = self.browser.send("DELETE", path, headers=headers)
+    def delete(self, path: str, status: int = 204, version: int = 1) -> None:
+        answer = self.browser.send("DELETE", path, headers={"If-Match": f'"{version}"'})
         assert answer.status_code == status, answer.text
 
     def make(self, status: int = 201, **changes: Any) -> Any:

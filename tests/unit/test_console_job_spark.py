@@ -49,7 +49,7 @@ def spark(world: World) -> FakeSpark:
 def running(spark: FakeSpark) -> str:
     """The id of the job that is under way."""
     wait_for(lambda: any(job["state"] == "running" for job in spark.jobs.values()))
-    return next(job["id"] for job in spark.jobs.values() if job["state"] == "running")
+    return next(str(job["id"]) for job in spark.jobs.values() if job["state"] == "running")
 
 
 def test_program_runs_as_its_owner_and_its_output_is_the_log(owner: Owner, spark: FakeSpark) -> None:
