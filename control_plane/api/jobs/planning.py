@@ -14,6 +14,7 @@ from control_plane.api.schemas.jobs import Retries, Schedule
 
 _FIELDS = 5
 _JITTER = 0.1
+_RANDOM = random.SystemRandom()
 
 
 @cache
@@ -77,4 +78,4 @@ def wait(retries: Retries, failed: int) -> timedelta:
     """The pause after ``failed`` attempts, give or take a tenth, so that what failed together does not come
     back together."""
     seconds = min(retries.first_wait_s * 2 ** (failed - 1), retries.longest_wait_s)
-    return timedelta(seconds=seconds * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311 - no secret
+    return timedelta(seconds=seconds * _RANDOM.uniform(1 - _JITTER, 1 + _JITTER))

@@ -131,8 +131,8 @@ class Worker:
             connector=PsycopgConnector(
                 conninfo=self._conninfo,
                 kwargs={"application_name": "console-jobs", "connect_timeout": 5},
-                min_size=1,
-                max_size=4,
+                min_size=2,
+                max_size=2,
                 timeout=10.0,
             )
         )
