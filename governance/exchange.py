@@ -136,11 +136,15 @@ class SignIn:
 
 
 class ShownToken:
-    """One user's identity for as long as the access token lasts that they showed."""
+    """One user's identity for as long as the access token lasts that they showed last."""
 
     def __init__(self, keycloak: TokenExchange, username: str, token: str) -> None:
         self.username = username
         self._keycloak, self._token = keycloak, token
+
+    def show(self, token: str) -> None:
+        """They showed another one since."""
+        self._token = token
 
     async def token(self, audience: Audience) -> AccessToken:
         """A new token of the user's for ``audience``. Raises as :meth:`TokenExchange.exchange`."""

@@ -15,7 +15,7 @@ from contracts.errors import LabError
 from contracts.identity import Audience
 from governance.client import GovernorClient, GovernorError, RawAccess
 from governance.governor.auth import ForbiddenError
-from spark_gateway.identity import SignIn
+from spark_gateway.identity import Identity
 
 _SHOWN_TABLES = 3
 
@@ -34,7 +34,7 @@ class Door:
     def __init__(self, client: Callable[[Callable[[], str]], GovernorClient]) -> None:
         self._client = client
 
-    async def admit(self, sign_in: SignIn) -> None:
+    async def admit(self, sign_in: Identity) -> None:
         """Returns when the user may use Spark.
 
         Raises:

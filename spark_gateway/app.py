@@ -126,6 +126,7 @@ def create_app(gateway: Gateway, verifier: TokenVerifier) -> FastAPI:
 
     @app.get("/v1/jobs/{job_id}")
     async def job(job_id: str, user: Authenticated) -> Job:
+        gateway.show(user.username, job_id, user.token)
         return gateway.job(user.username, job_id)
 
     @app.delete("/v1/jobs/{job_id}")

@@ -18,7 +18,7 @@ from contracts.identity import Audience
 from governance.governor.auth import ForbiddenError, UnauthenticatedError
 from spark_gateway.admission import Door
 from spark_gateway.client import Job, LogPart, Program, RunState, ServerConnection, ServerStatus
-from spark_gateway.identity import AccessToken, Keycloak, SignIn
+from spark_gateway.identity import AccessToken, Identity, Keycloak, ShownToken
 from spark_gateway.jobs import JobStore, lost
 from spark_gateway.launcher import Driver, Launch, Launcher, LaunchError
 from spark_gateway.programs import check_program
@@ -42,7 +42,7 @@ class Run:
     """One driver and the identity it has. ``secret`` is all that the driver itself is given."""
 
     id: str
-    sign_in: SignIn
+    sign_in: Identity
     secret: str = field(repr=False, default_factory=lambda: secrets.token_urlsafe(32))
     driver: Driver | None = None
     stopping: str | None = None
@@ -170,7 +170,7 @@ class Gateway:
             )
         return self._log(run_id, offset, ended=run_id not in self._runs)
 
-    async def _start_server(self, sign_in: SignIn) -> Server:
+    async def _start_server(self, sign_in: Identity) -> Server:
         server = Server(run=self._new_run(sign_in))
         run = server.run
         self._servers[run.username] = server
@@ -269,6 +269,13 @@ class Gateway:
             )
         return job
 
+    def show(self, username: str, job_id: str, token: str) -> None:
+        """Its user asks for a job with this token: one whose identity lasts no longer than what was shown
+        goes on with it."""
+        run = self._runs.get(self.job(username, job_id).id)
+        if run is not None and isinstance(run.sign_in, ShownToken):
+            run.sign_in.show(token)
+
     async def kill(self, username: str, job_id: str) -> Job:
         """Ends a job; one that has ended stays as it is."""
         job = self.job(username, job_id)
@@ -316,8 +323,8 @@ class Gateway:
             self._end_later(run, error.what)
             raise
 
-    async def _admitted(self, username: str, subject_token: str) -> SignIn:
-        sign_in = await self._keycloak.exchange(username, subject_token)
+    async def _admitted(self, username: str, subject_token: str) -> Identity:
+        sign_in = await self._keycloak.identity(username, subject_token)
         await self._door.admit(sign_in)
         return sign_in
 
@@ -327,7 +334,7 @@ class Gateway:
 
     # --- runs ----------------------------------------------------------------------------------------
 
-    def _new_run(self, sign_in: SignIn) -> Run:
+    def _new_run(self, sign_in: Identity) -> Run:
         if self._closing:
             raise LaunchError("the gateway is being stopped")
         if len(self._runs) >= self._limits.max_runs:

@@ -48,7 +48,7 @@ def workload(args: ControlPlaneArgs, layout: Layout) -> Workload:
             "CONSOLE_WEB_DIR": str(layout.also[WEB.name]),
         },
         files={"ca.pem": args.ca_certificate, "components.json": args.components},
-        source=("contracts", "governance", "ingestion", "control_plane/api"),
+        source=("contracts", "governance", "ingestion", "spark_gateway", "control_plane/api"),
         volumes=(Volume(name="results", size_mib=2048), Volume(name="uploads", size_mib=4096)),
         memory_mib=160,
         cpu_millicores=200,
@@ -71,6 +71,9 @@ def control_plane_args(context: LabContext) -> ControlPlaneArgs:
             "CONSOLE_TRINO_URL": placement.internal_url("trino", "https", Scheme.HTTPS),
             "CONSOLE_AGENT_URL": (
                 placement.internal_url("agent", "http") if "agent" in context.services else ""
+            ),
+            "CONSOLE_SPARK_URL": (
+                placement.internal_url("spark", "http") if "spark" in context.services else ""
             ),
             "CONSOLE_GOVERNOR_URL": placement.internal_url("governor", "http"),
             "CONSOLE_CATALOG": TRINO_CATALOG,

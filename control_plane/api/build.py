@@ -18,6 +18,7 @@ from control_plane.api.governor import Governor
 from control_plane.api.identity.keycloak import Realm
 from control_plane.api.identity.sealing import Sealer
 from control_plane.api.identity.sessions import Sessions
+from control_plane.api.jobs.build import build_jobs
 from control_plane.api.logs import Logs
 from control_plane.api.queries.service import Queries, SpoolSettings
 from control_plane.api.queries.trino import Trino
@@ -45,6 +46,7 @@ def build_console(
     tls: ssl.SSLContext | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
     governor_transport: httpx.BaseTransport | None = None,
+    spark_transport: httpx.BaseTransport | None = None,
     signing_key: Callable[[str], Any] | None = None,
 ) -> Console:
     """The console. The transports and ``signing_key`` take the place of the network in tests."""
@@ -87,11 +89,22 @@ def build_console(
     )
     catalogs = Catalogs(queries, governor, cache, governed=settings.catalog)
     queries.wrote = catalogs.forget
+    sessions = Sessions(SessionStore(database.sessions, sealer), realm, verifier)
+    jobs = build_jobs(
+        settings,
+        database=database,
+        realm=realm,
+        sessions=sessions,
+        verifier=verifier,
+        queries=queries,
+        tls=tls,
+        spark_transport=spark_transport,
+    )
     return Console(
         settings=settings,
         database=database,
         realm=realm,
-        sessions=Sessions(SessionStore(database.sessions, sealer), realm, verifier),
+        sessions=sessions,
         sealer=sealer,
         http=http,
         queries=queries,
@@ -123,4 +136,5 @@ def build_console(
         charts=KeptStore(database.sessions, Kind.CHART),
         dashboards=KeptStore(database.sessions, Kind.DASHBOARD),
         logs=Logs(settings.logs_dir),
+        jobs=jobs,
     )

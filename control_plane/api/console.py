@@ -18,6 +18,7 @@ from control_plane.api.governor import Governor
 from control_plane.api.identity.keycloak import Realm
 from control_plane.api.identity.sealing import Sealer
 from control_plane.api.identity.sessions import Sessions
+from control_plane.api.jobs.service import Jobs
 from control_plane.api.logs import Logs
 from control_plane.api.queries.service import Queries
 from control_plane.api.settings import ConsoleSettings
@@ -67,6 +68,7 @@ class Console:
     charts: KeptStore
     dashboards: KeptStore
     logs: Logs
+    jobs: Jobs
     prepared: bool = field(default=False)
 
     @property
@@ -81,13 +83,16 @@ class Console:
     async def running(self) -> AsyncIterator[None]:
         """While the application serves; ends what is under way."""
         watching = asyncio.create_task(self.queries.watch())
+        working = asyncio.create_task(self.jobs.work(lambda: self.prepared))
         try:
             yield
         finally:
             watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+            working.cancel()
+            await asyncio.gather(watching, working, return_exceptions=True)
             await self.ingests.close()
             await self.queries.close()
+            self.jobs.spark.close()
             await self.http.aclose()
             self.governor.close()
             self.database.close()
@@ -113,3 +118,4 @@ class Console:
         await self.sessions.forget_expired()
         await self.queries.tidy()
         await self.ingests.tidy()
+        await self.jobs.tidy()

@@ -10,9 +10,9 @@ Database: ``CONSOLE_DATABASE_URL`` (``postgresql://…``) or ``CONSOLE_DATABASE_
 Identity: ``CONSOLE_ISSUER_URL`` (the realm as browsers reach it), ``CONSOLE_REALM_URL`` (as the console
 does), ``CONSOLE_CLIENT_SECRET`` (client ``control-plane``), ``CONSOLE_CA_FILE`` (optional, PEM).
 
-Services: ``CONSOLE_TRINO_URL``, ``CONSOLE_GOVERNOR_URL``, ``CONSOLE_AGENT_URL`` (empty where the lab has
-none), ``CONSOLE_CATALOG`` (``lake``), ``CONSOLE_CATALOG_KIND``, ``CONSOLE_COMPONENTS_FILE`` (optional,
-JSON: a list of ``control_plane.api.health.Component``).
+Services: ``CONSOLE_TRINO_URL``, ``CONSOLE_GOVERNOR_URL``, ``CONSOLE_AGENT_URL``, ``CONSOLE_SPARK_URL`` (empty
+where the lab has none), ``CONSOLE_CATALOG`` (``lake``), ``CONSOLE_CATALOG_KIND``, ``CONSOLE_COMPONENTS_FILE``
+(optional, JSON: a list of ``control_plane.api.health.Component``).
 
 Operation: ``CONSOLE_LOGS_DIR`` (optional: a folder with the services' logs, ``SERVICE.log``).
 
@@ -24,6 +24,7 @@ Workspaces: ``CONSOLE_CATALOG_URI`` (the Iceberg REST catalog for people's own t
 ``CONSOLE_CONNECT_TO`` (optional, separated by commas: destinations of connections that are permitted although
 they are this machine's or the lab's), ``CONSOLE_FILE_ROOTS`` (optional, separated by commas: folders that
 connections may read), ``CONSOLE_OWN_URLS`` (optional, separated by commas: more of the lab's services).
+Jobs: ``CONSOLE_RUNS`` (16, runs at once), ``CONSOLE_RUNS_PER_USER`` (8, of one person's jobs).
 
 Every secret may come from a file instead: ``CONSOLE_X_FILE`` in place of ``CONSOLE_X``.
 """
@@ -66,6 +67,7 @@ class ConsoleSettings:
     trino_url: str | None
     governor_url: str | None
     agent_url: str | None
+    spark_url: str | None
     catalog: str
     catalog_kind: str
     components: tuple[Component, ...]
@@ -82,6 +84,8 @@ class ConsoleSettings:
     connect_to: tuple[str, ...]
     file_roots: tuple[Path, ...]
     own_urls: tuple[str, ...] = field(repr=False)
+    runs: int
+    runs_per_user: int
 
 
 def read_settings(environ: Mapping[str, str]) -> ConsoleSettings:
@@ -119,6 +123,7 @@ def read_settings(environ: Mapping[str, str]) -> ConsoleSettings:
         trino_url=_url(env, "TRINO_URL"),
         governor_url=_url(env, "GOVERNOR_URL"),
         agent_url=_url(env, "AGENT_URL"),
+        spark_url=_url(env, "SPARK_URL"),
         catalog=env.text("CATALOG", "lake"),
         catalog_kind=env.text("CATALOG_KIND"),
         components=_components(env),
@@ -145,6 +150,8 @@ def read_settings(environ: Mapping[str, str]) -> ConsoleSettings:
                 (_url(env, name) for name in ("TRINO_URL", "GOVERNOR_URL", "AGENT_URL", "CATALOG_URI")),
             ),
         ),
+        runs=env.number("RUNS", 16, 1),
+        runs_per_user=env.number("RUNS_PER_USER", 8, 1),
     )
 
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 
-class Outcome(StrEnum):
+class StepOutcome(StrEnum):
     """How a run or one of its steps ended. Steps: ``done`` to ``failed``; runs also ``nothing`` (no step was
     needed), ``running`` and ``interrupted`` (the governor ended meanwhile)."""
 
@@ -63,7 +63,7 @@ class StepReport:
     """One step of a run. ``duration_s`` is None for a step that did not run."""
 
     procedure: str
-    outcome: Outcome
+    outcome: StepOutcome
     reason: str
     statement: str | None = None
     duration_s: float | None = None
@@ -79,7 +79,7 @@ class MaintenanceRun:
     scheduled: bool
     started_at: datetime
     ended_at: datetime | None
-    outcome: Outcome
+    outcome: StepOutcome
     before: Size | None
     after: Size | None
     steps: tuple[StepReport, ...]

@@ -27,9 +27,9 @@ from governance.maintenance.policy import Limits, Policies, Policy
 from governance.maintenance.reports import (
     MaintenancePlan,
     MaintenanceRun,
-    Outcome,
     PlannedStep,
     Size,
+    StepOutcome,
     StepReport,
 )
 from governance.maintenance.schedule import due
@@ -37,7 +37,7 @@ from governance.maintenance.store import BeingMaintainedError, MaintenanceStore
 
 log = logging.getLogger(__name__)
 
-_WORST = (Outcome.FAILED, Outcome.CONFLICT, Outcome.WAITS, Outcome.DONE)
+_WORST = (StepOutcome.FAILED, StepOutcome.CONFLICT, StepOutcome.WAITS, StepOutcome.DONE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +127,7 @@ class Maintainer:
                 run = self.run(found[name], policies, asked_by="schedule", scheduled=True)
             except BeingMaintainedError:
                 continue
-            answers[name] = (run.error or "it failed") if run.outcome is Outcome.FAILED else ""
+            answers[name] = (run.error or "it failed") if run.outcome is StepOutcome.FAILED else ""
         return answers
 
     # --- one run -----------------------------------------------------------------------------------------
@@ -143,11 +143,11 @@ class Maintainer:
                 if self.stopping.is_set():
                     error = "the governor was stopped before all steps were done"
                     break
-                known = None if any(one.outcome is Outcome.DONE for one in steps) else before
+                known = None if any(one.outcome is StepOutcome.DONE for one in steps) else before
                 steps.append(self._step(procedure, subject, policy, known))
-                if steps[-1].outcome in (Outcome.FAILED, Outcome.CONFLICT):
+                if steps[-1].outcome in (StepOutcome.FAILED, StepOutcome.CONFLICT):
                     error = error or f"{procedure.value}: {steps[-1].reason}"
-            if any(one.outcome is Outcome.DONE for one in steps):
+            if any(one.outcome is StepOutcome.DONE for one in steps):
                 after = self._engine.state(subject.name, policy.small_file_mib)
         except LabError as failure:
             error = failure.what
@@ -179,18 +179,18 @@ class Maintainer:
             planned = step(procedure, subject.name, state, policy, self.limits, around)
         if planned.verdict is not Verdict.RUN:
             return StepReport(
-                procedure=procedure.value, outcome=Outcome(planned.verdict.value), reason=planned.reason
+                procedure=procedure.value, outcome=StepOutcome(planned.verdict.value), reason=planned.reason
             )
         begun = time.monotonic()
         sql = statement(subject.name, _since(planned, begun - read_at), policy)
-        outcome, reason = Outcome.DONE, planned.reason
+        outcome, reason = StepOutcome.DONE, planned.reason
         try:
             self._engine.execute(sql)
         except ConflictError as error:
-            outcome = Outcome.CONFLICT
+            outcome = StepOutcome.CONFLICT
             reason = f"another writer's commit came first, nothing was changed: {error.what}"
         except MaintenanceError as error:
-            outcome, reason = Outcome.FAILED, error.what
+            outcome, reason = StepOutcome.FAILED, error.what
         return StepReport(
             procedure=procedure.value,
             outcome=outcome,
@@ -217,11 +217,11 @@ def _since(planned: Step, elapsed_s: float) -> Step:
     return replace(planned, retention_ms=planned.retention_ms + int(elapsed_s * 1000) + 1)
 
 
-def _outcome(steps: Iterable[StepReport], error: str | None) -> Outcome:
+def _outcome(steps: Iterable[StepReport], error: str | None) -> StepOutcome:
     met = {one.outcome for one in steps}
-    if error is not None and not met & {Outcome.FAILED, Outcome.CONFLICT}:
-        return Outcome.FAILED
-    return next((one for one in _WORST if one in met), Outcome.NOTHING)
+    if error is not None and not met & {StepOutcome.FAILED, StepOutcome.CONFLICT}:
+        return StepOutcome.FAILED
+    return next((one for one in _WORST if one in met), StepOutcome.NOTHING)
 
 
 def _size(state: TableState) -> Size:

@@ -6,11 +6,19 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
 from governance.maintenance.policy import Policies, Policy
-from governance.maintenance.reports import MaintenanceRun, Outcome
+from governance.maintenance.reports import MaintenanceRun, StepOutcome
 
 RETRY = timedelta(minutes=15)
 """After a run that did not get through, or was in somebody's way."""
-_AGAIN = frozenset({Outcome.WAITS, Outcome.CONFLICT, Outcome.FAILED, Outcome.INTERRUPTED, Outcome.RUNNING})
+_AGAIN = frozenset(
+    {
+        StepOutcome.WAITS,
+        StepOutcome.CONFLICT,
+        StepOutcome.FAILED,
+        StepOutcome.INTERRUPTED,
+        StepOutcome.RUNNING,
+    }
+)
 """Whoever really runs still holds the table; otherwise its process was killed."""
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, delete, func, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from contracts.errors import LabError
-from governance.maintenance.reports import MaintenanceRun, Outcome, PolicyRevision, Size, StepReport
+from governance.maintenance.reports import MaintenanceRun, PolicyRevision, Size, StepOutcome, StepReport
 from governance.models import GovernorEventRow, MaintenanceRevisionRow, MaintenanceRunRow
 
 _POLICY_LOCK = 0x6C616B65_0005
@@ -122,13 +122,13 @@ class MaintenanceStore:
             session.execute(
                 update(MaintenanceRunRow)
                 .where(MaintenanceRunRow.table_name == table, MaintenanceRunRow.ended_at.is_(None))
-                .values(outcome=Outcome.INTERRUPTED.value, ended_at=func.clock_timestamp())
+                .values(outcome=StepOutcome.INTERRUPTED.value, ended_at=func.clock_timestamp())
             )
             row = MaintenanceRunRow(
                 table_name=table,
                 asked_by=asked_by,
                 scheduled=scheduled,
-                outcome=Outcome.RUNNING.value,
+                outcome=StepOutcome.RUNNING.value,
                 detail={"policy": dict(policy), "steps": []},
             )
             session.add(row)
@@ -138,7 +138,7 @@ class MaintenanceStore:
     def end(
         self,
         run: int,
-        outcome: Outcome,
+        outcome: StepOutcome,
         *,
         before: Size | None,
         after: Size | None,
@@ -178,7 +178,7 @@ class MaintenanceStore:
     def last_step(self, table: str, procedure: str) -> datetime | None:
         """When a procedure was done on a table last."""
         done = MaintenanceRunRow.detail["steps"].contains(
-            [{"procedure": procedure, "outcome": Outcome.DONE.value}]
+            [{"procedure": procedure, "outcome": StepOutcome.DONE.value}]
         )
         query = select(func.max(MaintenanceRunRow.started_at)).where(
             MaintenanceRunRow.table_name == table, done
@@ -245,11 +245,11 @@ def _run(row: MaintenanceRunRow) -> MaintenanceRun:
         scheduled=row.scheduled,
         started_at=row.started_at,
         ended_at=row.ended_at,
-        outcome=Outcome(row.outcome),
+        outcome=StepOutcome(row.outcome),
         before=Size(**detail["before"]) if detail.get("before") else None,
         after=Size(**detail["after"]) if detail.get("after") else None,
         steps=tuple(
-            StepReport(**{**one, "outcome": Outcome(one["outcome"])}) for one in detail.get("steps", ())
+            StepReport(**{**one, "outcome": StepOutcome(one["outcome"])}) for one in detail.get("steps", ())
         ),
         policy=detail.get("policy", {}),
         error=detail.get("error"),

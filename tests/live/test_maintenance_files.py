@@ -17,7 +17,7 @@ import pytest
 from governance.maintenance.engine import CONFLICT, TrinoEngine
 from governance.maintenance.planning import TableState
 from governance.maintenance.policy import Limits, Policies
-from governance.maintenance.reports import MaintenanceRun, Outcome
+from governance.maintenance.reports import MaintenanceRun, StepOutcome
 from governance.maintenance.runner import Maintainer, Subject
 from governance.maintenance.store import MaintenanceStore
 from governance.store import Store, make_engine
@@ -324,13 +324,13 @@ def test_a_writer_that_comes_first_is_told_as_a_conflict(world: World) -> None:
     run: MaintenanceRun | None = None
     try:
         deadline = time.monotonic() + PATIENCE_S
-        while time.monotonic() < deadline and (run is None or run.outcome is not Outcome.CONFLICT):
+        while time.monotonic() < deadline and (run is None or run.outcome is not StepOutcome.CONFLICT):
             run = world.maintain(table, COMPACT_ALONE)
-            assert run.outcome is not Outcome.FAILED, run.error
+            assert run.outcome is not StepOutcome.FAILED, run.error
     finally:
         deleted = writer.stop()
     assert run is not None
-    assert run.outcome is Outcome.CONFLICT, f"no conflict in {PATIENCE_S} s: {writer.errors}"
+    assert run.outcome is StepOutcome.CONFLICT, f"no conflict in {PATIENCE_S} s: {writer.errors}"
     assert run.error is not None
     assert "another writer" in run.error
     # Every row that somebody was told is gone is gone, and no other.

@@ -29,7 +29,8 @@ PEOPLE: dict[str, tuple[str, ...]] = {
 
 
 class FakeKeycloak:
-    """The realm. ``access_life_s`` is how long access tokens last; ``disabled`` people get none any more."""
+    """The realm. ``access_life_s`` is how long access tokens last; ``disabled`` people get none any more,
+    those ``without_offline`` no offline token."""
 
     def __init__(self) -> None:
         self.people = {name: set(groups) for name, groups in PEOPLE.items()}
@@ -40,6 +41,8 @@ class FakeKeycloak:
         self.refreshes = 0
         self._codes: dict[str, dict[str, str]] = {}
         self._refresh_tokens: dict[str, tuple[str, str]] = {}
+        self.offline_tokens: dict[str, str] = {}
+        self.without_offline: set[str] = set()
         self.sids: dict[str, str] = {}
 
     def token(self, username: str, audience: str | list[str], **changes: Any) -> str:
@@ -84,11 +87,15 @@ class FakeKeycloak:
         """Answers the token endpoint."""
         if self.down:
             raise httpx.ConnectError("connection refused", request=request)
-        assert str(request.url) == f"{REALM_URL}/protocol/openid-connect/token"
+        revoking = str(request.url) == f"{REALM_URL}/protocol/openid-connect/revoke"
+        assert revoking or str(request.url) == f"{REALM_URL}/protocol/openid-connect/token"
         given = base64.b64decode(request.headers["authorization"].partition(" ")[2]).decode()
         if given != f"{CLIENT}:{CLIENT_SECRET}":
             return _refused("invalid_client", "Invalid client or Invalid client credentials", 401)
         form = {key: values[0] for key, values in parse_qs(request.content.decode()).items()}
+        if revoking:
+            self.offline_tokens.pop(form["token"], None)
+            return httpx.Response(200)
         match form["grant_type"]:
             case "authorization_code":
                 return self._redeem(form)
@@ -106,13 +113,18 @@ class FakeKeycloak:
         if challenge.rstrip(b"=").decode() != asked["code_challenge"]:
             return _refused("invalid_grant", "PKCE verification failed")
         assert form["redirect_uri"] == asked["redirect_uri"]
-        return self._tokens(asked["username"], asked["nonce"])
+        username = asked["username"]
+        offline = "offline_access" in asked["scope"].split() and username not in self.without_offline
+        return self._tokens(username, asked["nonce"], offline=offline)
 
     def _refresh(self, form: dict[str, str]) -> httpx.Response:
-        username, nonce = self._refresh_tokens.pop(form["refresh_token"], ("", ""))
+        offline = self.offline_tokens.get(form["refresh_token"])
+        username, nonce = self._refresh_tokens.pop(form["refresh_token"], (offline or "", "n"))
         if not username or username in self.disabled:
             return _refused("invalid_grant", "Session not active")
         self.refreshes += 1
+        if offline:
+            return self._tokens(username, nonce, offline=True, same=form["refresh_token"])
         return self._tokens(username, nonce)
 
     def _exchange(self, form: dict[str, str]) -> httpx.Response:
@@ -128,14 +140,20 @@ class FakeKeycloak:
         token = self.token(username, form["audience"])
         return httpx.Response(200, json={"access_token": token, "expires_in": self.access_life_s})
 
-    def _tokens(self, username: str, nonce: str) -> httpx.Response:
-        refresh = secrets.token_urlsafe(24)
-        self._refresh_tokens[refresh] = (username, nonce)
+    def _tokens(
+        self, username: str, nonce: str, *, offline: bool = False, same: str | None = None
+    ) -> httpx.Response:
+        refresh = same or secrets.token_urlsafe(24)
+        if offline:
+            self.offline_tokens[refresh] = username
+        else:
+            self._refresh_tokens[refresh] = (username, nonce)
         answer = {
             "access_token": self.token(username, CLIENT),
             "expires_in": self.access_life_s,
             "refresh_token": refresh,
-            "refresh_expires_in": 1800,
+            "refresh_expires_in": 0 if offline else 1800,
+            "scope": "openid offline_access profile" if offline else "openid profile",
             "id_token": self.token(username, CLIENT, typ="ID", nonce=nonce),
         }
         return httpx.Response(200, json=answer)

@@ -23,6 +23,7 @@ from control_plane.api.build import build_console
 from control_plane.api.settings import read_settings
 from tests.unit import governor_postgres
 from tests.unit.console_keycloak import CLIENT, CLIENT_SECRET, REALM_URL, FakeKeycloak
+from tests.unit.console_spark import FakeSpark
 from tests.unit.console_trino import URL as TRINO_URL
 from tests.unit.console_trino import FakeTrino
 from tests.unit.governor_lab import SEED, Lab
@@ -87,6 +88,7 @@ class World:
         self.keycloak = FakeKeycloak()
         self._browsers: list[Browser] = []
         self.trino = FakeTrino()
+        self.spark = FakeSpark()
         self.hosts: dict[str, Handler] = {
             "keycloak.test": self.keycloak.handle,
             "trino.test": self.trino.handle,
@@ -115,6 +117,7 @@ class World:
         self.console = build_console(
             self.settings,
             transport=httpx.MockTransport(self._answer),
+            spark_transport=httpx.MockTransport(self.spark.handle),
             signing_key=lambda _: KEY.public_key(),
         )
         config = uvicorn.Config(

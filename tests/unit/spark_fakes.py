@@ -33,6 +33,8 @@ class FakeKeycloak:
     """Exchanges and refreshes; each refresh token works once, as with rotation."""
 
     ended: set[str] = field(default_factory=set)
+    offline: set[str] = field(default_factory=set)
+    """Whose sign-ins give no refresh token to others."""
     down: bool = False
     forms: list[dict[str, str]] = field(default_factory=list)
     _refresh: dict[str, str] = field(default_factory=dict)
@@ -47,7 +49,8 @@ class FakeKeycloak:
             username = self._refresh.pop(form["refresh_token"], "")
         else:
             username = form["subject_token"].removeprefix("token-of-")
-        if not username or username in self.ended:
+        lasting = form.get("requested_token_type", "").endswith("refresh_token")
+        if not username or username in self.ended or (lasting and username in self.offline):
             return httpx.Response(400, json={"error": "invalid_grant", "error_description": "ended"})
         follow = f"refresh-{len(self.forms)}"
         self._refresh[follow] = username
@@ -159,6 +162,8 @@ class World:
     governor: FakeGovernor
     launcher: FakeLauncher
     http: httpx.AsyncClient
+    shown: list[str]
+    """Tokens that were exchanged as they were shown, the last one last."""
 
     async def call(
         self, method: str, path: str, username: str = "engineer", body: Any = None, **claims: Any
@@ -173,6 +178,7 @@ class World:
 async def world(folder: Path, *, max_runs: int = 3, idle_s: float = 60.0) -> AsyncIterator[World]:
     """A running gateway; the tokens of callers are real ones, of a key of the tests'."""
     keycloak, governor, launcher = FakeKeycloak(), FakeGovernor(), FakeLauncher()
+    shown: list[str] = []
     transport = httpx.MockTransport(governor.handle)
 
     class UserFromToken(Keycloak):
@@ -181,6 +187,10 @@ async def world(folder: Path, *, max_runs: int = 3, idle_s: float = 60.0) -> Asy
         async def exchange(self, username: str, subject_token: str) -> Any:
             assert subject_token.count(".") == 2
             return await super().exchange(username, f"token-of-{username}")
+
+        async def access(self, username: str, subject_token: str, audience: Audience) -> Any:
+            shown.append(subject_token)
+            return await super().access(username, f"token-of-{username}", audience)
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(keycloak.handle)) as to_keycloak:
         gateway = Gateway(
@@ -198,7 +208,7 @@ async def world(folder: Path, *, max_runs: int = 3, idle_s: float = 60.0) -> Asy
             gateway.running(),
             httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as http,
         ):
-            yield World(gateway, keycloak, governor, launcher, http)
+            yield World(gateway, keycloak, governor, launcher, http, shown)
 
 
 async def eventually(reached: Any, timeout_s: float = 5.0) -> None:

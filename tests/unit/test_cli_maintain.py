@@ -23,10 +23,10 @@ from governance.maintenance.reports import (
     MaintenancePlan,
     MaintenanceRun,
     MaintenanceScope,
-    Outcome,
     PlannedStep,
     PolicyRevision,
     Size,
+    StepOutcome,
     StepReport,
 )
 from tests.unit.cli_fakes import FakeRun, fake_run, lab_outputs
@@ -49,15 +49,15 @@ RUN = MaintenanceRun(
     scheduled=False,
     started_at=START,
     ended_at=START + timedelta(seconds=12.34),
-    outcome=Outcome.DONE,
+    outcome=StepOutcome.DONE,
     before=BEFORE,
     after=AFTER,
     steps=(
         StepReport(
-            procedure="optimize", outcome=Outcome.DONE, reason="r", statement="ALTER …", duration_s=9.0
+            procedure="optimize", outcome=StepOutcome.DONE, reason="r", statement="ALTER …", duration_s=9.0
         ),
-        StepReport(procedure="optimize_manifests", outcome=Outcome.UNNEEDED, reason="r"),
-        StepReport(procedure="expire_snapshots", outcome=Outcome.UNSAFE, reason=NESSIE),
+        StepReport(procedure="optimize_manifests", outcome=StepOutcome.UNNEEDED, reason="r"),
+        StepReport(procedure="expire_snapshots", outcome=StepOutcome.UNSAFE, reason=NESSIE),
     ),
     policy=Policy().as_document(),
 )
@@ -157,7 +157,7 @@ def test_tables_are_maintained_one_after_another(
 ) -> None:
     governor.scope = replace(SCOPE, tables=("web.events", "web.other"))
     governor.runs["web.other"] = replace(
-        RUN, table="web.other", outcome=Outcome.NOTHING, after=BEFORE, steps=()
+        RUN, table="web.other", outcome=StepOutcome.NOTHING, after=BEFORE, steps=()
     )
     assert app.run(["maintain", "--as", "engineer"]) == 0
     assert [(method, body) for method, _, body in governor.asked] == [
@@ -201,17 +201,18 @@ def test_json_holds_the_whole_report(governor: FakeGovernor, capsys: pytest.Capt
 
 
 @pytest.mark.parametrize(
-    ("outcome", "code"), [(Outcome.FAILED, 1), (Outcome.CONFLICT, 0), (Outcome.WAITS, 0), (Outcome.DONE, 0)]
+    ("outcome", "code"),
+    [(StepOutcome.FAILED, 1), (StepOutcome.CONFLICT, 0), (StepOutcome.WAITS, 0), (StepOutcome.DONE, 0)],
 )
 def test_only_a_failure_is_one(
-    governor: FakeGovernor, capsys: pytest.CaptureFixture[str], outcome: Outcome, code: int
+    governor: FakeGovernor, capsys: pytest.CaptureFixture[str], outcome: StepOutcome, code: int
 ) -> None:
     step = StepReport(procedure="optimize", outcome=outcome, reason="because\nof \x1b[31mthis")
     governor.runs["web.events"] = replace(RUN, outcome=outcome, steps=(step,))
     assert app.run(["maintain"]) == code
     out = capsys.readouterr().out
     assert "\x1b" not in out
-    assert ("because of" in out) is (outcome is not Outcome.DONE)
+    assert ("because of" in out) is (outcome is not StepOutcome.DONE)
 
 
 def test_a_table_in_somebody_s_hands_keeps_no_other_waiting(
@@ -234,7 +235,13 @@ def test_nothing_to_maintain_is_said(governor: FakeGovernor, capsys: pytest.Capt
 
 def test_the_history_is_shown_with_errors(governor: FakeGovernor, capsys: pytest.CaptureFixture[str]) -> None:
     broken = replace(
-        RUN, outcome=Outcome.FAILED, before=None, after=None, ended_at=None, error="no\x07 metadata", steps=()
+        RUN,
+        outcome=StepOutcome.FAILED,
+        before=None,
+        after=None,
+        ended_at=None,
+        error="no\x07 metadata",
+        steps=(),
     )
     governor.runs = {"a": RUN, "b": broken}
     assert app.run(["maintain", "history", "web.events", "-n", "5"]) == 0

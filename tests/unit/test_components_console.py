@@ -35,6 +35,7 @@ PLAIN = {
     "CONSOLE_TRINO_URL": "https://127.0.0.1:28024",
     "CONSOLE_GOVERNOR_URL": "http://127.0.0.1:28020",
     "CONSOLE_AGENT_URL": "",
+    "CONSOLE_SPARK_URL": "",
     "CONSOLE_CATALOG_KIND": "nessie",
 }
 SECRET = {
@@ -61,7 +62,7 @@ def test_the_workload_is_what_the_console_reads() -> None:
     assert json.loads(str(made.files["components.json"]))[0]["statuses"] == [200]
     assert "secret" not in json.dumps([str(part) for part in made.command]), "no secret is an argument"
     assert str(settings.upload_dir) == "/d/uploads"
-    assert made.source == ("contracts", "governance", "ingestion", "control_plane/api")
+    assert made.source == ("contracts", "governance", "ingestion", "spark_gateway", "control_plane/api")
 
 
 def test_the_console_brings_what_it_asks() -> None:

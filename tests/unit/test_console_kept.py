@@ -16,6 +16,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
 from control_plane.api.storage.database import MIGRATIONS, Database
+from control_plane.api.storage.job_models import own_tables
 from control_plane.api.storage.models import SCHEMA_VERSION, Base
 from tests.unit import console_world
 from tests.unit.console_trino import Answer
@@ -64,7 +65,9 @@ def test_migrations_make_what_the_models_say_and_can_be_undone(postgres_server: 
             base.close()
         engine = create_engine(sqlalchemy_url)
         with engine.connect() as connection:
-            context = MigrationContext.configure(connection, opts={"compare_server_default": True})
+            context = MigrationContext.configure(
+                connection, opts={"compare_server_default": True, "include_name": own_tables}
+            )
             assert compare_metadata(context, Base.metadata) == []
             assert context.get_current_revision() == SCHEMA_VERSION
             config = Config()

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from governance.client import GovernorError, RefusedInputError
-from governance.maintenance.reports import Outcome
+from governance.maintenance.reports import StepOutcome
 from governance.maintenance.runner import Maintainer
 from tests.unit import governor_lab, governor_postgres
 from tests.unit.governor_lab import Lab
@@ -39,7 +39,7 @@ def test_who_holds_maintain_has_tables_maintained(seeded: Lab) -> None:
         assert [step.verdict for step in plan.steps] == ["run"] * 4
         assert seeded.engine.executed == []
         run = client.maintenance.run("Retail.Orders")
-        assert (run.table, run.asked_by, run.outcome) == ("retail.orders", "engineer", Outcome.DONE)
+        assert (run.table, run.asked_by, run.outcome) == ("retail.orders", "engineer", StepOutcome.DONE)
         assert client.maintenance.runs(["retail.orders"]) == client.maintenance.runs() == (run,)
     assert {one.partition(" ")[2] for one in seeded.engine.executed} == {"retail.orders"}
     assert ("engineer", "maintenance.run", {"table": "retail.orders"}) in seeded.store.events()
@@ -81,7 +81,7 @@ def test_an_owner_and_an_exception_count(seeded: Lab) -> None:
     seeded.engine.tables["raw.mine"] = seeded.engine.tables["retail.part"]
     with seeded.client("engineer", "data_engineers") as client:
         client.register_owner("raw.mine", "data_engineers")
-        assert client.maintenance.run("raw.mine").outcome is Outcome.DONE
+        assert client.maintenance.run("raw.mine").outcome is StepOutcome.DONE
     with seeded.client("analyst", "analysts") as client, refused(403, "may not"):
         client.maintenance.plan("retail.part")
     exception = {
@@ -165,8 +165,8 @@ def test_the_schedule_maintains_what_is_due_and_some_group_s_to_maintain(seeded:
     seeded.maintenance.work()
     last = seeded.maintenance_store.last_runs()
     assert set(last) == set(RETAIL)
-    assert last["retail.nation"].outcome is Outcome.FAILED
-    assert last["retail.part"].outcome is Outcome.DONE
+    assert last["retail.nation"].outcome is StepOutcome.FAILED
+    assert last["retail.part"].outcome is StepOutcome.DONE
     assert seeded.governor.errors["maintain retail.nation"] == "metadata of retail.nation can't be read"
     seeded.engine.broken.clear()
     much_later = later + timedelta(days=1)

@@ -21,7 +21,7 @@ from governance.maintenance.policy import (
     read_policies_file,
     require_limits,
 )
-from governance.maintenance.reports import MaintenanceRun, Outcome
+from governance.maintenance.reports import MaintenanceRun, StepOutcome
 from governance.maintenance.schedule import RETRY, due, due_at
 from governance.maintenance.seeding import merged
 
@@ -137,7 +137,7 @@ def test_a_new_seed_leaves_what_people_set() -> None:
     assert merged(living, old, old) == canonical
 
 
-def ran(outcome: Outcome, hours_ago: float, *, took_h: float = 0) -> MaintenanceRun:
+def ran(outcome: StepOutcome, hours_ago: float, *, took_h: float = 0) -> MaintenanceRun:
     started = NOW - timedelta(hours=hours_ago)
     return MaintenanceRun(
         id=1,
@@ -165,19 +165,26 @@ def test_a_new_lab_is_left_alone_for_one_interval() -> None:
 def test_the_longest_due_comes_first_and_what_is_off_never() -> None:
     policies = Policies.from_document(document({"object": "a.off", "enabled": False}))
     last = {
-        "a.off": ran(Outcome.DONE, 1000),
-        "a.late": ran(Outcome.DONE, 50),
-        "a.later": ran(Outcome.NOTHING, 90),
-        "a.young": ran(Outcome.DONE, 23),
+        "a.off": ran(StepOutcome.DONE, 1000),
+        "a.late": ran(StepOutcome.DONE, 50),
+        "a.later": ran(StepOutcome.NOTHING, 90),
+        "a.young": ran(StepOutcome.DONE, 23),
     }
     assert due(last, policies, last, since=NOW, now=NOW) == ["a.later", "a.late"]
 
 
 @pytest.mark.parametrize(
-    "outcome", [Outcome.WAITS, Outcome.CONFLICT, Outcome.FAILED, Outcome.INTERRUPTED, Outcome.RUNNING]
+    "outcome",
+    [
+        StepOutcome.WAITS,
+        StepOutcome.CONFLICT,
+        StepOutcome.FAILED,
+        StepOutcome.INTERRUPTED,
+        StepOutcome.RUNNING,
+    ],
 )
-def test_what_did_not_get_through_is_tried_again_soon(outcome: Outcome) -> None:
+def test_what_did_not_get_through_is_tried_again_soon(outcome: StepOutcome) -> None:
     policy = Policy(every=DAY_S)
     assert due_at(policy, ran(outcome, 3, took_h=1), NOW) == NOW - timedelta(hours=2) + RETRY
-    assert due_at(policy, ran(Outcome.DONE, 3, took_h=1), NOW) == NOW + timedelta(hours=21)
+    assert due_at(policy, ran(StepOutcome.DONE, 3, took_h=1), NOW) == NOW + timedelta(hours=21)
     assert due_at(Policy(every=900), ran(outcome, 1), NOW) <= NOW

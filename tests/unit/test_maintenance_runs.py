@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from governance.maintenance.catalogs import unsafe
 from governance.maintenance.planning import RunningQuery
 from governance.maintenance.policy import Limits, Policies
-from governance.maintenance.reports import MaintenanceRun, Outcome
+from governance.maintenance.reports import MaintenanceRun, StepOutcome
 from governance.maintenance.runner import Maintainer, Subject
 from governance.maintenance.seeding import merged
 from governance.maintenance.store import BeingMaintainedError, MaintenanceStore
@@ -59,7 +59,7 @@ def test_a_run_reports_before_and_after_and_a_second_one_has_nothing_to_do(
     store: MaintenanceStore, engine: FakeEngine
 ) -> None:
     run = maintainer(store, engine).run(TABLE, EVERYTHING, asked_by="ada")
-    assert (run.outcome, run.asked_by, run.scheduled, run.error) == (Outcome.DONE, "ada", False, None)
+    assert (run.outcome, run.asked_by, run.scheduled, run.error) == (StepOutcome.DONE, "ada", False, None)
     assert set(outcomes(run).values()) == {"done"}
     assert run.before is not None
     assert run.after is not None
@@ -69,7 +69,7 @@ def test_a_run_reports_before_and_after_and_a_second_one_has_nothing_to_do(
     assert (run.before.snapshots, run.after.snapshots) == (20, 13)
     assert all(step.statement and step.duration_s is not None for step in run.steps)
     again = maintainer(store, engine).run(TABLE, EVERYTHING, asked_by="ada")
-    assert again.outcome is Outcome.NOTHING
+    assert again.outcome is StepOutcome.NOTHING
     assert set(outcomes(again).values()) == {"unneeded"}
     assert again.before == again.after == run.after
     assert store.runs() == (again, run)
@@ -91,7 +91,7 @@ def test_nothing_is_removed_on_nessie(store: MaintenanceStore, engine: FakeEngin
         "expire_snapshots": "unsafe",
         "remove_orphan_files": "unsafe",
     }
-    assert run.outcome is Outcome.DONE
+    assert run.outcome is StepOutcome.DONE
     assert engine.executed == ["optimize web.events", "optimize_manifests web.events"]
 
 
@@ -99,7 +99,7 @@ def test_a_conflict_loses_nothing_and_is_tried_again(store: MaintenanceStore, en
     engine.conflicts.add("optimize web.events")
     before = engine.tables["web.events"].files
     run = maintainer(store, engine).run(TABLE, EVERYTHING, asked_by="schedule", scheduled=True)
-    assert run.outcome is Outcome.CONFLICT
+    assert run.outcome is StepOutcome.CONFLICT
     assert outcomes(run) == {
         "optimize": "conflict",
         "optimize_manifests": "done",
@@ -119,7 +119,7 @@ def test_a_conflict_loses_nothing_and_is_tried_again(store: MaintenanceStore, en
 def test_a_query_that_is_not_understood_keeps_snapshots(store: MaintenanceStore, engine: FakeEngine) -> None:
     engine.queries.append(RunningQuery(id="q1", user="ada", created_ms=NOW_MS, reads=None))
     run = maintainer(store, engine).run(TABLE, EVERYTHING, asked_by="bob")
-    assert run.outcome is Outcome.WAITS
+    assert run.outcome is StepOutcome.WAITS
     assert outcomes(run)["expire_snapshots"] == "waits"
     assert "expire_snapshots web.events" not in engine.executed
 
@@ -137,10 +137,10 @@ def test_a_table_that_fails_keeps_no_other_waiting(store: MaintenanceStore, engi
         "web.c": "",
     }
     last = store.last_runs()
-    assert last["web.a"].outcome is last["web.b"].outcome is Outcome.FAILED
+    assert last["web.a"].outcome is last["web.b"].outcome is StepOutcome.FAILED
     assert (last["web.a"].before, last["web.a"].steps) == (None, ())
     assert outcomes(last["web.b"])["expire_snapshots"] == "done"
-    assert last["web.c"].outcome is Outcome.DONE
+    assert last["web.c"].outcome is StepOutcome.DONE
     assert all(run.scheduled and run.asked_by == "schedule" for run in last.values())
     assert maintainer(store, engine).run_due(subjects, EVERYTHING, LONG_AGO) == {}
 
@@ -176,7 +176,7 @@ def test_two_governors_never_maintain_the_same_table(
     finally:
         go_on.set()
         thread.join(30)
-    assert done[0].outcome is Outcome.DONE
+    assert done[0].outcome is StepOutcome.DONE
     assert other.run(TABLE, EVERYTHING, asked_by="two").asked_by == "two"
     for pool in pools:
         pool.dispose()
@@ -184,10 +184,10 @@ def test_two_governors_never_maintain_the_same_table(
 
 def test_a_run_that_was_killed_is_told_as_interrupted(store: MaintenanceStore, engine: FakeEngine) -> None:
     store.begin("web.events", asked_by="schedule", scheduled=True, policy={})
-    assert store.last_runs()["web.events"].outcome is Outcome.RUNNING
+    assert store.last_runs()["web.events"].outcome is StepOutcome.RUNNING
     maintainer(store, engine).run(TABLE, EVERYTHING, asked_by="ada")
     newest, killed = store.runs(tables=["web.events"])
-    assert (newest.outcome, killed.outcome) == (Outcome.DONE, Outcome.INTERRUPTED)
+    assert (newest.outcome, killed.outcome) == (StepOutcome.DONE, StepOutcome.INTERRUPTED)
     assert killed.ended_at is not None
 
 
@@ -197,7 +197,7 @@ def test_a_governor_that_stops_begins_no_further_step(store: MaintenanceStore, e
     stopping.set()
     run = found.run(TABLE, EVERYTHING, asked_by="ada")
     assert engine.executed == []
-    assert run.outcome is Outcome.FAILED
+    assert run.outcome is StepOutcome.FAILED
     assert found.run_due([TABLE], EVERYTHING, LONG_AGO) == {}
 
 

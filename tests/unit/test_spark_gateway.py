@@ -84,6 +84,21 @@ async def test_without_governor_or_keycloak_nobody_is_let_in(tmp_path: Path) -> 
         assert w.launcher.drivers == []
 
 
+async def test_job_of_an_offline_sign_in_lasts_as_long_as_its_user_shows_tokens(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        w.keycloak.offline.add("engineer")
+        job = (await w.call("POST", "/v1/jobs", body=SCRIPT)).json()
+        form = credential(w.launcher.drivers[0].launch)
+        assert (await w.http.post("/v1/token", data=form)).status_code == 200
+        submitted = w.shown[-1]
+        assert (await w.call("GET", f"/v1/jobs/{job['id']}", jti="a newer token")).status_code == 200
+        assert (await w.http.post("/v1/token", data=form)).status_code == 200
+        assert w.shown[-1] != submitted
+        w.keycloak.ended.add("engineer")
+        assert (await w.http.post("/v1/token", data=form)).json()["error"] == "invalid_grant"
+        await eventually(lambda: w.launcher.drivers[0].stopped > 0)
+
+
 async def test_a_driver_gets_tokens_for_the_catalog_again_and_again(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         await w.call("POST", "/v1/server")

@@ -13,10 +13,10 @@ from governance.maintenance.reports import (
     MaintenancePlan,
     MaintenanceRun,
     MaintenanceScope,
-    Outcome,
     PlannedStep,
     PolicyRevision,
     Size,
+    StepOutcome,
     StepReport,
 )
 from tests.web import samples
@@ -53,7 +53,7 @@ def log(service: str, request: Request, after: int | None = None) -> LogLines:
 
 
 def _run(
-    number: int, table: str, outcome: Outcome, *steps: StepReport, error: str | None = None
+    number: int, table: str, outcome: StepOutcome, *steps: StepReport, error: str | None = None
 ) -> MaintenanceRun:
     return MaintenanceRun(
         id=number,
@@ -64,7 +64,7 @@ def _run(
         ended_at=NOW - timedelta(hours=number) + timedelta(seconds=4),
         outcome=outcome,
         before=_WORN,
-        after=_TIDY if outcome is Outcome.DONE else None,
+        after=_TIDY if outcome is StepOutcome.DONE else None,
         steps=steps,
         policy={"object": "*", "min_files": 5},
         error=error,
@@ -81,16 +81,18 @@ def end_sessions(request: Request) -> EndedSessions:
 def runs(limit: int = 100) -> list[MaintenanceRun]:
     done = StepReport(
         procedure="optimize",
-        outcome=Outcome.DONE,
+        outcome=StepOutcome.DONE,
         reason="38 small files",
         statement=_OPTIMIZE,
         duration_s=2.5,
     )
-    waits = StepReport(procedure="expire_snapshots", outcome=Outcome.WAITS, reason="a query reads the table")
+    waits = StepReport(
+        procedure="expire_snapshots", outcome=StepOutcome.WAITS, reason="a query reads the table"
+    )
     found = [
-        _run(1, "retail.orders", Outcome.DONE, done, waits),
-        _run(2, "retail.nation", Outcome.NOTHING),
-        _run(3, f"retail.{NASTY}", Outcome.FAILED, error="Trino does not answer"),
+        _run(1, "retail.orders", StepOutcome.DONE, done, waits),
+        _run(2, "retail.nation", StepOutcome.NOTHING),
+        _run(3, f"retail.{NASTY}", StepOutcome.FAILED, error="Trino does not answer"),
     ]
     return found[:limit]
 

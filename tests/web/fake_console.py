@@ -50,7 +50,15 @@ from control_plane.api.schemas.queries import (
     SyntaxProblem,
 )
 from control_plane.api.web import add_web
-from tests.web import fake_admin, fake_chat, fake_explorer, fake_governance, fake_workspaces, samples
+from tests.web import (
+    fake_admin,
+    fake_chat,
+    fake_explorer,
+    fake_governance,
+    fake_jobs,
+    fake_workspaces,
+    samples,
+)
 from tests.web.fake_queries import FakeQuery
 
 STRICT_POLICY = (
@@ -121,6 +129,7 @@ def create_fake(web_dir: Path) -> FastAPI:
     _add_session(app)
     _add_queries(app, world)
     _add_sql(app)
+    app.include_router(fake_jobs.make_router())
     _add_kept(app, world)
     app.include_router(fake_explorer.router)
     app.include_router(fake_governance.router)

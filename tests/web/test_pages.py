@@ -9,6 +9,7 @@ from tests.web.browsing import WIDTHS, Theme, Visit
 from tests.web.fake_workspaces import MARKETING
 
 _CUSTOMER = "/explorer/lake/retail/customer"
+_JOB = "/jobs/00000000-0000-4000-8000-000000000001"
 PAGES = (
     ("analyst_emea", "/"),
     ("analyst_emea", "/worksheet"),
@@ -31,6 +32,11 @@ PAGES = (
     ("analyst_emea", f"/workspaces/{MARKETING}/ingests"),
     ("analyst_emea", "/governance/tags"),
     ("analyst_emea", "/nowhere"),
+    ("engineer", "/jobs"),
+    ("engineer", "/jobs/new"),
+    ("engineer", _JOB),
+    ("engineer", f"{_JOB}/edit"),
+    ("engineer", f"{_JOB}/runs/00000000-0000-4000-8000-00000000000f"),
     ("steward", f"{_CUSTOMER}/access"),
     ("steward", "/governance/tags"),
     ("steward", "/governance/rules"),

@@ -52,22 +52,34 @@ class AccessToken:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OfflineAccess:
+    """An offline token, and an access token that came with it; the end of that in seconds since the epoch."""
+
+    token: str = field(repr=False)
+    access_token: str = field(repr=False)
+    access_ends_at: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """A sign-in under way: what ties Keycloak's answer to this browser."""
+    """A sign-in under way: what ties Keycloak's answer to this browser. ``offline``: it is for an offline
+    token, and opens no session."""
 
     state: str
     nonce: str
     verifier: str = field(repr=False)
     next: str
+    offline: bool = False
 
     @classmethod
-    def new(cls, next_path: str) -> Attempt:
+    def new(cls, next_path: str, *, offline: bool = False) -> Attempt:
         """With random values."""
         return cls(
             state=secrets.token_urlsafe(24),
             nonce=secrets.token_urlsafe(24),
             verifier=secrets.token_urlsafe(48),
             next=next_path,
+            offline=offline,
         )
 
 
@@ -104,6 +116,7 @@ class Realm:
         self._issuer_url, self._client_secret = issuer_url, client_secret
         self._redirect_uri, self._http, self._signing_key = redirect_uri, http, signing_key
         self._token_url = f"{realm_url}/protocol/openid-connect/token"
+        self._revocation_url = f"{realm_url}/protocol/openid-connect/revoke"
         self._clock = clock
 
     def authorization_url(self, attempt: Attempt) -> str:
@@ -113,7 +126,7 @@ class Realm:
             "response_type": "code",
             "client_id": CLIENT_ID,
             "redirect_uri": self._redirect_uri,
-            "scope": "openid",
+            "scope": "openid offline_access" if attempt.offline else "openid",
             "state": attempt.state,
             "nonce": attempt.nonce,
             "code_challenge": challenge.rstrip(b"=").decode(),
@@ -132,6 +145,43 @@ class Realm:
         Raises:
             SignInFailedError, IdentityUnavailableError.
         """
+        answer, claims = await self._redeem(code, attempt)
+        return self._token_set(answer), claims
+
+    async def redeem_offline(self, code: str, attempt: Attempt) -> tuple[OfflineAccess, Mapping[str, Any]]:
+        """The offline token for a code, and the ID token's claims.
+
+        Raises:
+            SignInFailedError (Keycloak gave none that outlives the sign-in), IdentityUnavailableError.
+        """
+        answer, claims = await self._redeem(code, attempt)
+        if "offline_access" not in str(answer.get("scope", "")).split():
+            raise SignInFailedError(
+                "Keycloak gave no offline token",
+                permitted="a user with the realm role 'offline_access'",
+                next_command="ask a lab admin for that role",
+            )
+        return self._offline(answer), claims
+
+    async def refresh_offline(self, offline_token: str) -> OfflineAccess:
+        """An access token of the offline token's owner. Raises SignInEndedError, IdentityUnavailableError."""
+        answer = await self._ask({"grant_type": "refresh_token", "refresh_token": offline_token})
+        return self._offline({"refresh_token": offline_token, **answer})
+
+    async def revoke(self, offline_token: str) -> None:
+        """Ends an offline token at Keycloak (RFC 7009). Raises IdentityUnavailableError."""
+        try:
+            response = await self._http.post(
+                self._revocation_url,
+                data={"token": offline_token, "token_type_hint": "refresh_token"},
+                auth=(CLIENT_ID, self._client_secret),
+            )
+        except httpx.HTTPError as error:
+            raise _unavailable() from error
+        if response.status_code >= 500:
+            raise _unavailable()
+
+    async def _redeem(self, code: str, attempt: Attempt) -> tuple[dict[str, Any], Mapping[str, Any]]:
         form = {
             "grant_type": "authorization_code",
             "code": code,
@@ -140,15 +190,14 @@ class Realm:
         }
         try:
             answer = await self._ask(form)
-            tokens = self._token_set(answer)
-            claims = await anyio.to_thread.run_sync(self._decode, tokens.id_token)
+            claims = await anyio.to_thread.run_sync(self._decode, _text(answer, "id_token"))
         except (SignInEndedError, UnauthenticatedError) as error:
             raise SignInFailedError(f"Keycloak did not sign you in: {error.what}") from error
         if claims.get("nonce") != attempt.nonce:
             raise SignInFailedError(
                 "the ID token belongs to another sign-in", permitted="a sign-in of this browser"
             )
-        return tokens, claims
+        return answer, claims
 
     async def refresh(self, tokens: TokenSet) -> TokenSet:
         """New tokens. Raises SignInEndedError, IdentityUnavailableError."""
@@ -206,6 +255,13 @@ class Realm:
             id_token=_text(answer, "id_token"),
             access_ends_at=self._end(answer, "expires_in", 60),
             sign_in_ends_at=self._end(answer, "refresh_expires_in", 1800),
+        )
+
+    def _offline(self, answer: Mapping[str, Any]) -> OfflineAccess:
+        return OfflineAccess(
+            token=_text(answer, "refresh_token"),
+            access_token=_text(answer, "access_token"),
+            access_ends_at=self._end(answer, "expires_in", 60),
         )
 
     def _end(self, answer: Mapping[str, Any], name: str, default_s: float) -> float:

@@ -52,6 +52,17 @@ def check(text: str) -> SqlCheck:
     return SqlCheck(statements=statements, problems=problems)
 
 
+def spans(text: str) -> list[tuple[int, int]]:
+    """Where the statements of a text begin and end, in characters. Raises UsageError."""
+    import sqlglot
+    from sqlglot.errors import TokenError
+
+    try:
+        return _ranges(sqlglot.tokenize(text, read=DIALECT))
+    except TokenError as error:
+        raise UsageError("the text can't be read as SQL", value=str(error).splitlines()[0]) from error
+
+
 def laid_out(text: str) -> str:
     """The text with its statements laid out.
 

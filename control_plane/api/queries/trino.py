@@ -27,6 +27,7 @@ Token = Callable[[], Awaitable[str]]
 SOURCE = "console"
 _ASK_AGAIN = (429, 502, 503, 504)
 _ASK_AGAIN_FOR_S = 30.0
+_GONE = (404, 410)
 _PAUSE_S = 0.1
 _LARGE_BYTES = 1 << 16
 _NOT_FOUND = ("CATALOG_NOT_FOUND", "SCHEMA_NOT_FOUND", "TABLE_NOT_FOUND", "NOT_FOUND", "MISSING_SCHEMA_NAME")
@@ -124,6 +125,12 @@ class Trino:
             headers["X-Trino-Client-Tags"] = ",".join(tags)
         return Execution(self, statement, token, headers)
 
+    def resume(self, uri: str, token: Token, query_id: str | None) -> Execution:
+        """A statement that an earlier :class:`Execution` began, from its ``next_uri`` on."""
+        execution = Execution(self, "", token, {})
+        execution.go_on(uri, query_id)
+        return execution
+
     async def rows(
         self,
         statement: str,
@@ -168,6 +175,16 @@ class Execution:
         self._started = False
         self._columns_seen = False
         self.query_id: str | None = None
+
+    @property
+    def next_uri(self) -> str | None:
+        """Where its next page is; None before the statement is sent, and after the last page. Who has it and
+        the user's token can go on with the query: it is a secret."""
+        return self._next if self._started else None
+
+    def go_on(self, uri: str, query_id: str | None) -> None:
+        """Takes up a query that is under way at the page ``uri``."""
+        self._next, self._started, self.query_id = self._own(uri), True, query_id
 
     async def next(self) -> Page | None:
         """The next page; None after the last.
@@ -233,7 +250,7 @@ class Execution:
             if unsafe or time.monotonic() > deadline:
                 raise UnavailableError("Trino does not answer", next_command="lab status") from problem
             await asyncio.sleep(_PAUSE_S)
-        if response.status_code == 404 and method == "GET":
+        if response.status_code in _GONE and method == "GET":
             self._next = None
             raise TrinoError(
                 "Trino does not know this query any more: it was restarted, or nobody asked for too long",

@@ -42,8 +42,7 @@ async def login(request: Request, next: Annotated[str, _NEXT] = "/") -> Response
     begun = {"begun_at": time.time(), "attempt": asdict(attempt)}
     sealed = console.sealer.seal(json.dumps(begun).encode(), attempt.state)
     answer = RedirectResponse(console.realm.authorization_url(attempt), HTTPStatus.FOUND)
-    # A cookie for each attempt: several tabs may be signing in at once.
-    _set_cookie(answer, _attempt_cookie(request, attempt.state), sealed.hex(), _ATTEMPT_S)
+    set_attempt_cookie(request, answer, attempt.state, sealed)
     return answer
 
 
@@ -69,9 +68,14 @@ async def callback(
         ) from unknown
     if error or not code:
         raise SignInFailedError(f"Keycloak did not sign you in: {error_description or error or 'no code'}")
-    cookie = await console.sessions.open(code, attempt, request.cookies.get(console.cookies.session))
     answer = RedirectResponse(attempt.next, HTTPStatus.FOUND)
-    _set_cookie(answer, console.cookies.session, cookie, None)
+    old = request.cookies.get(console.cookies.session)
+    if attempt.offline:
+        signed = await console.sessions.by_cookie(old or "")
+        await console.jobs.permissions.accept(code, attempt, signed.person)
+    else:
+        cookie = await console.sessions.open(code, attempt, old)
+        _set_cookie(answer, console.cookies.session, cookie, None)
     _set_cookie(answer, name, "", 0)
     return answer
 
@@ -126,7 +130,12 @@ async def me(request: Request, caller: Authenticated) -> Me:
 async def info(request: Request, _: Authenticated) -> Info:
     """What this console is part of."""
     settings = console_of(request).settings
-    reached = {"governor": settings.governor_url, "trino": settings.trino_url, "agent": settings.agent_url}
+    reached = {
+        "governor": settings.governor_url,
+        "trino": settings.trino_url,
+        "spark": settings.spark_url,
+        "agent": settings.agent_url,
+    }
     return Info(
         lab=settings.lab,
         version=VERSION,
@@ -141,6 +150,11 @@ def own_path(path: str) -> str:
     # Browsers read a backslash as a slash and drop control characters, so that "/\\host" leaves, too.
     plain = path.startswith("/") and not path.startswith("//") and "\\" not in path and path.isprintable()
     return path if plain and not path.startswith(("/auth/", "/api/")) else "/"
+
+
+def set_attempt_cookie(request: Request, answer: Response, state: str, sealed: bytes) -> None:
+    """Ties a sign-in that begins to this browser. A cookie for each: several tabs may sign in at once."""
+    _set_cookie(answer, _attempt_cookie(request, state), sealed.hex(), _ATTEMPT_S)
 
 
 def _attempt_cookie(request: Request, state: str) -> str:

@@ -1,8 +1,8 @@
-"""What people keep and share: queries, charts, dashboards."""
+"""What people keep and share: queries, charts, dashboards, jobs."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -25,6 +25,7 @@ class Kind(StrEnum):
     QUERY = "query"
     CHART = "chart"
     DASHBOARD = "dashboard"
+    JOB = "job"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,14 +57,22 @@ class Kept:
         return f'"{self.version}"'
 
 
+@dataclass(frozen=True, kw_only=True)
+class Hooks:
+    """What else happens in the transaction that keeps or removes something; either may refuse it."""
+
+    saved: Callable[[Transaction, KeptRow], None]
+    removing: Callable[[Transaction, KeptRow], None]
+
+
 class KeptStore:
     """The things of one kind. What a viewer may not read is not there for them.
 
-    Methods raise sqlalchemy.exc.OperationalError.
+    Methods raise sqlalchemy.exc.OperationalError, and what the hooks raise.
     """
 
-    def __init__(self, sessions: sessionmaker[Transaction], kind: Kind) -> None:
-        self._sessions, self._kind = sessions, kind
+    def __init__(self, sessions: sessionmaker[Transaction], kind: Kind, hooks: Hooks | None = None) -> None:
+        self._sessions, self._kind, self._hooks = sessions, kind, hooks
         self._noun = "saved query" if kind is Kind.QUERY else kind.value
 
     def create(
@@ -84,6 +93,8 @@ class KeptStore:
             transaction.flush()
             _share(transaction, row.id, shares)
             transaction.refresh(row)
+            if self._hooks is not None:
+                self._hooks.saved(transaction, row)
             return _kept(row, shares, viewer)
 
     def all(self, viewer: Viewer, text: str = "") -> list[Kept]:
@@ -138,6 +149,8 @@ class KeptStore:
                 before = tuple(shares)
             transaction.flush()
             transaction.refresh(row)
+            if self._hooks is not None:
+                self._hooks.saved(transaction, row)
             return _kept(row, before, viewer)
 
     def delete(self, viewer: Viewer, kept_id: UUID, version: int) -> None:
@@ -149,6 +162,8 @@ class KeptStore:
                     f"this {self._noun} is another's to remove", value=kept_id, permitted=row.owner
                 )
             self._require(row, version)
+            if self._hooks is not None:
+                self._hooks.removing(transaction, row)
             transaction.delete(row)
 
     def unchecked(self, ids: Collection[UUID]) -> dict[UUID, Kept]:

@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0003"
 """The newest migration."""
 
 
@@ -54,12 +54,12 @@ class SessionRow(Base):
 
 
 class KeptRow(Base):
-    """Something that a person keeps: a query, a chart, a dashboard. ``document`` has the form of its
+    """Something that a person keeps: a query, a chart, a dashboard, a job. ``document`` has the form of its
     kind; ``version`` counts its changes."""
 
     __tablename__ = "kept"
     __table_args__ = (
-        CheckConstraint("kind IN ('query', 'chart', 'dashboard')", name="kept_kind"),
+        CheckConstraint("kind IN ('query', 'chart', 'dashboard', 'job')", name="kept_kind"),
         Index("kept_owner", "owner", "kind"),
     )
 

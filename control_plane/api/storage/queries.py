@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -14,9 +11,9 @@ from sqlalchemy import CursorResult, delete, select, tuple_, update
 from sqlalchemy.orm import Session as Transaction
 from sqlalchemy.orm import sessionmaker
 
-from contracts.errors import UsageError
 from control_plane.api.schemas.queries import QueryState
 from control_plane.api.storage.models import QueryRow
+from control_plane.api.storage.paging import cursor_of, place
 
 RETENTION = timedelta(days=90)
 
@@ -86,11 +83,11 @@ class QueryStore:
         if saved_query_id is not None:
             query = query.where(QueryRow.saved_query_id == saved_query_id)
         if cursor is not None:
-            query = query.where(tuple_(QueryRow.created_at, QueryRow.id) < _place(cursor))
+            query = query.where(tuple_(QueryRow.created_at, QueryRow.id) < place(cursor))
         query = query.order_by(QueryRow.created_at.desc(), QueryRow.id.desc()).limit(limit + 1)
         with self._sessions() as transaction:
             rows = list(transaction.scalars(query))
-        following = _cursor(rows[limit - 1]) if len(rows) > limit else None
+        following = cursor_of(rows[limit - 1].created_at, rows[limit - 1].id) if len(rows) > limit else None
         return rows[:limit], following
 
     def remove_old(self) -> int:
@@ -99,21 +96,3 @@ class QueryStore:
         with self._sessions.begin() as transaction:
             done = transaction.execute(delete(QueryRow).where(QueryRow.created_at < oldest))
             return cast(CursorResult[Any], done).rowcount
-
-
-def _cursor(row: QueryRow) -> str:
-    place = json.dumps([row.created_at.isoformat(), str(row.id)])
-    return base64.urlsafe_b64encode(place.encode()).decode()
-
-
-def _place(cursor: str) -> tuple[datetime, UUID]:
-    try:
-        at, query_id = json.loads(base64.urlsafe_b64decode(cursor.encode()))
-        moment = datetime.fromisoformat(at)
-        if moment.tzinfo is None:
-            raise ValueError("no zone")
-        return moment, UUID(query_id)
-    except (binascii.Error, ValueError, TypeError, AttributeError) as error:
-        raise UsageError(
-            "this is no cursor", value=cursor, permitted="the 'next' of the page before"
-        ) from error

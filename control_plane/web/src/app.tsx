@@ -21,6 +21,10 @@ const Charts = lazy(() => import("@/pages/charts/list"));
 const ChartPage = lazy(() => import("@/pages/charts/page"));
 const Dashboards = lazy(() => import("@/pages/dashboards/list"));
 const DashboardPage = lazy(() => import("@/pages/dashboards/page"));
+const Jobs = lazy(() => import("@/pages/jobs/list"));
+const JobPage = lazy(() => import("@/pages/jobs/page"));
+const JobEdit = lazy(() => import("@/pages/jobs/edit"));
+const JobRunPage = lazy(() => import("@/pages/jobs/run"));
 const Governance = lazy(() => import("@/pages/governance/page"));
 const Audit = lazy(() => import("@/pages/audit/page"));
 const Chat = lazy(() => import("@/pages/chat/page"));
@@ -83,6 +87,11 @@ function makeRouter() {
             { path: "workspaces", element: <Workspaces /> },
             { path: "workspaces/:workspaceId", element: <WorkspacePage /> },
             { path: "workspaces/:workspaceId/:section", element: <WorkspacePage /> },
+            { path: "jobs", element: <Jobs /> },
+            { path: "jobs/new", element: <JobEdit /> },
+            { path: "jobs/:jobId", element: <JobPage /> },
+            { path: "jobs/:jobId/edit", element: <JobEdit /> },
+            { path: "jobs/:jobId/runs/:runId", element: <JobRunPage /> },
             { path: "governance", element: <Navigate to="/governance/tags" replace /> },
             { path: "governance/:section", element: <Governance /> },
             { path: "governance/:section/:item", element: <Governance /> },

@@ -490,6 +490,332 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/jobs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Jobs
+         * @description All that the caller may see: their own, and those shared with their groups.
+         */
+        get: operations["list_jobs"];
+        put?: never;
+        /**
+         * Create Job
+         * @description Keeps a job. One that is to run by itself rests until its owner has given the permission for that.
+         */
+        post: operations["create_job"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{job_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Job
+         * @description One of them.
+         */
+        get: operations["get_job"];
+        /**
+         * Update Job
+         * @description Makes a new version of it, if it still is as the caller last saw it. Runs that have begun stay as they
+         *     are.
+         */
+        put: operations["update_job"];
+        post?: never;
+        /**
+         * Delete Job
+         * @description Removes it with its runs and logs, unless it runs or another job waits for it.
+         */
+        delete: operations["delete_job"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{job_id}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Pause Job
+         * @description Lets it rest: it runs only when its owner starts it. Runs under way go on.
+         */
+        post: operations["pause_job"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{job_id}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Resume Job
+         * @description Lets it run by itself again, from its next time on.
+         */
+        post: operations["resume_job"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{job_id}/versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Job Versions
+         * @description Its versions, the newest first.
+         */
+        get: operations["list_job_versions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{job_id}/versions/{version}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Job Version
+         * @description One of them, whole.
+         */
+        get: operations["get_job_version"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{job_id}/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Job Runs
+         * @description Its runs of the last 90 days.
+         */
+        get: operations["list_job_runs"];
+        put?: never;
+        /**
+         * Start Run
+         * @description Begins a run, as soon as there is room for it. It goes on when nobody looks.
+         */
+        post: operations["start_run"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/job-schedule": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Preview Schedule
+         * @description The next times of a schedule.
+         */
+        get: operations["preview_schedule"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/job-permission": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Job Permission
+         * @description Whether the console may run the caller's jobs while they are away.
+         */
+        get: operations["get_job_permission"];
+        put?: never;
+        /**
+         * Ask Job Permission
+         * @description Begins the sign-in that gives the permission: the browser goes to the answer's address, and comes back
+         *     with an offline token for the console to keep.
+         */
+        post: operations["ask_job_permission"];
+        /**
+         * Withdraw Job Permission
+         * @description Takes the permission back, at Keycloak too. The caller's jobs rest.
+         */
+        delete: operations["withdraw_job_permission"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/job-runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Runs
+         * @description Runs of all jobs of the caller's own.
+         */
+        get: operations["list_runs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/job-runs/{run_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Run
+         * @description A run.
+         */
+        get: operations["get_run"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/job-runs/{run_id}/log": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Run Log
+         * @description Lines of its log; for its owner alone, since a program may print rows.
+         */
+        get: operations["get_run_log"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/job-runs/{run_id}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Stream Run
+         * @description What happens to the run, one JSON document a line: `run`, for its owner `log`, and at last `end`.
+         */
+        get: operations["stream_run"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/job-runs/{run_id}/stop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stop Run
+         * @description Stops it, in its engine too; one that has ended stays as it is.
+         */
+        post: operations["stop_run"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/job-runs/{run_id}/retry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Retry Run
+         * @description Begins the same again: the version, the values and the time of one that has ended.
+         */
+        post: operations["retry_run"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/catalogs": {
         parameters: {
             query?: never;
@@ -1693,6 +2019,44 @@ export interface components {
             };
         };
         /**
+         * AskPermission
+         * @description Where the browser comes back to.
+         */
+        AskPermission: {
+            /**
+             * Next
+             * @default /
+             */
+            next: string;
+        };
+        /**
+         * Attempt
+         * @description One try of a run. ``state`` is `running` as long as it is under way; ``lost``: nobody knows how it
+         *     ended.
+         */
+        Attempt: {
+            /** Number */
+            number: number;
+            state: components["schemas"]["RunState"];
+            /**
+             * Lost
+             * @default false
+             */
+            lost: boolean;
+            /**
+             * Started At
+             * Format: date-time
+             */
+            started_at: string;
+            /** Ended At */
+            ended_at?: string | null;
+            /** Trino Query Ids */
+            trino_query_ids?: string[];
+            /** Spark Job Id */
+            spark_job_id?: string | null;
+            error?: components["schemas"]["RunError"] | null;
+        };
+        /**
          * AuditEvent
          * @description Something beside queries: a gap in the audit, a change of access data, Spark's use.
          */
@@ -1739,7 +2103,7 @@ export interface components {
             begun_at: string;
             /** Ended At */
             ended_at: string | null;
-            outcome: components["schemas"]["governance__audit__report__Outcome"];
+            outcome: components["schemas"]["Outcome"];
             /** Error */
             error: string | null;
             /** Message */
@@ -2958,6 +3322,160 @@ export interface components {
             }[];
         };
         /**
+         * Job
+         * @description A job. It runs with its owner's rights, so that only the owner changes and starts it; others see it
+         *     when it is shared with a group of theirs. ``waiting_for`` are those of ``after`` that have not succeeded
+         *     since its last run.
+         */
+        Job: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Owner */
+            owner: string;
+            /** Shares */
+            shares: components["schemas"]["Share"][];
+            /** Version */
+            version: number;
+            /** Can Edit */
+            can_edit: boolean;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Updated At
+             * Format: date-time
+             */
+            updated_at: string;
+            /** Updated By */
+            updated_by: string;
+            /** Title */
+            title: string;
+            /** Description */
+            description: string;
+            /** Work */
+            work: components["schemas"]["SqlWork"] | components["schemas"]["SparkWork"];
+            /** Parameters */
+            parameters: components["schemas"]["ParameterSpec"][];
+            schedule: components["schemas"]["Schedule"] | null;
+            /** After */
+            after: string[];
+            /** Waiting For */
+            waiting_for: string[];
+            /** Max Concurrent */
+            max_concurrent: number;
+            when_busy: components["schemas"]["WhenBusy"];
+            retries: components["schemas"]["Retries"];
+            /** Timeout S */
+            timeout_s: number;
+            /** Restart Lost */
+            restart_lost: boolean;
+            /** Group */
+            group: string | null;
+            pause: components["schemas"]["Pause"] | null;
+            /** Pause Reason */
+            pause_reason: string | null;
+            /** Paused At */
+            paused_at: string | null;
+            /** Next Run At */
+            next_run_at: string | null;
+            last_run: components["schemas"]["RunSummary"] | null;
+        };
+        /**
+         * JobPermission
+         * @description Whether the console may run the caller's jobs while they are away. ``groups`` are theirs as Keycloak
+         *     said last; ``ended_reason``: why it may no more.
+         */
+        JobPermission: {
+            /** Granted */
+            granted: boolean;
+            /** Granted At */
+            granted_at: string | null;
+            /** Checked At */
+            checked_at: string | null;
+            /** Groups */
+            groups: string[];
+            /** Ended Reason */
+            ended_reason: string | null;
+        };
+        /**
+         * JobSummary
+         * @description A job, as a list shows it.
+         */
+        JobSummary: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Owner */
+            owner: string;
+            /** Title */
+            title: string;
+            /** Description */
+            description: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "sql" | "spark";
+            schedule: components["schemas"]["Schedule"] | null;
+            /** After */
+            after: string[];
+            pause: components["schemas"]["Pause"] | null;
+            /** Pause Reason */
+            pause_reason: string | null;
+            /** Next Run At */
+            next_run_at: string | null;
+            last_run: components["schemas"]["RunSummary"] | null;
+            /** Can Edit */
+            can_edit: boolean;
+            /**
+             * Updated At
+             * Format: date-time
+             */
+            updated_at: string;
+        };
+        /**
+         * JobVersion
+         * @description A job as it was.
+         */
+        JobVersion: {
+            /** Version */
+            version: number;
+            /** Title */
+            title: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Created By */
+            created_by: string;
+        };
+        /**
+         * JobVersionDetail
+         * @description The same with everything that was kept.
+         */
+        JobVersionDetail: {
+            /** Version */
+            version: number;
+            /** Title */
+            title: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Created By */
+            created_by: string;
+            job: components["schemas"]["SaveJob"];
+        };
+        /**
          * Lineage
          * @description Where a table's rows came from and went, from the audit. ``complete`` is False where the caller sees
          *     only their own queries; ``since`` is how far back the audit was read.
@@ -3001,6 +3519,28 @@ export interface components {
             last_at: string;
             /** Last Query Id */
             last_query_id: string;
+        };
+        /**
+         * LogLine
+         * @description A piece of a run's log; ``id`` grows. ``source`` is what wrote it.
+         */
+        LogLine: {
+            /** Id */
+            id: number;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Attempt */
+            attempt: number;
+            /**
+             * Source
+             * @enum {string}
+             */
+            source: "console" | "trino" | "spark";
+            /** Text */
+            text: string;
         };
         /**
          * LogLines
@@ -3052,7 +3592,7 @@ export interface components {
             started_at: string;
             /** Ended At */
             ended_at: string | null;
-            outcome: components["schemas"]["governance__maintenance__reports__Outcome"];
+            outcome: components["schemas"]["StepOutcome"];
             before: components["schemas"]["Size"] | null;
             after: components["schemas"]["Size"] | null;
             /** Steps */
@@ -3144,6 +3684,12 @@ export interface components {
             tags: string[];
         };
         /**
+         * Outcome
+         * @description How a query ended. ``UNKNOWN``: its server ended before it told.
+         * @enum {string}
+         */
+        Outcome: "finished" | "failed" | "denied" | "running" | "unknown";
+        /**
          * Parameter
          * @description A value for ``:name`` in a statement; a list stands for its members with commas between, as in
          *     ``IN (:names)``. None is NULL.
@@ -3186,6 +3732,13 @@ export interface components {
          */
         ParameterType: "varchar" | "bigint" | "double" | "decimal" | "boolean" | "date" | "timestamp" | "timestamp with time zone";
         /**
+         * Pause
+         * @description Why a job does not run by itself. ``PERMISSION``: its owner has not let the console run jobs for them;
+         *     ``RIGHTS``: Keycloak gives no token for them any more, or they left the job's group.
+         * @enum {string}
+         */
+        Pause: "owner" | "permission" | "rights";
+        /**
          * People
          * @description Groups and users of the realm.
          */
@@ -3199,6 +3752,14 @@ export interface components {
          * @enum {string}
          */
         Permission: "read_access" | "edit_rules" | "edit_grants" | "break_glass" | "read_audit" | "administer" | "create_workspaces" | "manage_workspaces";
+        /**
+         * PermissionUrl
+         * @description Where the browser goes to sign in for it.
+         */
+        PermissionUrl: {
+            /** Url */
+            url: string;
+        };
         /**
          * Persona
          * @description A sample user.
@@ -3600,6 +4161,28 @@ export interface components {
             only_try: boolean;
         };
         /**
+         * Retries
+         * @description How often a failed attempt is repeated, and after what pause: ``first_wait_s``, then twice as long
+         *     each time, ``longest_wait_s`` at most.
+         */
+        Retries: {
+            /**
+             * Count
+             * @default 0
+             */
+            count: number;
+            /**
+             * First Wait S
+             * @default 30
+             */
+            first_wait_s: number;
+            /**
+             * Longest Wait S
+             * @default 3600
+             */
+            longest_wait_s: number;
+        };
+        /**
          * RevisionDetail
          * @description One entry of the history with what it changed.
          */
@@ -3739,12 +4322,199 @@ export interface components {
             complete: boolean;
         };
         /**
+         * Run
+         * @description A run. ``owner`` is whose rights it has; ``fraction`` of the statement under way is done, None while it
+         *     is not known. Only the owner reads the log (``can_read_log``).
+         */
+        Run: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /**
+             * Job Id
+             * Format: uuid
+             */
+            job_id: string;
+            /** Job Title */
+            job_title: string;
+            /** Number */
+            number: number;
+            /** Version */
+            version: number;
+            trigger: components["schemas"]["Trigger"];
+            state: components["schemas"]["RunState"];
+            /** Attempt */
+            attempt: number;
+            /** Scheduled For */
+            scheduled_for: string | null;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Started At */
+            started_at: string | null;
+            /** Ended At */
+            ended_at: string | null;
+            /** Owner */
+            owner: string;
+            /** Parameters */
+            parameters: components["schemas"]["Parameter"][];
+            /** Requested By */
+            requested_by: string;
+            /** Retry Of */
+            retry_of: string | null;
+            /** Attempts */
+            attempts: components["schemas"]["Attempt"][];
+            /** Max Attempts */
+            max_attempts: number;
+            /** Next Attempt At */
+            next_attempt_at: string | null;
+            /** Stop Requested */
+            stop_requested: boolean;
+            /** Statement */
+            statement: number | null;
+            /** Statements */
+            statements: number | null;
+            /** Fraction */
+            fraction: number | null;
+            error: components["schemas"]["RunError"] | null;
+            /** Can Read Log */
+            can_read_log: boolean;
+        };
+        /**
          * RunChart
          * @description Values for the chart's parameters; those not named have their default.
          */
         RunChart: {
             /** Parameters */
             parameters?: components["schemas"]["Parameter"][];
+        };
+        /**
+         * RunEndEvent
+         * @description The last event: the run as it ended.
+         */
+        RunEndEvent: {
+            /**
+             * Type
+             * @default end
+             * @constant
+             */
+            type: "end";
+            run: components["schemas"]["Run"];
+        };
+        /**
+         * RunError
+         * @description Why an attempt failed. ``statement`` counts from 1; ``line`` and ``column`` point into the job's text.
+         *     For others than the owner ``message`` is None: it may hold values.
+         */
+        RunError: {
+            /** Message */
+            message: string | null;
+            /**
+             * Name
+             * @example TABLE_NOT_FOUND
+             */
+            name?: string | null;
+            /** Statement */
+            statement?: number | null;
+            /** Line */
+            line?: number | null;
+            /** Column */
+            column?: number | null;
+        };
+        /**
+         * RunLog
+         * @description Lines behind the asked one; ``complete``: no more will come.
+         */
+        RunLog: {
+            /** Lines */
+            lines: components["schemas"]["LogLine"][];
+            /** Complete */
+            complete: boolean;
+        };
+        /**
+         * RunLogEvent
+         * @description The log grew.
+         */
+        RunLogEvent: {
+            /**
+             * Type
+             * @default log
+             * @constant
+             */
+            type: "log";
+            /** Lines */
+            lines: components["schemas"]["LogLine"][];
+        };
+        /**
+         * RunPage
+         * @description Runs, the newest first; ``next`` is the cursor of the following page.
+         */
+        RunPage: {
+            /** Runs */
+            runs: components["schemas"]["RunSummary"][];
+            /** Next */
+            next: string | null;
+        };
+        /**
+         * RunState
+         * @description Where a run stands. ``WAITING``: as many run as may; ``RETRYING``: an attempt failed, the next one has
+         *     its time; ``SKIPPED``: its job was busy and does not queue.
+         * @enum {string}
+         */
+        RunState: "waiting" | "queued" | "running" | "retrying" | "succeeded" | "failed" | "timed_out" | "canceled" | "skipped";
+        /**
+         * RunStateEvent
+         * @description The run changed.
+         */
+        RunStateEvent: {
+            /**
+             * Type
+             * @default run
+             * @constant
+             */
+            type: "run";
+            run: components["schemas"]["Run"];
+        };
+        /**
+         * RunSummary
+         * @description A run, as a list shows it.
+         */
+        RunSummary: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /**
+             * Job Id
+             * Format: uuid
+             */
+            job_id: string;
+            /** Job Title */
+            job_title: string;
+            /** Number */
+            number: number;
+            /** Version */
+            version: number;
+            trigger: components["schemas"]["Trigger"];
+            state: components["schemas"]["RunState"];
+            /** Attempt */
+            attempt: number;
+            /** Scheduled For */
+            scheduled_for: string | null;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Started At */
+            started_at: string | null;
+            /** Ended At */
+            ended_at: string | null;
         };
         /**
          * RunTile
@@ -3858,6 +4628,54 @@ export interface components {
             tags?: string[];
         };
         /**
+         * SaveJob
+         * @description A job to keep.
+         *
+         *     ``after``: jobs of the owner's; it runs when each of them has succeeded since its last such run.
+         *     ``group``: it runs only as long as its owner is a member; without one, as long as they are in any group.
+         *     ``timeout_s`` is an attempt's. ``restart_lost``: an attempt of which nobody knows how it
+         *     ended, since the engine went away under it, is made again. Statements and arguments may also name
+         *     `:scheduled_at` and `:scheduled_date`.
+         */
+        SaveJob: {
+            /** Title */
+            title: string;
+            /**
+             * Description
+             * @default
+             */
+            description: string;
+            /** Work */
+            work: components["schemas"]["SqlWork"] | components["schemas"]["SparkWork"];
+            /** Parameters */
+            parameters?: components["schemas"]["ParameterSpec"][];
+            schedule?: components["schemas"]["Schedule"] | null;
+            /** After */
+            after?: string[];
+            /**
+             * Max Concurrent
+             * @default 1
+             */
+            max_concurrent: number;
+            /** @default queue */
+            when_busy: components["schemas"]["WhenBusy"];
+            retries?: components["schemas"]["Retries"];
+            /**
+             * Timeout S
+             * @default 3600
+             */
+            timeout_s: number;
+            /**
+             * Restart Lost
+             * @default true
+             */
+            restart_lost: boolean;
+            /** Group */
+            group?: string | null;
+            /** Shares */
+            shares?: components["schemas"]["Share"][];
+        };
+        /**
          * SaveQuery
          * @description A query to keep.
          */
@@ -3925,6 +4743,31 @@ export interface components {
             namespace: string | null;
             /** Parameters */
             parameters: components["schemas"]["ParameterSpec"][];
+        };
+        /**
+         * Schedule
+         * @description When a job runs: five fields of cron, read in a time zone of the IANA data base.
+         */
+        Schedule: {
+            /**
+             * Cron
+             * @example 30 6 * * MON-FRI
+             */
+            cron: string;
+            /**
+             * Time Zone
+             * @default UTC
+             * @example Europe/Zurich
+             */
+            time_zone: string;
+        };
+        /**
+         * SchedulePreview
+         * @description The next times of a schedule.
+         */
+        SchedulePreview: {
+            /** Times */
+            times: string[];
         };
         /**
          * ServiceLog
@@ -4064,6 +4907,29 @@ export interface components {
             size_bytes: number | null;
         };
         /**
+         * SparkWork
+         * @description A Python program for Spark. An argument that is `:name` gets that parameter's value; ``modules`` are
+         *     further files that the program imports.
+         */
+        SparkWork: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "spark";
+            /**
+             * Source
+             * @example print('hello')
+             */
+            source: string;
+            /** Arguments */
+            arguments?: string[];
+            /** Modules */
+            modules?: {
+                [key: string]: string;
+            };
+        };
+        /**
          * SqlCheck
          * @description A text as parsed without asking Trino.
          */
@@ -4083,6 +4949,32 @@ export interface components {
              * @example SELECT * FROM retail.nation
              */
             statement: string;
+        };
+        /**
+         * SqlWork
+         * @description Statements for Trino, one after the other; the first that fails ends the attempt.
+         */
+        SqlWork: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "sql";
+            /**
+             * Statement
+             * @example SELECT * FROM retail.nation
+             */
+            statement: string;
+            /**
+             * Catalog
+             * @example lake
+             */
+            catalog?: string | null;
+            /**
+             * Namespace
+             * @example retail
+             */
+            namespace?: string | null;
         };
         /**
          * StartIngest
@@ -4130,6 +5022,14 @@ export interface components {
             saved_query_id?: string | null;
             /** Max Rows */
             max_rows?: number | null;
+        };
+        /**
+         * StartRun
+         * @description Values for a run's parameters; what is not named has its default.
+         */
+        StartRun: {
+            /** Parameters */
+            parameters?: components["schemas"]["Parameter"][];
         };
         /**
          * StateEvent
@@ -4268,13 +5168,20 @@ export interface components {
             detail: string;
         };
         /**
+         * StepOutcome
+         * @description How a run or one of its steps ended. Steps: ``done`` to ``failed``; runs also ``nothing`` (no step was
+         *     needed), ``running`` and ``interrupted`` (the governor ended meanwhile).
+         * @enum {string}
+         */
+        StepOutcome: "done" | "unneeded" | "off" | "unsafe" | "waits" | "conflict" | "failed" | "nothing" | "running" | "interrupted";
+        /**
          * StepReport
          * @description One step of a run. ``duration_s`` is None for a step that did not run.
          */
         StepReport: {
             /** Procedure */
             procedure: string;
-            outcome: components["schemas"]["governance__maintenance__reports__Outcome"];
+            outcome: components["schemas"]["StepOutcome"];
             /** Reason */
             reason: string;
             /** Statement */
@@ -4521,6 +5428,12 @@ export interface components {
          */
         TileKind: "chart" | "text";
         /**
+         * Trigger
+         * @description Why a run began.
+         * @enum {string}
+         */
+        Trigger: "manual" | "schedule" | "dependency" | "retry";
+        /**
          * Upload
          * @description A file in the console's spool: uploaded, or fetched by a connection. It is removed a day later.
          */
@@ -4558,6 +5471,12 @@ export interface components {
          * @enum {string}
          */
         Visibility: "plain" | "masked" | "denied";
+        /**
+         * WhenBusy
+         * @description What becomes of a run when as many of its job's run as may.
+         * @enum {string}
+         */
+        WhenBusy: "queue" | "skip";
         /**
          * Workspace
          * @description A workspace as one caller has it; ``role`` is the caller's, ``may_manage`` whether they may change
@@ -4689,19 +5608,6 @@ export interface components {
             /** Size Bytes */
             size_bytes: number;
         };
-        /**
-         * Outcome
-         * @description How a query ended. ``UNKNOWN``: its server ended before it told.
-         * @enum {string}
-         */
-        governance__audit__report__Outcome: "finished" | "failed" | "denied" | "running" | "unknown";
-        /**
-         * Outcome
-         * @description How a run or one of its steps ended. Steps: ``done`` to ``failed``; runs also ``nothing`` (no step was
-         *     needed), ``running`` and ``interrupted`` (the governor ended meanwhile).
-         * @enum {string}
-         */
-        governance__maintenance__reports__Outcome: "done" | "unneeded" | "off" | "unsafe" | "waits" | "conflict" | "failed" | "nothing" | "running" | "interrupted";
     };
     responses: {
         /**
@@ -5536,6 +6442,514 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["FilterOptions"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    list_jobs: {
+        parameters: {
+            query?: {
+                text?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobSummary"][];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    create_job: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SaveJob"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Job"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_job: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Job"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    update_job: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The ETag that the change is based on; `428` without, `412` when stale. */
+                "if-match"?: string | null;
+            };
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SaveJob"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Job"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    delete_job: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The ETag that the change is based on; `428` without, `412` when stale. */
+                "if-match"?: string | null;
+            };
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    pause_job: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Job"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    resume_job: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Job"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    list_job_versions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobVersion"][];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_job_version: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+                version: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobVersionDetail"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    list_job_runs: {
+        parameters: {
+            query?: {
+                state?: components["schemas"]["RunState"] | null;
+                limit?: number;
+                cursor?: string | null;
+            };
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunPage"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    start_run: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["StartRun"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Run"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    preview_schedule: {
+        parameters: {
+            query: {
+                cron: string;
+                time_zone?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SchedulePreview"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_job_permission: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobPermission"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    ask_job_permission: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AskPermission"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PermissionUrl"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    withdraw_job_permission: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    list_runs: {
+        parameters: {
+            query?: {
+                state?: components["schemas"]["RunState"] | null;
+                limit?: number;
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunPage"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_run: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Run"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    get_run_log: {
+        parameters: {
+            query?: {
+                /** @description Only lines behind the one of this id. */
+                after?: number;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunLog"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    stream_run: {
+        parameters: {
+            query?: {
+                /** @description Only lines behind the one of this id. */
+                after?: number;
+            };
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": string;
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    stop_run: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Run"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    retry_run: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Run"];
                 };
             };
             default: components["responses"]["Problem"];

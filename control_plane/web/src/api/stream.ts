@@ -1,5 +1,5 @@
 import { asProblem, problemOf } from "./problem";
-import type { QueryEvent } from "./types";
+import type { QueryEvent, RunEvent } from "./types";
 
 /** Splits a byte stream into its lines, empty ones too; a line may arrive in pieces. */
 async function* everyLine(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
@@ -68,15 +68,28 @@ export async function* queryEvents(
     max_rows: String(options.maxRows),
   });
   const url = `/api/v1/queries/${encodeURIComponent(queryId)}/events?${search}`;
+  yield* events<QueryEvent>(url, options.signal);
+}
+
+/** What happens to a job's run until its `end`, its log behind the line `after`. Raises as {@link queryEvents}. */
+export async function* runEvents(
+  runId: string,
+  options: { after: number; signal: AbortSignal },
+): AsyncGenerator<RunEvent> {
+  const url = `/api/v1/job-runs/${encodeURIComponent(runId)}/events?after=${options.after}`;
+  yield* events<RunEvent>(url, options.signal);
+}
+
+async function* events<T>(url: string, signal: AbortSignal): AsyncGenerator<T> {
   let response: Response;
   try {
-    response = await fetch(url, { signal: options.signal, credentials: "same-origin" });
+    response = await fetch(url, { signal, credentials: "same-origin" });
   } catch (error) {
-    if (options.signal.aborted) throw error;
+    if (signal.aborted) throw error;
     throw asProblem(error);
   }
   if (!response.ok || response.body === null) {
     throw problemOf(response.status, await response.json().catch(() => null));
   }
-  for await (const line of lines(response.body)) yield JSON.parse(line) as QueryEvent;
+  for await (const line of lines(response.body)) yield JSON.parse(line) as T;
 }

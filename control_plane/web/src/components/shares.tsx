@@ -11,9 +11,12 @@ import { Select } from "@/components/ui/input";
 export function Shares({
   shares,
   onChange,
+  readOnly,
 }: {
   shares: Share[];
   onChange: (shares: Share[]) => void;
+  /** Why nobody else may change it; without it, who shares chooses. */
+  readOnly?: string;
 }) {
   const me = useMe();
   const id = useId();
@@ -33,6 +36,7 @@ export function Shares({
   return (
     <fieldset className="flex flex-col gap-1.5">
       <legend className="mb-1 text-xs font-medium">Shared with</legend>
+      {readOnly !== undefined && <p className="text-xs text-muted-foreground">{readOnly}</p>}
       {shares.length === 0 && (
         <p className="text-xs text-muted-foreground">Nobody but you sees it.</p>
       )}
@@ -55,7 +59,7 @@ export function Shares({
             }
           >
             <option value="read">may read</option>
-            <option value="edit">may change</option>
+            {readOnly === undefined && <option value="edit">may change</option>}
           </Select>
           <Button
             variant="ghost"

@@ -1,4 +1,5 @@
 import {
+  CalendarClock,
   ChartColumn,
   FolderKanban,
   Gauge,
@@ -32,6 +33,7 @@ export const NAV: readonly NavItem[] = [
   { path: "/charts", label: "Charts", icon: ChartColumn, key: "c", group: "Work" },
   { path: "/dashboards", label: "Dashboards", icon: LayoutDashboard, key: "d", group: "Work" },
   { path: "/workspaces", label: "Workspaces", icon: FolderKanban, key: "p", group: "Work" },
+  { path: "/jobs", label: "Jobs", icon: CalendarClock, key: "j", group: "Work" },
   {
     path: "/governance",
     label: "Governance",
