@@ -257,7 +257,9 @@ class GovernorClient:
         the publication; ``only_try`` says what it would come to, ``base_revision`` makes it on that revision
         alone. Raises as :meth:`put_access`."""
         body: dict[str, Any] = {"add": dict(add or {}), "remove": dict(remove or {}), "reason": reason}
-        body |= {"widen": widen, "only_try": only_try, "base_revision": base_revision}
+        body |= {"widen": widen, "only_try": only_try}
+        if base_revision is not None:
+            body["base_revision"] = base_revision
         return self._call(ChangeResult, "POST", "/v1/access/changes", body)
 
     def revisions(self, limit: int = 100) -> tuple[RevisionSummary, ...]:

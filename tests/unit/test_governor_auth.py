@@ -174,7 +174,7 @@ def test_service_account_acts_for_itself_only(verifier: TokenVerifier) -> None:
             {Permission.READ_ACCESS, Permission.EDIT_RULES, Permission.BREAK_GLASS, Permission.RECONCILE},
         ),
         ("auditors", {Permission.READ_ACCESS, Permission.READ_AUDIT}),
-        ("data_engineers", set()),
+        ("data_engineers", {Permission.CREATE_WORKSPACES}),
         ("analysts_emea", set()),
         ("LAB_ADMINS", set()),
     ],
