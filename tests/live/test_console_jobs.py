@@ -51,6 +51,11 @@ def make(person: Person, statement: str, **more: Any) -> dict[str, Any]:
     return made
 
 
+def remove(person: Person, job: dict[str, Any]) -> None:
+    sent = {"X-CSRF-Token": person.csrf, "Origin": person.url, "If-Match": '"1"'}
+    person.http.delete(f"{person.url}/api/v1/jobs/{job['id']}", headers=sent).raise_for_status()
+
+
 def wait_for(person: Person, run: dict[str, Any], *states: str) -> dict[str, Any]:
     """The run once it is in one of the states; the console may be away meanwhile."""
     deadline = time.monotonic() + LIMIT_S
@@ -91,6 +96,7 @@ def test_run_outlives_the_console_that_began_it(console: LiveLab, engineer: Pers
         assert rows == [[1]]
     finally:
         engineer.run(DROP)
+        remove(engineer, job)
 
 
 def test_run_has_its_owners_rights(engineer: Person) -> None:
@@ -98,4 +104,5 @@ def test_run_has_its_owners_rights(engineer: Person) -> None:
     run = engineer.post(f"/api/v1/jobs/{job['id']}/runs", {}, 202)
     ended = wait_for(engineer, run, "succeeded", "failed")
     assert (ended["state"], ended["attempt"]) == ("failed", 1)
+    remove(engineer, job)
     assert ended["error"]["name"] in ("PERMISSION_DENIED", "COLUMN_NOT_FOUND", "TABLE_NOT_FOUND")

@@ -16,7 +16,7 @@ from control_plane.api.openapi import FILE
 from tests.unit import console_world
 from tests.unit.console_keycloak import CLIENT
 from tests.unit.console_trino import Answer
-from tests.unit.console_world import GovernedWorld
+from tests.unit.console_world import GovernedWorld, wait_for
 
 postgres_server = console_world.postgres_server
 governed = console_world.governed
@@ -44,6 +44,8 @@ def sessions(governed: GovernedWorld) -> Iterator[dict[str, requests.Session]]:
     trino.on("EXCEPT ALL", Answer({"a": "varchar", "n": "bigint"}, [[["x", 1]]]))
     trino.on("EXPLAIN .TYPE (LOGICAL|IO)", Answer({"Query Plan": "varchar"}, [[["{}"]]]))
     governed.keycloak.access_life_s = 3600
+    # Its pool of connections draws random numbers while it is made; hypothesis takes them for a case's.
+    wait_for(lambda: governed.console.jobs.worker.started == 1)
     made = {}
     for name in PEOPLE:
         made[name] = requests.Session()

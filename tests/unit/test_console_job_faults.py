@@ -188,7 +188,7 @@ def test_owner_whose_rights_go_takes_their_jobs_along(world: World) -> None:
     make_due(world, job)
     with rows(world) as connection:
         wait_for(lambda: connection.execute("SELECT pause FROM job").fetchone() == ("rights",))
-        assert connection.execute("SELECT state FROM job_run").fetchone() == ("failed",)
+        wait_for(lambda: connection.execute("SELECT state FROM job_run").fetchone() == ("failed",))
         assert connection.execute("SELECT ended_reason FROM job_permission").fetchone() is not None
     assert world.trino.asked == []
     keycloak.disabled.clear()

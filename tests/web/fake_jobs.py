@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import StreamingResponse
 
+from contracts.errors import UsageError
 from control_plane.api.jobs.planning import check_schedule, next_time, next_times
 from control_plane.api.schemas.jobs import (
     AskPermission,
@@ -229,7 +230,10 @@ def make_router() -> APIRouter:
     @router.get("/job-schedule")
     def preview(cron: str, time_zone: str = "UTC") -> SchedulePreview:
         schedule = Schedule(cron=cron, time_zone=time_zone)
-        check_schedule(schedule)
+        try:
+            check_schedule(schedule)
+        except UsageError as error:
+            raise HTTPException(422, error.what) from error
         return SchedulePreview(times=next_times(schedule, datetime.now(tz=UTC), 5))
 
     @router.get("/job-permission")

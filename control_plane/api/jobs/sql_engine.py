@@ -134,7 +134,7 @@ class SqlEngine:
 
     async def _require_finished(self, query_id: str | None) -> None:
         """Asks Trino what became of a query that it gives no page of. Raises LostError unless it finished."""
-        asked = f"SELECT state FROM system.runtime.queries WHERE query_id = {text(query_id or '')}"  # noqa: S608 - names are quoted
+        asked = f"SELECT state FROM system.runtime.queries WHERE query_id = {text(query_id or '')}"  # noqa: S608 - the value is quoted
         try:
             found = await self._trino.rows(asked, self._token, timeout_s=_FATE_TIMEOUT_S)
         except (TrinoError, UnavailableError) as error:

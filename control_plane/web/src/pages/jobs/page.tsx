@@ -47,7 +47,10 @@ export default function JobPage() {
 function Shown({ job }: { job: Job }) {
   const permission = usePermission();
   const services = useInfo()?.services;
-  const needs = job.can_edit && (job.pause === "permission" || job.pause === "rights");
+  const asks =
+    job.can_edit &&
+    (job.pause === "permission" || job.pause === "rights") &&
+    permission.data?.granted === false;
   return (
     <Page
       title={job.title}
@@ -55,12 +58,12 @@ function Shown({ job }: { job: Job }) {
       description={job.description || undefined}
       actions={job.can_edit ? <Actions job={job} /> : <Duplicate job={job} />}
     >
-      {needs && permission.data?.granted === false && <AskPermission reason={job.pause_reason} />}
-      {job.pause !== null && (
+      {asks && <AskPermission reason={permission.data?.ended_reason} />}
+      {job.pause !== null && !asks && (
         <p className="text-sm text-warning">
           It rests: {job.pause_reason}
-          {job.paused_at !== null && `, since ${instant(job.paused_at)}`}. Whoever owns it can still
-          start it.
+          {job.paused_at !== null && `, since ${instant(job.paused_at)}`}. Its owner can still start
+          it.
         </p>
       )}
       {job.work.kind === "spark" && services !== undefined && !services.includes("spark") && (
