@@ -33,6 +33,9 @@ def people(governed: GovernedWorld) -> Iterator[dict[str, httpx.Client]]:
     """A client for each person."""
     governed.trino.rules.clear()
     clients = {name: governed.as_user(name) for name in governed.keycloak.people}
+    for client in clients.values():
+        # A preview starts a process, which takes its time on a busy machine.
+        client.timeout = httpx.Timeout(120)
     yield clients
     for client in clients.values():
         client.close()
