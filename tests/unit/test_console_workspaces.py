@@ -115,6 +115,7 @@ def test_nobody_else_gets_in_by_guessed_ids(
         refused = people["auditor"].get(f"{path}/uploads")
         assert (refused.status_code, refused.json()["permitted"]) == (403, "its members")
         assert people["analyst"].get("/api/v1/workspaces").json()[0]["name"] == "finance"
+        assert people["outsider"].get("/api/v1/workspaces").json() == []
     finally:
         people["admin"].post(f"{foreign}/removal", json={})
 
