@@ -33,6 +33,9 @@ def people(governed: GovernedWorld) -> Iterator[dict[str, httpx.Client]]:
     """A client for each person."""
     governed.trino.rules.clear()
     clients = {name: governed.as_user(name) for name in governed.keycloak.people}
+    for client in clients.values():
+        # A preview starts a process, which takes its time on a busy machine.
+        client.timeout = httpx.Timeout(120)
     yield clients
     for client in clients.values():
         client.close()
@@ -112,6 +115,7 @@ def test_nobody_else_gets_in_by_guessed_ids(
         refused = people["auditor"].get(f"{path}/uploads")
         assert (refused.status_code, refused.json()["permitted"]) == (403, "its members")
         assert people["analyst"].get("/api/v1/workspaces").json()[0]["name"] == "finance"
+        assert people["outsider"].get("/api/v1/workspaces").json() == []
     finally:
         people["admin"].post(f"{foreign}/removal", json={})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from control_plane.api.schemas.workspaces import (
     RemoveWorkspace,
 )
 from control_plane.api.storage.workspaces import forget_workspace
-from governance.client import GovernorClient
+from governance.client import GovernorClient, GovernorError
 from governance.workspaces.model import Workspace, WorkspaceMember, WorkspaceQuota, WorkspaceRemoval
 
 router = APIRouter(prefix="/api/v1/workspaces", tags=["workspaces"])
@@ -28,7 +29,13 @@ _Username = Annotated[str, Path(min_length=1, max_length=255, pattern=r"^[^\x00-
 @router.get("")
 def list_workspaces(request: Request, caller: Authenticated) -> list[Workspace]:
     """Those that the caller belongs to; all of them for who may read access data."""
-    return list(_governor(request, caller).workspaces.all())
+    try:
+        return list(_governor(request, caller).workspaces.all())
+    except GovernorError as error:
+        # Somebody in no group is told nothing.
+        if error.status != HTTPStatus.FORBIDDEN:
+            raise
+        return []
 
 
 @router.post("", status_code=201)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
+from contracts.errors import UsageError
 from control_plane.api.spaces.errors import NoRoomError, TooLargeError
 
 _SUFFIX = ".file"
@@ -22,17 +23,27 @@ class FileSpool:
     Args:
         file_bytes: bound of one file.
         all_bytes: bound of all of them together.
+
+    Raises:
+        UsageError: the folder can't be used.
     """
 
     def __init__(self, folder: Path, *, file_bytes: int, all_bytes: int) -> None:
         self.folder, self.file_bytes, self._all_bytes = folder, file_bytes, all_bytes
         self._lock = threading.Lock()
         self._sizes: dict[UUID, int] = {}
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise UsageError(
+                f"the folder of uploads can't be used: {error.strerror}",
+                value=str(folder),
+                permitted="CONSOLE_UPLOAD_DIR, a folder that the console may write",
+            ) from error
 
     def open(self, keep: Iterable[UUID]) -> list[UUID]:
         """Begins with what an earlier process left of ``keep``; removes all else. Returns the ids of
         ``keep`` that are not there."""
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         wanted = {f"{one}{_SUFFIX}": one for one in keep}
         with self._lock:
             self._sizes.clear()
