@@ -10,6 +10,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import hypothesis
+import psutil
 import pytest
 
 from tests.live import leftovers
@@ -20,10 +21,13 @@ hypothesis.settings.load_profile("lab")
 
 EXPECTED_SKIPS = Path(__file__).with_name("expected_skips.txt")
 SLOWEST = 15
+PROGRESS_EVERY_S = 300
 _unexpected: list[str] = []
 _seconds: defaultdict[str, float] = defaultdict(float)
 _fixture_seconds: defaultdict[str, float] = defaultdict(float)
 _begun = time.monotonic()
+_said = 0.0
+_done = 0
 _terminal: list[pytest.TerminalReporter] = []
 
 # A shell without job control starts what it runs in the background deaf to Ctrl-C, and so would be every
@@ -44,6 +48,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lambda: leftovers.remove_folder(folder))
 
 
+def pytest_report_header() -> str:
+    """What the times that are printed stand for."""
+    memory_gib = psutil.virtual_memory().total / 2**30
+    return f"machine: {os.cpu_count()} processors, {memory_gib:.0f} GiB of memory"
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Failures are said where the run's progress is shown."""
     if (terminal := session.config.pluginmanager.getplugin("terminalreporter")) is not None:
@@ -55,22 +65,37 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("live") is None)
 
 
-def _say_at_once(report: pytest.TestReport) -> None:
-    """A failure's name and first line, for whoever reads a run that was cut off."""
+def _say(line: str, *, red: bool = False) -> None:
+    """For whoever reads a run that was cut off."""
     minutes, seconds = divmod(int(time.monotonic() - _begun), 60)
+    for terminal in _terminal:
+        terminal.write("\n")
+        terminal.write_line(f"[{minutes}:{seconds:02}] {line}", red=red)
+
+
+def _say_how_far() -> None:
+    global _said  # noqa: PLW0603 - one run a process
+    now = time.monotonic() - _begun
+    if now - _said >= PROGRESS_EVERY_S:
+        _said = now
+        _say(f"{_done} tests done")
+
+
+def _say_at_once(report: pytest.TestReport) -> None:
+    """A failure's name and first line."""
     crash = getattr(report.longrepr, "reprcrash", None)
     text = str(crash.message if crash is not None else report.longreprtext).strip()
     first = text.partition("\n")[0]
-    for terminal in _terminal:
-        terminal.write("\n")
-        terminal.write_line(
-            f"[{minutes}:{seconds:02}] {report.when} of {report.nodeid} failed: {first}", red=True
-        )
+    _say(f"{report.when} of {report.nodeid} failed: {first}", red=True)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Says failures at once; notes a skip whose reason is not among the expected ones, and what each file
-    took."""
+    """Says failures at once, and how far the run is; notes a skip whose reason is not among the expected
+    ones, and what each file took."""
+    global _done  # noqa: PLW0603 - one run a process
+    if report.when == "teardown":
+        _done += 1
+        _say_how_far()
     if report.failed:
         _say_at_once(report)
     file = report.nodeid.partition("::")[0]
