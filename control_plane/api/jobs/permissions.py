@@ -20,6 +20,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session as Transaction
 from sqlalchemy.orm import sessionmaker
 
+from contracts.errors import LabError
 from contracts.identity import Audience
 from control_plane.api.identity.errors import SignInEndedError, SignInFailedError
 from control_plane.api.identity.keycloak import Attempt, OfflineAccess, Realm
@@ -144,9 +145,8 @@ class Permissions:
                 await self.person(owner)
             except RightsGoneError as error:
                 log.info("jobs of %s rest: %s", owner, error.what)
-            except (IdentityUnavailableError, SQLAlchemyError) as error:
+            except (LabError, SQLAlchemyError) as error:
                 log.warning("the permission of %s could not be checked: %s", owner, error)
-                return
 
     async def _fresh(self, owner: str, older_than: float | None = None) -> _Current:
         """An access token that is current; with ``older_than`` one that was given since."""

@@ -220,6 +220,9 @@ class Jobs:
                 await self.permissions.check_all()
             except SQLAlchemyError as error:
                 log.warning("permissions could not be checked: %s", str(error).splitlines()[0])
+            except Exception:
+                # Runs must go on.
+                log.exception("permissions could not be checked")
             await asyncio.sleep(_CHECK_EVERY_S)
 
     async def _events(
