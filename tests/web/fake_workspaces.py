@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request
 
+from contracts.errors import UsageError
 from control_plane.api.schemas.workspaces import (
     Connection,
     CreateWorkspace,
@@ -152,7 +153,10 @@ def workspaces(request: Request) -> list[Workspace]:
 
 @router.post("", status_code=201)
 def create(body: CreateWorkspace, request: Request) -> Workspace:
-    require_name(body.name)
+    try:
+        require_name(body.name)
+    except UsageError as error:
+        raise HTTPException(422, error.what) from error
     made = _workspace(uuid.uuid4(), body.name, body.description)
     _spaces(request).made[made.id] = made
     return made
