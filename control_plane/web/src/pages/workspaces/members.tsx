@@ -86,7 +86,7 @@ export function Members({ workspace }: { workspace: Workspace }) {
                   {(workspace.may_manage || row.username === me.username) && (
                     <Button
                       size="sm"
-                      aria-label={`Take ${row.username} out`}
+                      aria-label={`${row.username === me.username ? "Leave" : "Take out"} ${row.username}`}
                       onClick={() => take.mutate(row.username)}
                     >
                       <UserMinus aria-hidden />
