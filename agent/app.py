@@ -32,6 +32,7 @@ from governance.governor.auth import (
     TokenVerifier,
     UnauthenticatedError,
 )
+from governance.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -163,8 +164,7 @@ def create_app(
         try:
             yield
         finally:
-            background.cancel()
-            await asyncio.gather(background, return_exceptions=True)
+            await end(background)
             await lazy.close()
             await runs.close()
             await graphs.close()

@@ -27,6 +27,7 @@ from agent.threads import in_thread
 from agent.values import Run, RunState, Step
 from contracts.errors import LabError
 from contracts.identity import Audience
+from governance.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -203,10 +204,7 @@ class Runs:
         """Ends all runs so that they can be resumed."""
         self._closing = True
         tasks = [active.task for active in self._active.values() if active.task is not None]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await end(*tasks)
 
     # --- one run -------------------------------------------------------------------------------------
 

@@ -11,6 +11,8 @@ import contextlib
 import time
 from collections.abc import Callable
 
+from governance.tasks import end
+
 _CHUNK_BYTES = 1 << 16
 
 
@@ -50,9 +52,7 @@ class Relay:
         """Stops listening and cuts every connection."""
         if self._server is not None:
             self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -22,6 +22,7 @@ hypothesis.settings.load_profile("lab")
 EXPECTED_SKIPS = Path(__file__).with_name("expected_skips.txt")
 SLOWEST = 15
 PROGRESS_EVERY_S = 300
+WITHOUT_A_LAB_S = 900
 _unexpected: list[str] = []
 _seconds: defaultdict[str, float] = defaultdict(float)
 _fixture_seconds: defaultdict[str, float] = defaultdict(float)
@@ -61,8 +62,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files of live labs first: they take longest, and whole files are shared out one by one."""
+    """The files of live labs first: they take longest, and whole files are shared out one by one. Without a
+    lab to wait for, nothing takes as long as a test may take at most."""
     items.sort(key=lambda item: item.get_closest_marker("live") is None)
+    for item in items:
+        if not any(item.get_closest_marker(name) for name in ("live", "timeout")):
+            item.add_marker(pytest.mark.timeout(WITHOUT_A_LAB_S))
 
 
 def _say(line: str, *, red: bool = False) -> None:

@@ -41,6 +41,7 @@ from control_plane.api.routes import (
 from control_plane.api.schemas.common import Problem
 from control_plane.api.security import Security
 from control_plane.api.web import add_web
+from governance.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -136,9 +137,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with console.running():
         loops = [asyncio.create_task(_prepare(console)), asyncio.create_task(_tidy(console))]
         yield
-        for loop in loops:
-            loop.cancel()
-        await asyncio.gather(*loops, return_exceptions=True)
+        await end(*loops)
 
 
 async def _prepare(console: Console) -> None:

@@ -28,6 +28,7 @@ from control_plane.api.spaces.ingests import Ingests
 from control_plane.api.storage.database import Database
 from control_plane.api.storage.kept import KeptStore
 from control_plane.api.storage.workspaces import DatasetStore
+from governance.tasks import end
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,7 @@ class Console:
         try:
             yield
         finally:
-            watching.cancel()
-            working.cancel()
-            await asyncio.gather(watching, working, return_exceptions=True)
+            await end(watching, working)
             await self.ingests.close()
             await self.queries.close()
             self.jobs.spark.close()

@@ -23,6 +23,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session as Transaction
 
 from control_plane.api.problems import UnavailableError
+from governance.tasks import end
 
 log = logging.getLogger(__name__)
 # It logs each entry's outcome with a traceback; what people need stands in the run's own log.
@@ -154,8 +155,7 @@ class Worker:
                     install_signal_handlers=False,
                 )
             finally:
-                recovering.cancel()
-                await asyncio.gather(recovering, return_exceptions=True)
+                await end(recovering)
 
     def _add_tasks(self, app: App) -> None:
         @app.task(name=_RUN, queue=_QUEUE, retry=_ComeBack())

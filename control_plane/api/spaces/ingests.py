@@ -34,6 +34,7 @@ from control_plane.api.spaces.spool import FileSpool
 from control_plane.api.spaces.workers import CanceledError, work
 from control_plane.api.storage.models import IngestRow, UploadRow
 from control_plane.api.storage.workspaces import IngestStore, UploadStore
+from governance.tasks import end
 from governance.workspaces.model import Workspace
 
 log = logging.getLogger(__name__)
@@ -91,10 +92,7 @@ class Ingests:
 
     async def close(self) -> None:
         """Ends what is under way; nothing of it is committed."""
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*self._tasks.values())
 
     # --- uploads ---------------------------------------------------------------------------------------
 
@@ -221,8 +219,7 @@ class Ingests:
         await to_thread.run_sync(self._store.get, workspace.id, ingest_id)
         task = self._tasks.get(ingest_id)
         if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end(task)
         return await to_thread.run_sync(self._store.get, workspace.id, ingest_id)
 
     async def list(self, workspace: Workspace, limit: int) -> list[IngestRow]:
