@@ -55,7 +55,7 @@ PAGES = (
 )
 
 
-@pytest.mark.parametrize(("width", "theme"), zip(WIDTHS, ("light", "dark"), strict=True))
+@pytest.mark.parametrize(("width", "theme"), [*zip(WIDTHS, ("light", "dark"), strict=True)])
 def test_every_page_is_accessible(
     browser: Browser, fake_url: str, axe: str, width: int, theme: Theme
 ) -> None:
