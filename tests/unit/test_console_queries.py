@@ -144,7 +144,7 @@ def test_cancel_cancels_in_trino(world: World, http: httpx.Client) -> None:
     wait_for(lambda: http.get(f"/api/v1/queries/{query_id}").json()["row_count"] == 2)
     answer = http.delete(f"/api/v1/queries/{query_id}").json()
     assert (answer["state"], answer["row_count"]) == ("canceled", 2)
-    assert world.trino.asked[0].canceled
+    wait_for(lambda: world.trino.asked[0].canceled)
     assert events(http, query_id)[-1]["query"]["state"] == "canceled"
     assert http.delete(f"/api/v1/queries/{query_id}").json()["state"] == "canceled", "as it was"
     assert http.get("/api/v1/queries").json()["queries"][0]["state"] == "canceled"
@@ -215,7 +215,7 @@ def test_row_limit_ends_the_query(world: World, http: httpx.Client) -> None:
     world.trino.on("FROM numbers", Answer({"n": "integer"}, [[[i]] for i in range(6)]))
     found = finished(http, "SELECT n FROM numbers", max_rows=3)
     assert (found["row_count"], found["truncated"], found["state"]) == (3, True, "finished")
-    assert world.trino.asked[-1].canceled
+    wait_for(lambda: world.trino.asked[-1].canceled)
     assert finished(http, "SELECT n FROM numbers", max_rows=6)["truncated"] is False
 
 
@@ -321,7 +321,7 @@ def test_full_disk_is_told(world: World, http: httpx.Client, monkeypatch: pytest
     found = finished(http, "SELECT * FROM numbers")
     assert found["state"] == "failed"
     assert found["error"]["message"] == "the console can't keep the result: No space left on device"
-    assert world.trino.asked[-1].canceled
+    wait_for(lambda: world.trino.asked[-1].canceled)
 
 
 def test_rows_that_are_not_kept_are_gone_and_only_reading_runs_again(
