@@ -33,6 +33,8 @@ from ingestion.writer import DataFileWriter, storage_errors
 
 PATIENCE_S = 60.0
 """How long a catalog that has gone away is waited for: the supervisor starts it again in a few seconds."""
+SETTLE_S = 15.0
+"""How long a catalog may go on with a commit whose client was told that it failed."""
 
 _PAUSE_S = 0.5
 _REFUSALS = (
@@ -77,7 +79,8 @@ def commit_files(
 ) -> Iterator[Commit]:
     """Commits what the body writes to ``writer`` as one snapshot of ``transaction``'s table.
 
-    When the body or the commit fails, the data files are removed and nothing is committed.
+    When the body fails or the catalog refuses the commit, the data files are removed and nothing is
+    committed. Where its answer was lost they stay, since a commit may still be under way there.
 
     Raises:
         NotCommittedError: the catalog went away during the commit and is back without it.
@@ -127,32 +130,40 @@ def _commit(transaction: Transaction) -> Table:
         if found is not None:
             return found
         if not isinstance(error, Exception):
-            raise
-        raise NotCommittedError(
+            raise _Uncertain(error) from None
+        told = NotCommittedError(
             f"the catalog went away during the commit to {_name(transaction)}, and is back without it: "
             f"{error}",
             permitted="nothing was committed",
             next_command="the same command again",
-        ) from error
+        )
+        raise _Uncertain(told, error) from error
 
 
 def _committed(transaction: Transaction) -> Table | None:
-    """The table with the transaction's snapshot, None when the catalog has none of it; waits for a
-    catalog that does not answer. Raises what it last said when it does not come back."""
+    """The table with the transaction's snapshot, None when the catalog has had none of it for a while, in
+    which it may have gone on with the commit; waits for a catalog that does not answer. Raises what it last
+    said when it does not come back."""
     snapshot_id = transaction.table_metadata.current_snapshot_id
     deadline = time.monotonic() + PATIENCE_S
+    missing_since: float | None = None
     while True:
         try:
             table = transaction._table.catalog.load_table(_name(transaction))
+            if snapshot_id in {snapshot.snapshot_id for snapshot in table.metadata.snapshots}:
+                return table
         except NoSuchTableError:
-            return None
+            pass
         except (RESTError, RequestException, LabError):  # LabError: no token is to be had
             if time.monotonic() > deadline:
                 raise
             time.sleep(_PAUSE_S)
-        else:
-            known = {snapshot.snapshot_id for snapshot in table.metadata.snapshots}
-            return table if snapshot_id in known else None
+            continue
+        now = time.monotonic()
+        missing_since = now if missing_since is None else missing_since
+        if now - missing_since >= SETTLE_S:
+            return None
+        time.sleep(_PAUSE_S)
 
 
 def _unknown(transaction: Transaction) -> CommitUnknownError:
