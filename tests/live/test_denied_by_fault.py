@@ -29,7 +29,7 @@ EVERYBODY = ("engineer", "analyst_emea", "admin")
 WAIT_S = 60.0
 TOKEN_LIFE_S = 300.0
 LEEWAY_S = 65.0
-"""Trino grants a clock's difference of a minute, as its library for tokens does."""
+"""Trino's max-clock-skew is a minute unless it is set."""
 
 
 @contextmanager
