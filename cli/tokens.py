@@ -36,6 +36,10 @@ class SignInError(LabError):
     """Nobody is signed in, or the identity provider refused."""
 
 
+class ProviderAwayError(SignInError):
+    """The identity provider does not answer, or says that it can't now."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tokens:
     """What a token endpoint answered. ``issued_at_s`` and ``expires_at_s`` are in seconds since the
@@ -69,20 +73,29 @@ class Endpoint:
     def request(
         self, path: str, form: Mapping[str, str], auth: tuple[str, str] | None = None
     ) -> httpx.Response:
-        """Posts a form below the issuer. Raises SignInError when there is no answer."""
+        """Posts a form below the issuer. Raises ProviderAwayError when there is no answer or it is the
+        server's own failure."""
         url = f"{self.issuer_url}/protocol/openid-connect/{path}"
         try:
             # The realm is on the loopback: never through a proxy.
             with httpx.Client(timeout=30.0, trust_env=False, transport=self.transport) as client:
-                return (
+                answer = (
                     client.post(url, data=dict(form), auth=auth)
                     if auth
                     else client.post(url, data=dict(form))
                 )
         except httpx.HTTPError as error:
-            raise SignInError(
+            raise ProviderAwayError(
                 f"the identity provider does not answer: {error}", value=url, next_command="lab status"
             ) from error
+        if answer.is_server_error:
+            raise ProviderAwayError(
+                f"the identity provider can't answer now: {_words(answer)}",
+                value=f"HTTP {answer.status_code} from {url}",
+                permitted="the same command again in a moment",
+                next_command="lab doctor",
+            )
+        return answer
 
     def token(self, form: Mapping[str, str], auth: tuple[str, str] | None = None) -> Tokens:
         """Asks the token endpoint. Raises SignInError with the provider's own words."""
@@ -102,15 +115,23 @@ def _tokens(document: Mapping[str, Any]) -> Tokens:
 
 
 def _refusal(answer: httpx.Response) -> SignInError:
+    code = _document(answer).get("error", f"HTTP {answer.status_code}")
+    return SignInError(
+        f"the identity provider refused: {_words(answer)}", value=code, next_command="lab login"
+    )
+
+
+def _words(answer: httpx.Response) -> str:
+    document = _document(answer)
+    return str(document.get("error_description") or document.get("error") or f"HTTP {answer.status_code}")
+
+
+def _document(answer: httpx.Response) -> dict[str, Any]:
     try:
         document = answer.json()
     except ValueError:
-        document = {}
-    code = document.get("error", f"HTTP {answer.status_code}") if isinstance(document, dict) else ""
-    words = document.get("error_description", "") if isinstance(document, dict) else ""
-    return SignInError(
-        f"the identity provider refused: {words or code}", value=code or None, next_command="lab login"
-    )
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 def scope(*audiences: Audience) -> str:
@@ -173,6 +194,8 @@ class UserTokens:
                         "scope": scope(self._audience),
                     }
                 )
+            except ProviderAwayError:
+                raise
             except SignInError as error:
                 raise SignInError(
                     f"the sign-in has ended ({error.what})", next_command="lab login"

@@ -80,7 +80,8 @@ def commit_files(
     """Commits what the body writes to ``writer`` as one snapshot of ``transaction``'s table.
 
     When the body fails or the catalog refuses the commit, the data files are removed and nothing is
-    committed. Where its answer was lost they stay, since a commit may still be under way there.
+    committed. Where its answer was lost, or not waited for by an interrupted caller, they stay: the commit
+    may be under way. Maintenance removes those that no snapshot names.
 
     Raises:
         NotCommittedError: the catalog went away during the commit and is back without it.
@@ -119,18 +120,16 @@ def _commit(transaction: Transaction) -> Table:
     except BaseException as error:
         if isinstance(error, _REFUSALS) or type(error) is RESTError:
             raise
+        if not isinstance(error, Exception):
+            raise _Uncertain(error) from None  # interrupted
         try:
             found = _committed(transaction)
-        except BaseException as unanswered:
-            if isinstance(error, Exception) and isinstance(unanswered, Exception):
-                raise _Uncertain(_unknown(transaction), error) from unanswered
-            raise _Uncertain(error) from unanswered
-        if found is not None and not isinstance(error, Exception):
-            raise _Uncertain(error) from None  # interrupted once it was committed
+        except Exception as unanswered:
+            raise _Uncertain(_unknown(transaction), error) from unanswered
+        except BaseException as interrupt:
+            raise _Uncertain(interrupt) from error
         if found is not None:
             return found
-        if not isinstance(error, Exception):
-            raise _Uncertain(error) from None
         told = NotCommittedError(
             f"the catalog went away during the commit to {_name(transaction)}, and is back without it: "
             f"{error}",

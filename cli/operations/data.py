@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -12,7 +13,14 @@ from typing import TYPE_CHECKING
 from cli.access import endpoint, governor_client, seeder_connection, session_file, user_tokens
 from cli.components import saved_set
 from cli.session import Session
-from cli.tokens import load_tokens, save_tokens, sign_in_by_browser, sign_in_by_device, sign_out
+from cli.tokens import (
+    ProviderAwayError,
+    load_tokens,
+    save_tokens,
+    sign_in_by_browser,
+    sign_in_by_device,
+    sign_out,
+)
 from contracts.errors import LabError, UsageError
 from contracts.identity import Audience, lab_realm
 from contracts.outputs import LabOutputs
@@ -183,22 +191,35 @@ def _refusals_named(table: str) -> Iterator[None]:
         ) from error
 
 
+_PATIENCE_S = 60.0
+_PAUSE_S = 1.0
+_AWAY = (None, 502, 503, 504)
+
+
 def _register_owner(
     session: Session, outputs: LabOutputs, persona: str | None, table: str
 ) -> tuple[str | None, str]:
-    """Gives a new table to its loader's group. The rows are committed by now, so a refusal is a note."""
+    """Gives a new table to its loader's group. The rows are committed by now, so a refusal is a note, and
+    a service that restarts is waited for."""
     from governance.client import GovernorClient, GovernorError
 
     token = user_tokens(session, outputs, persona, Audience.GOVERNOR)
-    try:
-        with GovernorClient(outputs.governor_url, token) as client:
-            known = lab_realm(session.lab.name).persona(persona) if persona else None
-            groups = known.groups if known else client.effective_access().groups
-            if not groups:
-                return None, "its loader is in no group, so nobody can read it until it is granted"
-            return client.register_owner(table, groups[0]).group, ""
-    except GovernorError as error:
-        return None, error.what
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            with GovernorClient(outputs.governor_url, token) as client:
+                known = lab_realm(session.lab.name).persona(persona) if persona else None
+                groups = known.groups if known else client.effective_access().groups
+                if not groups:
+                    return None, "its loader is in no group, so nobody can read it until it is granted"
+                return client.register_owner(table, groups[0]).group, ""
+        except LabError as error:
+            away = isinstance(error, ProviderAwayError) or (
+                isinstance(error, GovernorError) and error.status in _AWAY
+            )
+            if not away or time.monotonic() > deadline:
+                return None, error.what
+        time.sleep(_PAUSE_S)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,7 @@ from cli.render import NULL, csv_field, write_csv, write_json_lines, write_table
 from cli.tokens import (
     Endpoint,
     PersonaTokens,
+    ProviderAwayError,
     SignInError,
     Tokens,
     UserTokens,
@@ -208,6 +209,18 @@ def test_a_silent_provider_is_said() -> None:
     endpoint = Endpoint(issuer_url="http://127.0.0.1:1", transport=httpx.MockTransport(fail))
     with pytest.raises(SignInError, match="does not answer"):
         endpoint.token({})
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_provider_that_fails_is_not_told_as_a_refusal(tmp_path: Path, kept: bool) -> None:
+    away = (500, {"error": "unknown_error", "error_description": "For more on this error consult the log."})
+    path = tmp_path / "session.json"
+    save_tokens(path, Tokens(access_token="old", refresh_token="r1", expires_at_s=0))
+    endpoint = Provider(away).endpoint
+    with pytest.raises(ProviderAwayError, match="can't answer now: For more") as caught:
+        UserTokens(endpoint, path, Audience.TRINO)() if kept else endpoint.token({})
+    assert caught.value.next_command == "lab doctor"
+    assert "HTTP 500" in str(caught.value.value)
 
 
 def test_a_kept_sign_in_is_refreshed_and_private(tmp_path: Path) -> None:

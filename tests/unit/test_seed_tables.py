@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,6 +19,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.table import Table, Transaction
 
+import ingestion.commits
 from contracts.errors import LabError, UsageError
 from seed import retail, tables
 from seed.catalogue import seed_tables_for, select
@@ -245,7 +247,29 @@ def data_files(lab: Lab) -> list[Path]:
 
 
 @pytest.mark.parametrize("commits", range(5))
-def test_a_load_that_stops_half_way_is_resumed(
+def test_a_load_that_stops_before_a_commit_is_resumed_and_leaves_no_file(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, commits: int
+) -> None:
+    stage, done = ingestion.commits._stage_snapshot, 0
+
+    def die(*arguments: Any) -> None:
+        nonlocal done
+        if done == commits:
+            raise KeyboardInterrupt
+        done += 1
+        stage(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ingestion.commits, "_stage_snapshot", die)
+        with pytest.raises(KeyboardInterrupt):
+            lab.run(("web",))
+    assert len(data_files(lab)) == commits * REGIONS_OF_EVENTS
+    resumed(lab, commits)
+    assert len(data_files(lab)) == 5 * REGIONS_OF_EVENTS
+
+
+@pytest.mark.parametrize("commits", range(5))
+def test_a_load_that_stops_in_a_commit_is_resumed(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, commits: int
 ) -> None:
     real = Transaction.commit_transaction
@@ -274,7 +298,11 @@ def test_a_load_that_stops_half_way_is_resumed(
         patch.setattr(CreateTableTransaction, "commit_transaction", die_creating)
         with pytest.raises(KeyboardInterrupt):
             lab.run(("web",))
-    assert len(data_files(lab)) == commits * REGIONS_OF_EVENTS
+    assert len(data_files(lab)) == (commits + 1) * REGIONS_OF_EVENTS, "the commit may be under way"
+    resumed(lab, commits)
+
+
+def resumed(lab: Lab, commits: int) -> None:
     if commits == 0:
         with pytest.raises(NoSuchTableError):
             lab.table("web.events")
@@ -284,7 +312,6 @@ def test_a_load_that_stops_half_way_is_resumed(
     assert report.tables["web.events"].status is (Status.REPAIRED if commits else Status.CREATED)
     assert lab.rows("web.events") == 50_000
     assert len(snapshots(lab.table("web.events"))) == 5
-    assert len(data_files(lab)) == 5 * REGIONS_OF_EVENTS
     assert lab.run(("web",)).changed == ()
 
 
