@@ -2,7 +2,8 @@
 
 Linear means that the time for each object stays the same from 1,000 to 20,000 objects. Times are seen by the
 client, JSON and loopback included. The access data holds as many tables as are asked about, half of them
-granted one by one, and a rule on each tenth.
+granted one by one, and a rule on each tenth. Then the decisions about one table that a query waits for, one
+after the other, by the number of grants: median and 99th percentile.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from placements.local.artifacts import SilentProgress, ensure
 from tests.policies.server import Opa, compiled, question, signing_keys
 
 SIZES = (1_000, 5_000, 20_000)
+GRANTS = (1_000, 100_000)
+DECISIONS = 2_000
 COLUMNS = 250
 REPEATS = 5
 GROUP = "analysts_emea"
@@ -88,8 +91,37 @@ def median_ms(ask: Callable[[], Any], repeats: int) -> float:
     return statistics.median(times)
 
 
+def filters_question() -> Any:
+    """The row filters of one table."""
+    return question("a", [GROUP], "GetRowFilters", resource={"table": named(0)})
+
+
+def percentiles_ms(ask: Callable[[], Any], repeats: int) -> tuple[float, float]:
+    """Median and 99th percentile of ``repeats`` calls, after some that warm up."""
+    for _ in range(50):
+        ask()
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        ask()
+        times.append((time.perf_counter() - began) * 1000)
+    return statistics.median(times), statistics.quantiles(times, n=100)[98]
+
+
+def decisions(opa: Opa, revision: int) -> Table:
+    """What a query waits for, by the number of grants."""
+    table = Table("decision", "grants", "median ms", "99 % ms", title=f"{DECISIONS:,} single decisions")
+    questions = (("allow", select_question()), ("rowFilters", filters_question()))
+    for later, grants in enumerate(GRANTS):
+        opa.publish(compiled(access_of(2 * grants), revision=revision + later))
+        for decision, asked in questions:
+            middle, late = percentiles_ms(partial(opa.decide, decision, asked), DECISIONS)
+            table.add_row(decision, f"{grants:,}", f"{middle:.2f}", f"{late:.2f}")
+    return table
+
+
 def main() -> None:
-    """Prints the table."""
+    """Prints the tables."""
     table = Table("decision", "tables", "answers", "median ms", "µs per object", title="OPA decisions")
     program = ensure(OPA, cache_home(), SilentProgress()) / "opa"
     with tempfile.TemporaryDirectory() as folder, Opa.start(program, Path(folder), signing_keys()) as opa:
@@ -107,7 +139,9 @@ def main() -> None:
                 answers = str(len(answer)) if isinstance(answer, list) else str(answer)
                 each_us = f"{taken_ms * 1000 / objects:.1f}"
                 table.add_row(name, f"{size:,}", answers, f"{taken_ms:.2f}", each_us)
+        single = decisions(opa, len(SIZES) + 1)
     Console().print(table)
+    Console().print(single)
 
 
 if __name__ == "__main__":

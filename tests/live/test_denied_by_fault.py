@@ -164,7 +164,13 @@ class Doors:
     def __init__(self, people: People, lab: LiveLab) -> None:
         self._people = people
         catalog = lab.service("catalog")["ports"]["http"]
-        self._trino = httpx.Client(verify=False, trust_env=False, timeout=60)  # noqa: S501 - the lab's own certificate
+        # A connection for each: a server may close one on which it refused to read a request's body.
+        self._http = httpx.Client(
+            verify=False,  # noqa: S501 - the lab's own certificate
+            trust_env=False,
+            timeout=60,
+            limits=httpx.Limits(max_keepalive_connections=0),
+        )
         nessie = f"http://127.0.0.1:{catalog}"
         self.asked = {
             Audience.TRINO: [("POST", f"{people.urls['trino']}/v1/statement")],
@@ -179,14 +185,14 @@ class Doors:
     def statuses(self, audience: Audience, token: str) -> list[int]:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         return [
-            self._trino.request(
+            self._http.request(
                 method, url, headers=headers, content="SELECT 1" if method == "POST" else None
             ).status_code
             for method, url in self.asked[audience]
         ]
 
     def close(self) -> None:
-        self._trino.close()
+        self._http.close()
 
 
 @pytest.fixture
