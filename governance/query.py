@@ -18,6 +18,7 @@ from trino import exceptions
 from trino.auth import Authentication
 
 from contracts.errors import LabError, UsageError
+from governance.trino import with_cause
 
 CATALOG = "lake"
 """Trino's name of the lab's Iceberg catalog."""
@@ -205,7 +206,7 @@ def query_error(error: exceptions.TrinoQueryError) -> QueryError:
     message = str(error.message)
     if _UNDECIDED in message:
         return DeniedError(
-            f"denied: no policy decision can be had: {message}",
+            f"denied: no policy decision can be had: {with_cause(message, error.failure_info)}",
             permitted="nothing, until OPA answers with a signed bundle of access data",
             next_command="lab status, then lab logs opa",
             **facts,

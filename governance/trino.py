@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
@@ -26,6 +27,18 @@ class TrinoError(LabError):
         self.name = name
         self.answered = answered
         super().__init__(what, **facts)
+
+
+def with_cause(message: str, failure: Mapping[str, Any] | None) -> str:
+    """``message`` and what lies at the bottom of it, from the ``failureInfo`` of Trino's answer."""
+    innermost = failure or {}
+    while isinstance(innermost.get("cause"), Mapping):
+        innermost = innermost["cause"]
+    if innermost is (failure or {}):
+        return message
+    kind = str(innermost.get("type", "")).rpartition(".")[2]
+    told = ": ".join(part for part in (kind, str(innermost.get("message") or "")) if part)
+    return f"{message}: {told}" if told else message
 
 
 class TrinoClient:
@@ -65,9 +78,10 @@ class TrinoClient:
         while True:
             if "error" in answer:
                 error = answer["error"]
-                raise TrinoError(
-                    str(error.get("message", "the query failed")), name=str(error.get("errorName", ""))
-                )
+                message = str(error.get("message", "the query failed"))
+                if error.get("errorType") == "INTERNAL_ERROR":
+                    message = with_cause(message, error.get("failureInfo"))
+                raise TrinoError(message, name=str(error.get("errorName", "")))
             rows += answer.get("data") or []
             following = answer.get("nextUri")
             if following is None:

@@ -1,0 +1,48 @@
+"""Trino's "Failed to query OPA backend" says nothing by itself: the cause at its bottom is told with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from trino.exceptions import TrinoQueryError
+
+from governance.query import DeniedError, query_error
+from governance.trino import with_cause
+
+FAILURE: dict[str, Any] = {
+    "type": "io.trino.plugin.opa.OpaQueryException$QueryFailed",
+    "message": "Failed to query OPA backend",
+    "cause": {
+        "type": "java.util.concurrent.ExecutionException",
+        "message": "java.net.ConnectException: Connection refused",
+        "cause": {"type": "java.net.ConnectException", "message": "Connection refused"},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [
+        (FAILURE, "Failed to query OPA backend: ConnectException: Connection refused"),
+        ({**FAILURE, "cause": {"type": "x.EofException"}}, "Failed to query OPA backend: EofException"),
+        ({**FAILURE, "cause": {}}, "Failed to query OPA backend"),
+        ({"type": "x.Y", "message": "Failed to query OPA backend"}, "Failed to query OPA backend"),
+        (None, "Failed to query OPA backend"),
+    ],
+)
+def test_the_cause_at_the_bottom_is_told(failure: dict[str, Any] | None, told: str) -> None:
+    assert with_cause("Failed to query OPA backend", failure) == told
+
+
+def test_a_query_that_nobody_decided_says_why() -> None:
+    error = TrinoQueryError(
+        {
+            "message": "Failed to query OPA backend",
+            "errorName": "GENERIC_INTERNAL_ERROR",
+            "failureInfo": FAILURE,
+        }
+    )
+    found = query_error(error)
+    assert isinstance(found, DeniedError)
+    assert found.what.endswith("Failed to query OPA backend: ConnectException: Connection refused")
