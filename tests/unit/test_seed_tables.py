@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,9 @@ from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.table import Table, Transaction
 
 import ingestion.commits
-from contracts.errors import LabError, UsageError
-from seed import retail, tables
-from seed.catalogue import seed_tables_for, select
+from contracts.errors import LabError
+from seed import tables
+from seed.catalogue import seed_tables_for
 from seed.connection import Connection
 from seed.model import DATA, Batch, SeedOptions, SeedReport, Status
 from seed.tables import BATCH_PROPERTY, DIGEST_PROPERTY, converge
@@ -325,48 +324,6 @@ def test_another_count_than_declared_is_refused_before_the_commit(lab: Lab) -> N
     assert data_files(lab) == []
 
 
-@pytest.mark.parametrize(
-    ("table", "rows_per_part", "parts"),
-    [("retail.orders", 140, 11), ("retail.lineitem", 2400, 3)],
-)
-def test_large_tables_are_made_part_by_part(
-    monkeypatch: pytest.MonkeyPatch, table: str, rows_per_part: int, parts: int
-) -> None:
-    """At 140 rows a part customers come in parts, too."""
-
-    def load() -> pa.Table:
-        found = next(t for t in seed_tables_for(OPTIONS) if t.name == table)
-        return pa.concat_tables(found.batches()[0].chunks())
-
-    whole = load()
-    monkeypatch.setattr(retail, "ROWS_PER_PART", rows_per_part)
-    parted = load()
-    assert (whole.column(0).num_chunks, parted.column(0).num_chunks) == (1, parts)
-    keys = [(name, "ascending") for name in whole.column_names[:4]]
-    assert parted.sort_by(keys).equals(whole.sort_by(keys))
-
-
-def test_customers_orders_and_line_items_carry_the_customers_region() -> None:
-    """Told by joining, as the generator's own columns have it."""
-    rows = {
-        t.name.removeprefix("retail."): pa.concat_tables(t.batches()[0].chunks())
-        for t in seed_tables_for(OPTIONS)
-        if t.namespace == "retail"
-    }
-    nations = dict(
-        zip(*(rows["nation"].column(c).to_pylist() for c in ("n_nationkey", "n_regionkey")), strict=True)
-    )
-    customers = {r["c_custkey"]: r for r in rows["customer"].to_pylist()}
-    orders = {r["o_orderkey"]: r for r in rows["orders"].to_pylist()}
-    for row in customers.values():
-        assert row["c_regionkey"] == nations[row["c_nationkey"]]
-    for row in orders.values():
-        assert row["o_regionkey"] == customers[row["o_custkey"]]["c_regionkey"]
-    lines = rows["lineitem"].select(["l_orderkey", "l_regionkey"]).to_pylist()
-    assert all(row["l_regionkey"] == orders[row["l_orderkey"]]["o_regionkey"] for row in lines)
-    assert {row["l_regionkey"] for row in lines} == {0, 1, 2, 3, 4}
-
-
 def test_a_table_of_an_older_layout_gets_the_new_one_with_its_new_rows(lab: Lab) -> None:
     """Without the region's column, and partitioned by year."""
     orders = next(t for t in seed_tables_for(OPTIONS) if t.name == "retail.orders")
@@ -405,25 +362,6 @@ def test_no_extremes_of_people_are_kept_beside_their_rows(lab: Lab) -> None:
     assert not file["upper_bounds"]
 
 
-def test_a_failing_generator_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    region = next(t for t in seed_tables_for(OPTIONS) if t.name == "retail.region")
-    broken = tmp_path / "broken"
-    broken.write_text("#!/bin/sh\necho disk full >&2\nexit 3\n")
-    broken.chmod(0o755)
-    monkeypatch.setattr(retail, "_generator", lambda: str(broken))
-    with pytest.raises(LabError, match="failed with status 3: disk full"):
-        list(region.batches()[0].chunks())
-
-
-def test_generated_files_go_where_there_is_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("LAB_CACHE", str(tmp_path / "cache"))
-    assert retail._roomy_folder() == Path(tempfile.gettempdir())
-    monkeypatch.setattr(retail, "PARTS_BYTES", 1 << 60)
-    assert retail._roomy_folder() == tmp_path / "cache"
-    region = next(t for t in seed_tables_for(OPTIONS) if t.name == "retail.region")
-    assert sum(chunk.num_rows for chunk in region.batches()[0].chunks()) == 5
-
-
 def test_a_catalog_that_goes_away_is_said_with_what_to_do_next(monkeypatch: pytest.MonkeyPatch) -> None:
     def gone(*_: object) -> None:
         raise requests.ConnectionError("connection refused")
@@ -435,18 +373,6 @@ def test_a_catalog_that_goes_away_is_said_with_what_to_do_next(monkeypatch: pyte
     with pytest.raises(LabError, match="went away while sample tables were loaded") as caught:
         tables.seed_tables(connection, OPTIONS)
     assert "lab seed" in str(caught.value.next_command)
-
-
-def test_names_select_and_wrong_ones_are_refused() -> None:
-    tables = seed_tables_for(OPTIONS)
-    assert [t.name for t in select(tables, ["hr", "web.events"])] == [
-        "hr.departments",
-        "hr.employees",
-        "web.events",
-    ]
-    assert len(select(tables, ["all"])) == 11
-    with pytest.raises(UsageError, match=r"did you mean 'retail\.orders'"):
-        select(tables, ["retail.order"])
 
 
 def test_the_digest_tells_options_and_content_apart(tmp_path: Path) -> None:

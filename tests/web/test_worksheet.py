@@ -173,23 +173,26 @@ def test_queries_are_saved_shared_and_never_lost_to_another_editor(visit: Visit)
     dialog.get_by_role("button", name="Share").click()
     dialog.get_by_role("button", name="Save", exact=True).click()
     expect(page.get_by_role("button", name="All nations", exact=True)).to_be_visible()
+    page.wait_for_url("**/worksheet/saved/*")
     address = page.url
     # Somebody else changes it.
     saved = page.evaluate(
         "async (id) => (await fetch('/api/v1/saved-queries/' + id)).json()", address.split("/")[-1]
     )
-    page.evaluate(
+    status = page.evaluate(
         """async (saved) => {
           const body = { title: saved.title, statement: "SELECT 'theirs'", shares: saved.shares };
-          await fetch('/api/v1/saved-queries/' + saved.id, {
+          const answer = await fetch('/api/v1/saved-queries/' + saved.id, {
             method: "PUT",
             headers: { "If-Match": `"${saved.version}"`, "X-CSRF-Token": "fake-csrf-token",
                        "Content-Type": "application/json" },
             body: JSON.stringify(body),
           });
+          return answer.status;
         }""",
         saved,
     )
+    assert status == 200
     visit.write_sql("SELECT 'mine'")
     page.keyboard.press("Control+s")
     dialog = page.get_by_role("dialog", name="Save query")
