@@ -169,7 +169,7 @@ def changes(session: Session, persona: str, count: int) -> None:
     group = known.groups[0] if known else ""
     grant = {"group": group, "object": "raw.bench_change", "privileges": ["select"]}
     tag = {"object": "raw.bench_change.email", "tag": "pii.email"}
-    statement = f"SELECT email FROM {PROBE}"  # noqa: S608 - a constant
+    statement = f"SELECT email FROM {PROBE}"  # noqa: S608 - a constant name
     with (
         opened(session, "engineer") as engineer,
         opened(session, persona) as reader,

@@ -15,11 +15,11 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -185,28 +185,28 @@ class _Generation:
         Raises:
             LabError: the generator is missing or fails; its message is shown.
         """
-        parts = self._parts(table)
-        if parts == 1:
+        if self._parts(table) == 1:
             yield _sorted(self._taken(table), sort)
             return
-        for number in range(1, parts + 1):
-            # Parts of orders and of their line items are cut at the same orders.
-            wanted = [table, "orders"] if table == "lineitem" else [table]
-            with self._part(wanted, parts, number) as files:
-                orders = self._order_regions(_read(files["orders"])) if table == "lineitem" else None
-                yield _sorted(self._with_region(table, _read(files[table]), orders), sort)
+        orders = self._regions_by_order() if table == "lineitem" else None
+        for rows in self._cut(table):
+            yield _sorted(self._with_region(table, rows, orders), sort)
 
     def _parts(self, table: str) -> int:
         layout = _LAYOUTS[table]
         rows = layout.rows * (self.scale_factor if layout.scales else 1)
         return max(1, math.ceil(rows / ROWS_PER_PART))
 
-    @contextmanager
-    def _part(self, tables: Sequence[str], parts: int, number: int) -> Iterator[dict[str, Path]]:
-        """One part of each table, for as long as the body runs."""
-        with tempfile.TemporaryDirectory(prefix="lab-tpch-", dir=_roomy_folder()) as folder:
-            _generate(Path(folder), tables, self.scale_factor, ["--parts", str(parts), "--part", str(number)])
-            yield {table: next((Path(folder) / table).glob("*.parquet")) for table in tables}
+    def _cut(self, table: str) -> Iterator[pa.Table]:
+        """A table of several parts, one after the other. The generator cuts each table elsewhere: part 1 of
+        the line items has lines of orders that are in part 2 of the orders."""
+        parts = self._parts(table)
+        for number in range(1, parts + 1):
+            with tempfile.TemporaryDirectory(prefix="lab-tpch-", dir=_roomy_folder()) as folder:
+                more = ["--parts", str(parts), "--part", str(number)]
+                _generate(Path(folder), [table], self.scale_factor, more)
+                rows = _read(next((Path(folder) / table).glob("*.parquet")))
+            yield rows
 
     def _taken(self, table: str) -> pa.Table:
         """The rows of a table of one part; its file is removed."""
@@ -216,7 +216,7 @@ class _Generation:
             if not path.exists():
                 missing = [t for t, other in self._made.items() if not other.exists()]
                 _generate(path.parent, missing, self.scale_factor)
-            orders = self._order_regions(self._kept("orders")) if table == "lineitem" else None
+            orders = self._regions_by_order() if table == "lineitem" else None
             rows = self._with_region(table, _read(path), orders)
             path.unlink()
             return rows
@@ -235,7 +235,7 @@ class _Generation:
             self._made = {t: folder / f"{t}.parquet" for t in _LAYOUTS if self._parts(t) == 1}
             _generate(folder, list(self._made), self.scale_factor)
 
-    def _with_region(self, table: str, rows: pa.Table, orders: _OrderRegions | None) -> pa.Table:
+    def _with_region(self, table: str, rows: pa.Table, orders: pa.Array | None) -> pa.Table:
         column = _LAYOUTS[table].region
         if column is None:
             return rows
@@ -245,14 +245,23 @@ class _Generation:
             regions = self._of_customers(rows)
         else:
             assert orders is not None  # noqa: S101  # line items come with their orders
-            regions = orders.regions.take(pc.index_in(rows.column("l_orderkey"), value_set=orders.keys))
+            regions = orders.take(rows.column("l_orderkey")).cast(pa.int64())
         if regions.null_count:
             raise LabError(f"{GENERATOR} made rows of {table} whose customer has no region", value=table)
         return rows.append_column(column, regions)
 
-    def _order_regions(self, orders: pa.Table) -> _OrderRegions:
-        keys = orders.column("o_orderkey").combine_chunks()
-        return _OrderRegions(keys=keys, regions=self._of_customers(orders).combine_chunks())
+    def _regions_by_order(self) -> pa.Array:
+        """The region of each order's customer, at the place of the order's key: 8 of 32 keys are orders
+        (§4.2.3), so that this is 6 MB at scale factor 1."""
+        parts = [self._kept("orders")] if self._parts("orders") == 1 else self._cut("orders")
+        found = np.full(_LAYOUTS["orders"].rows // 8 * 32, -1, dtype=np.int8)
+        for orders in parts:
+            keys = orders.column("o_orderkey").to_numpy()
+            if keys.max() >= len(found):
+                grown = max(int(keys.max()) + 1, 2 * len(found))
+                found = np.concatenate([found, np.full(grown - len(found), -1, dtype=np.int8)])
+            found[keys] = self._of_customers(orders).to_numpy()
+        return pa.array(found, mask=found < 0)
 
     def _of_customers(self, orders: pa.Table) -> pa.ChunkedArray:
         """The region of each order's customer; customers are counted from 1 without a gap (§4.2.3)."""
@@ -265,26 +274,15 @@ class _Generation:
             return self._customers
 
     def _customer_nations(self) -> pa.ChunkedArray:
-        parts = self._parts("customer")
-        if parts == 1:
+        if self._parts("customer") == 1:
             return _nations_by_key(self._kept("customer"))
-        found = []
-        for number in range(1, parts + 1):
-            with self._part(["customer"], parts, number) as files:
-                found += _nations_by_key(_read(files["customer"])).chunks
-        return pa.chunked_array(found)
+        return pa.chunked_array(
+            [chunk for rows in self._cut("customer") for chunk in _nations_by_key(rows).chunks]
+        )
 
     def _nation_regions(self) -> pa.ChunkedArray:
         with self._lock:
             return self._kept("nation").sort_by("n_nationkey").column("n_regionkey")
-
-
-@dataclass(frozen=True, kw_only=True)
-class _OrderRegions:
-    """Keys of orders and the regions of their customers, in the same order."""
-
-    keys: pa.Array
-    regions: pa.Array
 
 
 def _nations_by_key(customers: pa.Table) -> pa.ChunkedArray:

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from contracts.errors import LabError, UsageError
@@ -35,6 +36,19 @@ def test_large_tables_are_made_part_by_part(
     assert (whole.column(0).num_chunks, parted.column(0).num_chunks) == (1, parts)
     keys = [(name, "ascending") for name in whole.column_names[:4]]
     assert parted.sort_by(keys).equals(whole.sort_by(keys))
+
+
+def test_line_items_find_their_orders_wherever_the_generator_cuts() -> None:
+    """At this scale factor its first part of the line items has orders of its second part of the orders."""
+    tables = {t.name: t for t in seed_tables_for(SeedOptions(scale_factor=0.25))}
+    lines = [c.select(["l_orderkey", "l_regionkey"]) for c in tables["retail.lineitem"].batches()[0].chunks()]
+    orders = pa.concat_tables(
+        c.select(["o_orderkey", "o_regionkey"]) for c in tables["retail.orders"].batches()[0].chunks()
+    )
+    assert len(lines) == 2
+    found = pa.concat_tables(lines)
+    places = pc.index_in(found["l_orderkey"], value_set=orders["o_orderkey"].combine_chunks())
+    assert found["l_regionkey"].combine_chunks().equals(orders["o_regionkey"].take(places).combine_chunks())
 
 
 def test_customers_orders_and_line_items_carry_the_customers_region() -> None:
