@@ -30,10 +30,11 @@ import sqlglot
 from sqlglot import exp
 
 from bench.governed import TWIN_HTTPS, report, tpch_queries, ungoverned_twin
-from cli.access import governor_client, user_tokens
+from cli.access import user_tokens
 from cli.project import open_lab
 from cli.session import Session
 from contracts.identity import Audience, lab_realm
+from governance.client import GovernorClient
 from governance.query import DeniedError, QueryError, TrinoSession
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -95,6 +96,12 @@ def opened(session: Session, persona: str, url: str | None = None) -> Iterator[T
     token = user_tokens(session, outputs, persona, Audience.TRINO)
     with TrinoSession(url or str(outputs.trino_url), token, outputs.ca_certificate, source="bench") as found:
         yield found
+
+
+def administering(session: Session) -> GovernorClient:
+    """The governor, as the sample user who may change access data."""
+    outputs = session.outputs()
+    return GovernorClient(outputs.governor_url, user_tokens(session, outputs, "admin", Audience.GOVERNOR))
 
 
 def spent_s(trino: TrinoSession, statement: str) -> float:
@@ -173,7 +180,7 @@ def changes(session: Session, persona: str, count: int) -> None:
     with (
         opened(session, "engineer") as engineer,
         opened(session, persona) as reader,
-        governor_client(session, session.outputs()) as governor,
+        administering(session) as governor,
     ):
         for each in (
             f"DROP TABLE IF EXISTS {PROBE}",
@@ -214,7 +221,7 @@ def changes(session: Session, persona: str, count: int) -> None:
 
 def diffs(session: Session, count: int) -> None:
     """The command as typed, about access data without any rule that filters rows."""
-    with governor_client(session, session.outputs()) as governor:
+    with administering(session) as governor:
         before = governor.access()
         bare = {
             **before.document,
