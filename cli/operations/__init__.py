@@ -30,6 +30,16 @@ if TYPE_CHECKING:
         plan_maintenance,
     )
     from cli.operations.removal import destroy
+    from cli.operations.spaces import (
+        change_workspace,
+        create_workspace,
+        put_workspace_members,
+        remove_workspace,
+        take_workspace_members,
+        workspace,
+        workspace_members,
+        workspaces,
+    )
     from cli.operations.spark import (
         spark_client,
         spark_connection,
@@ -71,6 +81,16 @@ _MODULES = {
         "spark_sql",
         "spark_submit",
     ),
+    "cli.operations.spaces": (
+        "change_workspace",
+        "create_workspace",
+        "put_workspace_members",
+        "remove_workspace",
+        "take_workspace_members",
+        "workspace",
+        "workspace_members",
+        "workspaces",
+    ),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -80,8 +100,10 @@ __all__ = [
     "bootstrap",
     "cache_contents",
     "change_maintenance_policy",
+    "change_workspace",
     "clean_cache",
     "components",
+    "create_workspace",
     "credentials",
     "destroy",
     "doctor",
@@ -101,8 +123,10 @@ __all__ = [
     "maintenance_policy_history",
     "plan_maintenance",
     "preview",
+    "put_workspace_members",
     "record_checksums",
     "refresh",
+    "remove_workspace",
     "run_tests",
     "seed",
     "spark_client",
@@ -112,9 +136,13 @@ __all__ = [
     "spark_submit",
     "sql",
     "status",
+    "take_workspace_members",
     "token",
     "up",
     "verify",
+    "workspace",
+    "workspace_members",
+    "workspaces",
     "write_templates",
 ]
 
