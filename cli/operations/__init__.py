@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         plan_maintenance,
     )
     from cli.operations.removal import destroy
+    from cli.operations.rotating import rotate
     from cli.operations.spaces import (
         change_workspace,
         create_workspace,
@@ -74,6 +75,7 @@ _MODULES = {
         "plan_maintenance",
     ),
     "cli.operations.removal": ("destroy",),
+    "cli.operations.rotating": ("rotate",),
     "cli.operations.spark": (
         "spark_client",
         "spark_connection",
@@ -127,6 +129,7 @@ __all__ = [
     "record_checksums",
     "refresh",
     "remove_workspace",
+    "rotate",
     "run_tests",
     "seed",
     "spark_client",
