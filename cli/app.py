@@ -26,6 +26,7 @@ from cli.commands import (
     maintaining,
     policies,
     spark,
+    workspaces,
 )
 from cli.commands.common import Options, common_options, for_lab
 from contracts.errors import LabError, nearest
@@ -68,6 +69,7 @@ for _module in (
     spark,
     governing,
     policies,
+    workspaces,
     auditing,
     maintaining,
     caching,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pulumi
 
-from components.secrets import LabSecrets
+from components.secrets import LabSecrets, Rotations
 from contracts.errors import LabError
 from contracts.identity import lab_realm
 from contracts.outputs import to_exports
@@ -31,6 +31,7 @@ def persistent(settings: Settings) -> None:
         server_names=("127.0.0.1", "localhost"),
         databases=DATABASES,
         store_users=STORE_USERS,
+        rotations=Rotations(people=settings.values["peopleRotation"], keys=settings.values["keysRotation"]),
     )
     foundation = LocalFoundation(
         "foundation",

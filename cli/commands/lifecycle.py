@@ -189,6 +189,33 @@ def down(options: Options) -> None:
     options.next_steps(lab_command(options, "up"), f"{lab_command(options, 'destroy')}   removes it for good")
 
 
+@command("rotate")
+@click.argument("what", nargs=-1, required=True, metavar="people|keys...")
+def rotate(options: Options, what: tuple[str, ...]) -> None:
+    """Make new passwords of the sample users (people), or new secrets of the services (keys).
+
+    The old ones are good for nothing afterwards. Sample users are signed out; services that have new
+    secrets are started again. Tables, masks and your own users stay as they are.
+    """
+    from cli.operations import rotate as run
+
+    kinds = split_names(what)
+    session = options.session()
+    options.say(f"lab {session.lab.name!r}: {' and '.join(kinds)} anew, then the services with them")
+    result = run(session, kinds)
+    options.show(result, lambda: rotated_text(result, kinds))
+    options.next_steps(lab_command(options, "credentials" if "people" in kinds else "status"))
+
+
+def rotated_text(result: UpResult, kinds: tuple[str, ...]) -> str:
+    """What is new and how long it took."""
+    from cli.drawing import human_seconds
+
+    spent = human_seconds(sum(result.timings_s.values()))
+    words = {"people": "the sample users have new passwords", "keys": "the services have new secrets"}
+    return f"lab {result.lab!r} is up after {spent}: {' and '.join(words[kind] for kind in kinds)}"
+
+
 @command("destroy")
 @click.option("--yes", is_flag=True, help="Don't ask (for scripts).")
 def destroy(options: Options, yes: bool) -> None:
@@ -219,4 +246,4 @@ def typed_confirmation(name: str) -> None:
         raise UsageError("that is not the lab's name; nothing was removed", value=typed, permitted=name)
 
 
-COMMANDS = (up, down, seed, preview, refresh, bootstrap, destroy)
+COMMANDS = (up, down, seed, preview, refresh, bootstrap, rotate, destroy)

@@ -30,6 +30,17 @@ if TYPE_CHECKING:
         plan_maintenance,
     )
     from cli.operations.removal import destroy
+    from cli.operations.rotating import rotate
+    from cli.operations.spaces import (
+        change_workspace,
+        create_workspace,
+        put_workspace_members,
+        remove_workspace,
+        take_workspace_members,
+        workspace,
+        workspace_members,
+        workspaces,
+    )
     from cli.operations.spark import (
         spark_client,
         spark_connection,
@@ -64,12 +75,23 @@ _MODULES = {
         "plan_maintenance",
     ),
     "cli.operations.removal": ("destroy",),
+    "cli.operations.rotating": ("rotate",),
     "cli.operations.spark": (
         "spark_client",
         "spark_connection",
         "spark_python",
         "spark_sql",
         "spark_submit",
+    ),
+    "cli.operations.spaces": (
+        "change_workspace",
+        "create_workspace",
+        "put_workspace_members",
+        "remove_workspace",
+        "take_workspace_members",
+        "workspace",
+        "workspace_members",
+        "workspaces",
     ),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
@@ -80,8 +102,10 @@ __all__ = [
     "bootstrap",
     "cache_contents",
     "change_maintenance_policy",
+    "change_workspace",
     "clean_cache",
     "components",
+    "create_workspace",
     "credentials",
     "destroy",
     "doctor",
@@ -101,8 +125,11 @@ __all__ = [
     "maintenance_policy_history",
     "plan_maintenance",
     "preview",
+    "put_workspace_members",
     "record_checksums",
     "refresh",
+    "remove_workspace",
+    "rotate",
     "run_tests",
     "seed",
     "spark_client",
@@ -112,9 +139,13 @@ __all__ = [
     "spark_submit",
     "sql",
     "status",
+    "take_workspace_members",
     "token",
     "up",
     "verify",
+    "workspace",
+    "workspace_members",
+    "workspaces",
     "write_templates",
 ]
 
