@@ -213,12 +213,15 @@ class _Event:
     """An engine event with one part filled in."""
 
     resource_pre_event = res_outputs_event = res_op_failed_event = diagnostic_event = summary_event = None
+    policy_event = None
 
     def __init__(self, **parts: object) -> None:
         self.__dict__.update(parts)
 
 
 class _Part:
+    old = new = detailed_diff = diffs = None
+
     def __init__(self, **values: object) -> None:
         self.__dict__.update(values)
 
@@ -240,6 +243,40 @@ def test_events_become_changes_and_durations() -> None:
     assert log.errors == ["Tables tables: a: b"]
     log.add(_Event(summary_event=_Part(resource_changes={"same": 4, "create": 1})))
     assert log.changes == {"same": 4, "create": 1}
+
+
+def test_events_become_planned_steps_a_replacement_being_one() -> None:
+    log = EventLog()
+    urn = "urn:pulumi:lab::p::aws:eks/nodeGroup:NodeGroup::query"
+    for op in ("create-replacement", "replace", "delete-replaced"):
+        metadata = _Part(
+            urn=urn,
+            op=op,
+            type="aws:eks/nodeGroup:NodeGroup",
+            old=_Part(inputs={"diskSize": 20}),
+            new=_Part(inputs={"diskSize": 40}),
+            diffs=["diskSize"],
+        )
+        log.add(_Event(resource_pre_event=_Part(metadata=metadata)))
+    (step,) = log.steps
+    assert (step.op, step.name, step.changed) == ("replace", "query", ("diskSize",))
+    assert (step.before, step.after) == ({"diskSize": 20}, {"diskSize": 40})
+
+
+def test_a_violated_guardrail_is_said_once_with_its_resource_and_words() -> None:
+    log = EventLog()
+    event = _Part(
+        message="<{%reset%}>Data is encrypted.\nset kmsKeyId\n",
+        policy_name="encrypted",
+        enforcement_level="mandatory",
+        resource_urn="urn:pulumi:persistent::p::aws:rds/cluster:Cluster::database",
+    )
+    log.add(_Event(policy_event=event))
+    log.add(_Event(policy_event=event))
+    assert log.violations == log.errors == ["encrypted: Cluster database: set kmsKeyId"]
+    advisory = _Part(**{**vars(event), "enforcement_level": "advisory"})
+    log.add(_Event(policy_event=advisory))
+    assert len(log.violations) == 1
 
 
 def test_services_are_left_to_those_who_watch_them() -> None:
