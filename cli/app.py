@@ -18,6 +18,7 @@ from cli.commands import (
     asking,
     auditing,
     caching,
+    costing,
     data,
     development,
     governing,
@@ -62,6 +63,7 @@ def lab() -> None:
 
 for _module in (
     lifecycle,
+    costing,
     inspecting,
     data,
     asking,
