@@ -1,4 +1,4 @@
-"""Makes the report of a change, by the operations of ``lab preview``, ``lab policy diff`` and ``lab cost``."""
+"""Makes the report of a change, by the operations of `lab preview`, `lab policy diff` and `lab cost`."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def headline(report: Report) -> str:
         parts.append("the preview failed")
     for stack in report.stacks:
         counts = {op: n for op, n in stack.changes.items() if op not in _QUIET and n}
-        parts.append(f"{stack.stack}: {_counts(counts) or 'no change'}")
+        parts.append(f"{_code(stack.stack)}: {_counts(counts) or 'no change'}")
     if report.access is not None:
         parts.append("**widens access**" if report.access.widens else "nobody gains access")
     if report.cost is not None and report.cost.billed:
@@ -60,15 +60,22 @@ def headline(report: Report) -> str:
 
 
 def _counts(changes: Mapping[str, int]) -> str:
-    order = {op: index for index, op in enumerate(_ORDER)}
-    found = sorted(changes.items(), key=lambda item: (order.get(item[0], len(order)), item[0]))
+    found = sorted(changes.items(), key=lambda item: _rank(item[0]))
     return ", ".join(f"**{n} {op}**" if op in ("replace", "delete") else f"{n} {op}" for op, n in found)
+
+
+def _rank(op: str) -> tuple[int, str]:
+    """What removes something comes first."""
+    return (_ORDER.index(op) if op in _ORDER else len(_ORDER), op)
 
 
 def _stack(stack: StackReport) -> str:
     lines = [f"### Stack {_code(stack.stack)}"]
     if stack.touched:
-        rows = [(one.op, _code(one.type), _code(one.name), _properties(one)) for one in stack.touched]
+        rows = [
+            (one.op, _code(one.type), _code(one.name), _properties(one))
+            for one in sorted(stack.touched, key=lambda one: _rank(one.op))
+        ]
         lines += ["", _table(("operation", "type", "name", "properties"), rows)]
     if stack.diff.strip():
         lines += [

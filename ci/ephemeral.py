@@ -75,19 +75,27 @@ class Steps:
         with subprocess.Popen([*self.lab, *arguments], stdin=subprocess.DEVNULL, process_group=0) as child:
             self._child, self._told_at = child, None
             self.note(child.pid)
-            if self.requests and not self.deaf:
+            if self._asked_meanwhile():
                 self._tell(child)
             try:
                 while True:
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         child.wait(0.5)
                         break
-                    if self._told_at is not None and time.monotonic() - self._told_at > _GENTLE_S:
+                    if self._is_overdue():
                         self._end(child)
             finally:
                 self._child = None
         self.note(None)
         return INTERRUPTED if self.requests and not self.deaf else child.returncode
+
+    def _is_overdue(self) -> bool:
+        """Whether the child was told to end long ago."""
+        return self._told_at is not None and time.monotonic() - self._told_at > _GENTLE_S
+
+    def _asked_meanwhile(self) -> bool:
+        """Whether a signal came between the first look and the child's start."""
+        return self.requests > 0 and not self.deaf
 
     def _request(self, _number: int, _frame: FrameType | None) -> None:
         self.requests += 1

@@ -238,7 +238,8 @@ class Planned:
 
 def sides(role: Role, steps: Iterable[PlannedStep]) -> tuple[list[Planned], list[Planned]]:
     """The resources of a stack as they are, and as the plan makes them."""
-    before, after = [], []
+    before: list[Planned] = []
+    after: list[Planned] = []
     for step in steps:
         for found, inputs in ((before, step.before), (after, step.after)):
             if inputs is not None:

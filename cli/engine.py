@@ -220,7 +220,7 @@ class PulumiEngine:
         """``rebuilt_at_will``: whatever the lab stack makes is found again by its next run, so that a run
         which is killed in its middle may leave the state as it was before. ``policy_packs`` judge every
         ``up`` and ``preview``."""
-        self._policies = {"policy_packs": [str(pack) for pack in policy_packs]} if policy_packs else {}
+        self._packs = [str(pack) for pack in policy_packs] or None
         self._without_checkpoints = {Role.LAB} if rebuilt_at_will else set[Role]()
         self._lab, self._say, self._verbose, self._interrupts = lab, say, verbose, interrupts
         self._environment = dict(environment)
@@ -236,13 +236,18 @@ class PulumiEngine:
         stack = self._open(role, create=True)
         file = str(config_file) if config_file else None
         return self._run(
-            "up", role, lambda **k: stack.up(show_secrets=False, config_file=file, **self._policies, **k)
+            "up",
+            role,
+            lambda **k: stack.up(show_secrets=False, config_file=file, policy_packs=self._packs, **k),
         )
 
     def preview(self, role: Role, *, diff: bool = False) -> RunResult:
         stack = self._open(role, create=True)
         return self._run(
-            "preview", role, lambda **k: stack.preview(diff=diff, **self._policies, **k), print_output=diff
+            "preview",
+            role,
+            lambda **k: stack.preview(diff=diff, policy_packs=self._packs, **k),
+            print_output=diff,
         )
 
     def refresh(self, role: Role, *, clear_pending: bool = False) -> RunResult:

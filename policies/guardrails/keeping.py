@@ -181,7 +181,9 @@ _KEPT_DYNAMIC = frozenset(
 def is_kept(resource: Resource) -> bool:
     """Whether a resource holds what ``lab down`` must leave: data, keys, passwords."""
     if resource.type == "kubernetes:apps/v1:StatefulSet":
-        return bool(resource.get("spec.volumeClaimTemplates"))
+        # Its claims are the cluster's and outlive it unless it says otherwise.
+        policy = resource.get("spec.persistentVolumeClaimRetentionPolicy.whenDeleted")
+        return bool(resource.get("spec.volumeClaimTemplates")) and policy == "Delete"
     return resource.type in _KEPT_DYNAMIC or resource.type.startswith(_KEPT_PREFIXES)
 
 

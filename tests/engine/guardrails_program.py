@@ -33,7 +33,9 @@ class Made(Resource, module="test", name="Made"):
 
 
 def declare(kind: str, name: str, protect: bool = False, **inputs: Any) -> None:
-    pulumi.ComponentResource(kind, name, inputs, pulumi.ResourceOptions(protect=protect))
+    made = pulumi.ComponentResource(kind, name, inputs, pulumi.ResourceOptions(protect=protect))
+    # Of a whole stack the engine tells what its resources came to, which a provider answers with more.
+    made.register_outputs(inputs)
 
 
 made = Made("made")

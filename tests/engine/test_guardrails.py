@@ -32,8 +32,13 @@ def project() -> Iterator[Project]:
         shutil.rmtree(folder)
 
 
+def configure(project: Project, *, wrong: str, role: str) -> None:
+    values = {"wrong": wrong, "lakehouse-lab:role": role}
+    project.config(secret=None, **values)
+
+
 def test_what_is_right_is_previewed_and_made(project: Project) -> None:
-    project.config(wrong="", **{"lakehouse-lab:role": "persistent"})
+    configure(project, wrong="none", role="persistent")
     previewed = project.run("preview", "--policy-pack", PACK)
     assert previewed.code == 0, previewed.text
     made = project.up("--policy-pack", PACK)
@@ -53,7 +58,7 @@ def test_what_is_right_is_previewed_and_made(project: Project) -> None:
     ],
 )
 def test_what_is_wrong_ends_the_preview(project: Project, wrong: str, rule: str, said: str) -> None:
-    project.config(wrong=wrong)
+    configure(project, wrong=wrong, role="persistent")
     previewed = project.run("preview", "--policy-pack", PACK)
     assert previewed.code != 0
     assert f"[mandatory]  {rule}" in previewed.text
@@ -61,7 +66,7 @@ def test_what_is_wrong_ends_the_preview(project: Project, wrong: str, rule: str,
 
 
 def test_what_preview_can_not_know_is_judged_before_it_is_made(project: Project) -> None:
-    project.config(wrong="iam")
+    configure(project, wrong="iam", role="persistent")
     assert project.run("preview", "--policy-pack", PACK).code == 0
     outcome = project.run("up", "--yes", "--skip-preview", "--policy-pack", PACK)
     assert outcome.code != 0
@@ -71,7 +76,7 @@ def test_what_preview_can_not_know_is_judged_before_it_is_made(project: Project)
 
 
 def test_the_lab_stack_keeps_nothing(project: Project) -> None:
-    project.config(wrong="", **{"lakehouse-lab:role": "lab"})
+    configure(project, wrong="none", role="lab")
     previewed = project.run("preview", "--policy-pack", PACK)
     assert previewed.code != 0
     assert "make it in the persistent stack" in previewed.text

@@ -24,7 +24,7 @@ def interrupted(*_: object) -> None:
     sys.exit(1)
 
 
-_, _, name, step, *_ = sys.argv
+name, step = sys.argv[2:4]
 home = Path(os.environ["LAB_HOME"]) / name
 # Python's own, whatever the parent left.
 stubborn = "FAKE_STUBBORN" in os.environ and step not in ("destroy", "down")

@@ -291,6 +291,34 @@ def test_services_are_left_to_those_who_watch_them() -> None:
     assert (said, log.durations_s()) == ([], {"Process trino": 30.0})
 
 
+@pytest.mark.parametrize("packs", [(), ("guardrails",)])
+def test_policy_packs_judge_up_and_preview(
+    tmp_path: Path, packs: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = open_lab("lab", {"LAB_HOME": str(tmp_path)})
+    lab.project_dir.mkdir(parents=True)
+    engine = PulumiEngine(
+        lab,
+        path=tmp_path / "pulumi",
+        version="3.200.0",
+        environment={},
+        interrupts=Interrupts(),
+        policy_packs=[tmp_path / name for name in packs],
+    )
+    seen: list[object] = []
+
+    class OpenStack:
+        def up(self, **given: object) -> None:
+            seen.append(given["policy_packs"])
+
+        preview = up
+
+    monkeypatch.setattr(engine, "_open", lambda *_, **__: OpenStack())
+    engine.up(Role.LAB)
+    engine.preview(Role.PERSISTENT)
+    assert seen == [[str(tmp_path / name) for name in packs] or None] * 2
+
+
 @pytest.mark.parametrize("rebuilt_at_will", [True, False])
 def test_only_a_stack_that_is_rebuilt_at_will_goes_without_checkpoints(
     tmp_path: Path, rebuilt_at_will: bool

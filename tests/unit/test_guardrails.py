@@ -17,7 +17,7 @@ from policies.guardrails.model import UNKNOWN, Resource, Rule, statements
 from policies.guardrails.rules import RULES
 
 BY_NAME = {rule.name: rule for rule in RULES}
-ALL_BLOCKED = {
+ALL_BLOCKED: dict[str, Any] = {
     "blockPublicAcls": True,
     "blockPublicPolicy": True,
     "ignorePublicAcls": True,
@@ -52,7 +52,8 @@ CLUSTER, EKS = "aws:rds/cluster:Cluster", "aws:eks/cluster:Cluster"
 SERVICE, GROUP = "kubernetes:core/v1:Service", "aws:ec2/securityGroup:SecurityGroup"
 BUCKET_POLICY = "aws:s3/bucketPolicy:BucketPolicy"
 ENCRYPTION = "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration"
-CLAIMS = {"volumeClaimTemplates": [{}]}
+CLAIMS: dict[str, Any] = {"volumeClaimTemplates": [{}]}
+LOST = {**CLAIMS, "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete"}}
 
 
 def companion(kind: str, **props: Any) -> Resource:
@@ -116,7 +117,7 @@ GOOD: Sequence[tuple[str, tuple[Resource, ...]]] = (
     ("tags-complete", one(BUCKET, tags=UNKNOWN)),
     ("tags-complete", (Resource(type=BUCKET, name="it", provider_tags=TAGS),)),
     ("lab-keeps-nothing", one(CLUSTER, role="persistent")),
-    ("lab-keeps-nothing", one("kubernetes:apps/v1:StatefulSet", role="lab", spec={})),
+    ("lab-keeps-nothing", one("kubernetes:apps/v1:StatefulSet", role="lab", spec=CLAIMS)),
     ("lab-keeps-nothing", one("pulumi-python:dynamic/lab:Process", role="lab")),
     ("no-wildcard-iam", one(POLICY, policy=allow(Action="s3:GetObject", Resource="arn:aws:s3:::lake/*"))),
     ("no-wildcard-iam", one(POLICY, policy=allow(Action=["ec2:DescribeSubnets"], Resource="*"))),
@@ -184,7 +185,7 @@ BAD: Sequence[tuple[str, tuple[Resource, ...], str]] = (
     ("lab-keeps-nothing", one(CLUSTER, role="lab"), "make it in the persistent stack"),
     ("lab-keeps-nothing", one(BUCKET, role="lab"), "kept data"),
     ("lab-keeps-nothing", one("random:index/randomPassword:RandomPassword", role="lab"), "a key"),
-    ("lab-keeps-nothing", one("kubernetes:apps/v1:StatefulSet", role="lab", spec=CLAIMS), "kept data"),
+    ("lab-keeps-nothing", one("kubernetes:apps/v1:StatefulSet", role="lab", spec=LOST), "kept data"),
     ("lab-keeps-nothing", one("pulumi-python:dynamic/lab:Databases", role="lab"), "kept data"),
     ("no-wildcard-iam", one(POLICY, policy=allow(Action="*", Resource="a")), "action '\\*'"),
     ("no-wildcard-iam", one(POLICY, policy=allow(Action=["s3:*"], Resource="a")), "action 's3:\\*'"),
@@ -256,7 +257,7 @@ PROPERTIES = {
     ("s3", "BucketPublicAccessBlockArgs"): ("bucket", *ALL_BLOCKED),
     ("s3", "BucketArgs"): ("bucket", "acl", "policy", "website", "forceDestroy", "tags"),
     ("s3", "BucketPolicyArgs"): ("bucket", "policy"),
-    ("s3", "BucketServerSideEncryptionConfigurationArgs"): ("bucket", "rules"),
+    ("s3", "BucketServerSideEncryptionConfigurationInitArgs"): ("bucket", "rules"),
     ("rds", "ClusterArgs"): (
         "storageEncrypted",
         "kmsKeyId",
@@ -266,7 +267,6 @@ PROPERTIES = {
     ),
     ("rds", "ClusterInstanceArgs"): ("publiclyAccessible", "tags"),
     ("eks", "ClusterArgs"): ("vpcConfig", "encryptionConfig", "tags"),
-    ("ec2", "SecurityGroupArgs"): ("ingress", "tags"),
     ("iam", "RoleArgs"): ("assumeRolePolicy", "inlinePolicies", "managedPolicyArns", "tags"),
     ("kms", "KeyArgs"): ("deletionWindowInDays", "tags"),
 }
@@ -277,7 +277,9 @@ PROPERTIES = {
 @pytest.mark.parametrize(("module", "kind"), PROPERTIES, ids=lambda value: str(value))
 def test_properties_are_called_as_the_provider_calls_them(module: str, kind: str) -> None:
     # Of the package only the one resource is loaded, not its two hundred services.
-    name = "".join(f"_{c.lower()}" if c.isupper() else c for c in kind.removesuffix("Args")).lstrip("_")
+    name = "".join(f"_{c.lower()}" if c.isupper() else c for c in re.sub("(Init)?Args$", "", kind)).lstrip(
+        "_"
+    )
     loaded = importlib.import_module(f"pulumi_aws.{module}.{name}")
     names = set(input_type_py_to_pulumi_names(getattr(loaded, kind)).values())
     assert set(PROPERTIES[module, kind]) <= names
