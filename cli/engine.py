@@ -380,6 +380,17 @@ def _run_failure(
         return LabError(
             f"another run of Pulumi works on stack {role}", next_command="wait for it, then lab doctor --fix"
         )
+    if events.violations:
+        return LabError(
+            "\n".join(
+                [
+                    f"{operation} of stack {role} breaks the guardrails",
+                    *(f"  {line}" for line in events.violations),
+                ]
+            ),
+            permitted="what policies/guardrails says of it",
+            next_command="lab preview --guardrails, once that is mended",
+        )
     reasons: Sequence[str] = events.errors or _tail(str(error))
     ended = any(PROVIDER_ENDED in line for line in reasons)
     return LabError(

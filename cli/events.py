@@ -133,7 +133,6 @@ class EventLog:
         line = f"{event.policy_name}: {where}: {text[-1] if text else 'violated'}"
         if line not in self.violations:
             self.violations.append(line)
-            self.errors.append(line)
 
     def _error(self, message: str, urn: str) -> None:
         lines = readable_error(message)

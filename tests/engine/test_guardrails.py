@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -9,7 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pulumi.automation.events import EngineEvent
 
+from cli.events import EventLog
 from tests.engine.plugins_support import Project, new_project
 
 pytestmark = pytest.mark.engine
@@ -63,6 +66,23 @@ def test_what_is_wrong_ends_the_preview(project: Project, wrong: str, rule: str,
     assert previewed.code != 0
     assert f"[mandatory]  {rule}" in previewed.text
     assert said in previewed.text
+
+
+def test_the_lab_command_understands_what_the_engine_says(project: Project) -> None:
+    configure(project, wrong="protect", role="persistent")
+    file = project.folder / "events"
+    # As the Automation API asks for them.
+    debugging = replace(project, environment={**project.environment, "PULUMI_DEBUG_COMMANDS": "true"})
+    debugging.run("preview", "--policy-pack", PACK, "--event-log", str(file))
+    log = EventLog()
+    for line in file.read_text(encoding="utf-8").splitlines():
+        log.add(EngineEvent.from_json(json.loads(line)))
+    words = "the engine may delete it; set protect in its options"
+    assert log.violations == [f"deletion-protection: Cluster database: {words}"]
+    steps = {step.name: step for step in log.steps}
+    assert steps["database"].op == "create"
+    assert (steps["database"].after or {})["storageEncrypted"] is True
+    assert "a password" not in str(log.steps)
 
 
 def test_what_preview_can_not_know_is_judged_before_it_is_made(project: Project) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from pulumi.automation import CommandError
+from pulumi.automation import CommandError, CommandResult
 
-from cli.engine import WITHOUT_CHECKPOINTS, ForwardingCommand, PulumiEngine
+from cli.engine import WITHOUT_CHECKPOINTS, ForwardingCommand, PulumiEngine, _run_failure
 from cli.events import EventLog, readable_error, short_name
 from cli.interrupts import Interrupts
 from cli.locks import find_locks, has_pending_operations, remove_stale
@@ -273,7 +273,13 @@ def test_a_violated_guardrail_is_said_once_with_its_resource_and_words() -> None
     )
     log.add(_Event(policy_event=event))
     log.add(_Event(policy_event=event))
-    assert log.violations == log.errors == ["encrypted: Cluster database: set kmsKeyId"]
+    assert log.violations == ["encrypted: Cluster database: set kmsKeyId"]
+    command = CommandResult(stdout="", stderr="error: preview failed", code=255)
+    failure = _run_failure(CommandError(command), "preview", Role.PERSISTENT, log, Path("log"))
+    assert failure.what.splitlines() == [
+        "preview of stack persistent breaks the guardrails",
+        "  encrypted: Cluster database: set kmsKeyId",
+    ]
     advisory = _Part(**{**vars(event), "enforcement_level": "advisory"})
     log.add(_Event(policy_event=advisory))
     assert len(log.violations) == 1
