@@ -18,6 +18,7 @@ from cli.commands import (
     asking,
     auditing,
     caching,
+    costing,
     data,
     development,
     governing,
@@ -63,6 +64,7 @@ def lab() -> None:
 
 for _module in (
     lifecycle,
+    costing,
     inspecting,
     data,
     asking,

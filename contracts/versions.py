@@ -30,6 +30,7 @@ from contracts.artifacts import (
 __all__ = [
     "AGENT_LIBRARIES",
     "ARTIFACTS",
+    "CI_RUNNER",
     "GO",
     "ICEBERG_AWS_BUNDLE",
     "ICEBERG_SPARK_RUNTIME",
@@ -464,6 +465,9 @@ ARTIFACTS: Mapping[str, Artifact] = {
     )
 }
 """Every artifact by its name."""
+
+CI_RUNNER = "ubuntu-24.04"
+"""GitHub's runner that the workflows name. Its images have no digest that a workflow could ask for."""
 
 # --- container images --------------------------------------------------------------------------
 

@@ -36,12 +36,20 @@ def assignments(values: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
+_GUARDRAILS = click.option(
+    "--guardrails",
+    is_flag=True,
+    help="Hold a local lab to policies/guardrails, too; elsewhere they always hold.",
+)
+
+
 @command("up")
 @click.argument("components", nargs=-1, metavar="[COMPONENT]...")
 @click.option("--without", multiple=True, metavar="NAME", help="Leave a component out from now on.")
 @click.option("--core", is_flag=True, help="Run the core alone this time; the saved set stays.")
 @click.option("--catalog", type=_CATALOG, help="For a new lab: which Iceberg catalog.")
 @_SET
+@_GUARDRAILS
 def up(
     options: Options,
     components: tuple[str, ...],
@@ -49,11 +57,13 @@ def up(
     core: bool,
     catalog: str | None,
     changes: tuple[str, ...],
+    guardrails: bool,
 ) -> None:
     """Bring the lab up. What is named joins the lab's saved set; plain `lab up` runs that set."""
     from cli.operations import up as run
 
     session = options.session()
+    session.guardrails = guardrails
     options.say(f"bringing up lab {session.lab.name!r}: software, what is kept, then the services")
     result = run(
         session,
@@ -114,11 +124,14 @@ def _words(changes: object) -> str:
 
 @command("preview")
 @click.option("--diff", is_flag=True, help="Show every property that would change.")
-def preview(options: Options, diff: bool) -> None:
+@_GUARDRAILS
+def preview(options: Options, diff: bool, guardrails: bool) -> None:
     """Say what `lab up` would do to both stacks; nothing is changed."""
     from cli.operations import preview as run
 
-    result = run(options.session(), diff=diff)
+    session = options.session()
+    session.guardrails = guardrails
+    result = run(session, diff=diff)
 
     def text() -> str:
         lab = "after the persistent stack was made" if result.lab is None else _words(dict(result.lab))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cli.operations.auditing import audit
     from cli.operations.carrying import export_cache, import_cache
     from cli.operations.cleaning import cache_contents, clean_cache
+    from cli.operations.costing import cost
     from cli.operations.data import load, login, logout, seed, sql, token
     from cli.operations.development import lock_requirements, record_checksums, run_tests, write_templates
     from cli.operations.diagnosis import doctor
@@ -55,6 +56,7 @@ _MODULES = {
     "cli.operations.auditing": ("audit",),
     "cli.operations.carrying": ("export_cache", "import_cache"),
     "cli.operations.cleaning": ("cache_contents", "clean_cache"),
+    "cli.operations.costing": ("cost",),
     "cli.operations.data": ("load", "login", "logout", "seed", "sql", "token"),
     "cli.operations.development": (
         "lock_requirements",
@@ -105,6 +107,7 @@ __all__ = [
     "change_workspace",
     "clean_cache",
     "components",
+    "cost",
     "create_workspace",
     "credentials",
     "destroy",
