@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cli.conformance import verify
     from cli.operations.asking import agent_client
     from cli.operations.auditing import audit
+    from cli.operations.building import build_images
     from cli.operations.carrying import export_cache, import_cache
     from cli.operations.cleaning import cache_contents, clean_cache
     from cli.operations.costing import cost
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from cli.operations.development import lock_requirements, record_checksums, run_tests, write_templates
     from cli.operations.diagnosis import doctor
     from cli.operations.fingerprinting import fingerprint
+    from cli.operations.imaging import list_images, lock_image_digests
     from cli.operations.inspect import components, credentials, env, logs, status
     from cli.operations.lifecycle import bootstrap, down, preview, refresh, up
     from cli.operations.maintaining import (
@@ -54,6 +56,7 @@ _MODULES = {
     "cli.conformance": ("verify",),
     "cli.operations.asking": ("agent_client",),
     "cli.operations.auditing": ("audit",),
+    "cli.operations.building": ("build_images",),
     "cli.operations.carrying": ("export_cache", "import_cache"),
     "cli.operations.cleaning": ("cache_contents", "clean_cache"),
     "cli.operations.costing": ("cost",),
@@ -66,6 +69,7 @@ _MODULES = {
     ),
     "cli.operations.diagnosis": ("doctor",),
     "cli.operations.fingerprinting": ("fingerprint",),
+    "cli.operations.imaging": ("list_images", "lock_image_digests"),
     "cli.operations.inspect": ("components", "credentials", "env", "logs", "status"),
     "cli.operations.lifecycle": ("bootstrap", "down", "preview", "refresh", "up"),
     "cli.operations.maintaining": (
@@ -102,6 +106,7 @@ __all__ = [
     "agent_client",
     "audit",
     "bootstrap",
+    "build_images",
     "cache_contents",
     "change_maintenance_policy",
     "change_workspace",
@@ -117,7 +122,9 @@ __all__ = [
     "export_cache",
     "fingerprint",
     "import_cache",
+    "list_images",
     "load",
+    "lock_image_digests",
     "lock_requirements",
     "login",
     "logout",

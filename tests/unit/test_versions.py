@@ -7,14 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from components.registry import COMPONENTS
 from contracts.versions import (
     ARTIFACTS,
+    BASE_IMAGE,
     IMAGES,
     Artifact,
     GoTool,
     HostPlatform,
     MavenArtifact,
     Packing,
+    PyPiLibraries,
     PyPiSource,
     PyPiTool,
     UrlDistribution,
@@ -80,9 +83,23 @@ def test_distributions_are_verified_or_refused() -> None:
         assert artifact.version in artifact.url
 
 
-def test_images_have_a_digest_or_none() -> None:
+def test_the_base_image_has_a_digest_or_none() -> None:
+    assert BASE_IMAGE.digest is None or re.fullmatch(r"sha256:[0-9a-f]{64}", BASE_IMAGE.digest)
+
+
+def test_images_hold_what_there_is() -> None:
     for image in IMAGES.values():
-        assert image.digest is None or re.fullmatch(r"sha256:[0-9a-f]{64}", image.digest)
+        assert set(image.artifacts) <= set(ARTIFACTS)
+        assert all((CHECKOUT / folder).exists() for folder in image.source)
+        assert all((CHECKOUT / file).is_file() for file in image.libraries)
+
+
+def test_every_image_is_one_that_a_component_runs_in_and_holds_what_that_needs() -> None:
+    by_image = {info.image: info for info in COMPONENTS.values() if "kubernetes" in info.placements}
+    for name, image in IMAGES.items():
+        # Python packages are installed for the image's own Python.
+        needed = {a for a in by_image[name].artifacts if not isinstance(ARTIFACTS[a], PyPiLibraries)}
+        assert set(image.artifacts) == needed, name
 
 
 def test_every_tool_module_belongs_to_an_artifact() -> None:
