@@ -115,7 +115,56 @@ def build(options: Options, names: tuple[str, ...], registry: str, tag: str, bas
     options.next_steps(lock if push else "push them, then " + lock)
 
 
+@command("bundle")
+@click.argument("bundle", metavar="FILE", type=click.Path(path_type=Path))
+@click.option(
+    "--file",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="References by digest, as `lab images lock` writes them.",
+)
+@click.option("--replace", is_flag=True, help="Write over a file that is there.")
+def bundle_(options: Options, bundle: Path, file: Path, replace: bool) -> None:
+    """Write all images into one file, for a cluster without a network: lab images bundle FILE --file …"""
+    from cli.drawing import human_bytes
+    from cli.operations import bundle_images
+
+    result = bundle_images(bundle.absolute(), file.absolute(), options.say, replace=replace)
+    options.show(
+        result,
+        lambda: (
+            f"{len(result.images)} images of {result.blobs} parts in {result.file}: "
+            f"{human_bytes(result.size_bytes)}, {result.seconds:.0f} s"
+        ),
+    )
+    options.next_steps(f"lab images load {bundle.name} --registry HOST/PREFIX --tag TAG --file FILE")
+
+
+@command("load")
+@click.argument("bundle", metavar="FILE", type=click.Path(path_type=Path))
+@click.option("--registry", required=True, help="Where the images are put: HOST[:PORT]/PREFIX.")
+@click.option("--tag", default="latest", show_default=True, help="Their tag there.")
+@click.option(
+    "--file", required=True, type=click.Path(path_type=Path), help="Where their references are written."
+)
+def load(options: Options, bundle: Path, registry: str, tag: str, file: Path) -> None:
+    """Put the images of a bundle into a registry: lab images load FILE --registry … --file …"""
+    from cli.operations import load_images
+
+    result = load_images(bundle.absolute(), registry, tag, file.absolute(), options.say)
+    options.show(
+        result,
+        lambda: (
+            f"{len(result.references)} images, {result.present} of {result.blobs} parts were there; "
+            f"references in {result.file}"
+        ),
+    )
+    options.next_steps(f"./lab up --set imagesFile={result.file}")
+
+
 images.add_command(build)
+images.add_command(bundle_)
+images.add_command(load)
 images.add_command(list_)
 images.add_command(lock_images)
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cli.operations.asking import agent_client
     from cli.operations.auditing import audit
     from cli.operations.building import build_images
+    from cli.operations.bundling import bundle_images, load_images
     from cli.operations.carrying import export_cache, import_cache
     from cli.operations.cleaning import cache_contents, clean_cache
     from cli.operations.costing import cost
@@ -57,6 +58,7 @@ _MODULES = {
     "cli.operations.asking": ("agent_client",),
     "cli.operations.auditing": ("audit",),
     "cli.operations.building": ("build_images",),
+    "cli.operations.bundling": ("bundle_images", "load_images"),
     "cli.operations.carrying": ("export_cache", "import_cache"),
     "cli.operations.cleaning": ("cache_contents", "clean_cache"),
     "cli.operations.costing": ("cost",),
@@ -107,6 +109,7 @@ __all__ = [
     "audit",
     "bootstrap",
     "build_images",
+    "bundle_images",
     "cache_contents",
     "change_maintenance_policy",
     "change_workspace",
@@ -124,6 +127,7 @@ __all__ = [
     "import_cache",
     "list_images",
     "load",
+    "load_images",
     "lock_image_digests",
     "lock_requirements",
     "login",
