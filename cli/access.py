@@ -25,11 +25,11 @@ def session_file(session: Session) -> Path:
 
 def endpoint(outputs: LabOutputs) -> Endpoint:
     """The lab's realm."""
-    return Endpoint(issuer_url=outputs.issuer_url)
+    return Endpoint(issuer_url=outputs.issuer_url, realm_url=outputs.own_realm_url)
 
 
 def token_url(outputs: LabOutputs) -> str:
-    return f"{outputs.issuer_url}/protocol/openid-connect/token"
+    return f"{outputs.own_realm_url}/protocol/openid-connect/token"
 
 
 def user_tokens(

@@ -65,17 +65,19 @@ class Tokens:
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """The lab's realm as this machine reaches it."""
+    """The lab's realm. ``realm_url`` is where this machine reaches it, the issuer itself unless it is given;
+    browsers go to the issuer."""
 
     issuer_url: str
+    realm_url: str = ""
     transport: httpx.BaseTransport | None = None
 
     def request(
         self, path: str, form: Mapping[str, str], auth: tuple[str, str] | None = None
     ) -> httpx.Response:
-        """Posts a form below the issuer. Raises ProviderAwayError when there is no answer or it is the
+        """Posts a form to the realm. Raises ProviderAwayError when there is no answer or it is the
         server's own failure."""
-        url = f"{self.issuer_url}/protocol/openid-connect/{path}"
+        url = f"{self.realm_url or self.issuer_url}/protocol/openid-connect/{path}"
         try:
             # The realm is on the loopback: never through a proxy.
             with httpx.Client(timeout=30.0, trust_env=False, transport=self.transport) as client:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 BESIDE = frozenset({"java21", "java25", "web", "agent-libraries"})
 """Artifacts that a service has beside what it runs."""
 
+WORKER_PLACEMENTS = ("kubernetes", "aws")
+"""Placements that run several processes of one component."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ComponentInfo:
@@ -28,7 +31,8 @@ class ComponentInfo:
     ``name`` and ``title`` are all that a row must say. ``service`` is the workload's name, the component's
     own where it is not given; ``artifacts`` name rows of ``contracts.versions``; ``needs`` names other
     components; ``memory_mib`` is its expected resident size, beside the Java heap that ``heap_setting`` names
-    a setting of, where it does.
+    a setting of, where it does. ``workers_setting`` names one that asks for further processes beside it,
+    where a placement runs them.
     """
 
     name: str
@@ -37,6 +41,7 @@ class ComponentInfo:
     core: bool = False
     memory_mib: int = 128
     heap_setting: str | None = None
+    workers_setting: str | None = None
     needs: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     artifacts: tuple[str, ...] = ()
@@ -119,6 +124,7 @@ _ROWS = (
         title="SQL engine: Trino",
         memory_mib=300,
         heap_setting="trinoHeapMib",
+        workers_setting="trinoWorkers",
         needs=("keycloak", "opa"),
         artifacts=("trino", "java25"),
     ),
@@ -158,7 +164,7 @@ CATALOGS = ("polaris", "nessie")
 
 _FIRST_SERVICES = (
     *("keycloak", "catalog", "opa", "governor", "trino"),
-    *("spark", "control-plane", "agent"),
+    *("spark", "control-plane", "agent", "trino-worker"),
 )
 """Services whose ports are fixed whether or not they are components already: clients of the realm name
 them."""

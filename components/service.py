@@ -36,6 +36,11 @@ class LabContext:
     @property
     def issuer_url(self) -> str:
         """The one issuer string of this lab; every token carries it."""
+        return f"{self.placement.public_url('keycloak', 'http')}/realms/{self.realm.realm}"
+
+    @property
+    def operator_realm_url(self) -> str:
+        """The realm as the operator's machine reaches it."""
         return f"{self.placement.operator_url('keycloak', 'http')}/realms/{self.realm.realm}"
 
     @property
@@ -75,7 +80,7 @@ class LabContext:
     @property
     def operator_token_url(self) -> str:
         """``token_url`` as the operator's machine reaches it."""
-        return f"{self.issuer_url}/protocol/openid-connect/token"
+        return f"{self.operator_realm_url}/protocol/openid-connect/token"
 
     def _catalog_uri(self, url: Callable[[str, str], str]) -> str:
         path = {"nessie": "/iceberg", "polaris": "/api/catalog"}[self.catalog_kind]
@@ -93,8 +98,8 @@ class LabContext:
     def redirect_base_url(self, client_id: str) -> str:
         """Where browsers reach the service that signs people in as ``client_id``."""
         if client_id == "trino":
-            return self.trino_url
-        return self.placement.operator_url(client_id, "http")
+            return self.placement.public_url("trino", "https", Scheme.HTTPS)
+        return self.placement.public_url(client_id, "http")
 
     def client_secret(self, client_id: str) -> pulumi.Output[str]:
         """The secret of one of the realm's clients."""

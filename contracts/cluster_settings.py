@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contracts.setting_values import Role, Setting, choice, folder, integer, matching
+from contracts.setting_values import Role, Setting, choice, folder, integer, matching, text_mapping
 
 _BOTH = frozenset(Role)
 _PERSISTENT = frozenset({Role.PERSISTENT})
@@ -95,6 +95,78 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         parse=choice("preferred", "required"),
         doc="kubernetes: whether pods prefer or require nodes that the label lakehouse-lab/class gives to "
         "their class: system, query or batch. A taint of that name is tolerated.",
+    ),
+    Setting(
+        key="trinoWorkers",
+        roles=_LAB,
+        default="0",
+        example="2",
+        parse=integer(0, 500),
+        doc="kubernetes: Trino's workers beside its coordinator, each with a heap of trinoHeapMib. 0: the "
+        "coordinator works alone.",
+    ),
+    Setting(
+        key="trinoMaxWorkers",
+        roles=_LAB,
+        default="0",
+        example="6",
+        parse=integer(0, 500),
+        doc="kubernetes: up to how many workers Trino gets when trinoWorkers are busy; the cluster needs a "
+        "metrics server for it. 0: no more than trinoWorkers.",
+    ),
+    Setting(
+        key="trinoDrainS",
+        roles=_LAB,
+        default="600",
+        example="3600",
+        parse=integer(60, 86400),
+        doc="kubernetes: seconds that a worker which is taken away may go on with the queries it works on.",
+    ),
+    Setting(
+        key="ingressDomain",
+        roles=_BOTH,
+        default="",
+        example="lab.example.org",
+        parse=matching(rf"({_LABEL}(\.{_LABEL})+)?", "a domain's name, or nothing"),
+        doc="kubernetes: domain below which an Ingress publishes what people use: keycloak, trino, "
+        "control-plane and agent. Empty: nothing is published.",
+    ),
+    Setting(
+        key="ingressNamespace",
+        roles=_LAB,
+        default="",
+        example="ingress-nginx",
+        parse=matching(f"({_LABEL})?", "a namespace's name, or nothing"),
+        doc="kubernetes: the namespace in which the pods of the cluster's ingress controller run; no others "
+        "are let through. Needed with ingressDomain.",
+    ),
+    Setting(
+        key="ingressClass",
+        roles=_LAB,
+        default="",
+        example="nginx",
+        parse=matching(r"[a-z0-9.-]*", "an IngressClass, or nothing"),
+        doc="kubernetes: the class of the ingresses. Empty: the cluster's default.",
+    ),
+    Setting(
+        key="ingressTls",
+        roles=_LAB,
+        default="lab",
+        example="cluster-issuer:letsencrypt",
+        parse=matching(
+            rf"lab|(secret|issuer|cluster-issuer):{_LABEL}",
+            "lab, secret:NAME, issuer:NAME or cluster-issuer:NAME",
+        ),
+        doc="kubernetes: certificate of the ingresses: of the lab's own authority (lab), in a secret of the "
+        "namespace that you made (secret:NAME), or made by cert-manager (issuer:NAME, cluster-issuer:NAME).",
+    ),
+    Setting(
+        key="ingressAnnotations",
+        roles=_LAB,
+        default="{}",
+        example='{"nginx.ingress.kubernetes.io/proxy-body-size": "64m"}',
+        parse=text_mapping,
+        doc="kubernetes: JSON object of annotations that every ingress gets.",
     ),
     Setting(
         key="databaseUrl",

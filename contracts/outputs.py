@@ -107,20 +107,23 @@ class Slot:
 @dataclass(frozen=True, kw_only=True)
 class PersistentOutputs:
     """Exports of the persistent stack. ``catalog_kind`` is pinned there and never flips by itself.
-    ``cluster_id`` is the UID of the namespace kube-system of the cluster it was made on, None on none."""
+    ``cluster_id`` is the UID of the namespace kube-system of the cluster it was made on, None on none;
+    ``ingress_domain`` is what its certificate is for beside the services' own names."""
 
     placement: str
     catalog_kind: str
     slots: Mapping[str, Slot]
     cluster_id: str | None = None
+    ingress_domain: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabOutputs:
     """Exports of the lab stack: where the operator's machine reaches things; no secret. ``catalog_uri`` is
     for services, ``raw_catalog_uri`` for people and the engines that act for them. ``component_urls`` has the
-    first address of every component by its name; None from a lab that was brought up before it was an output,
-    as for ``raw_catalog_uri``."""
+    first address of every component by its name, ``public_urls`` where people reach those that are published;
+    None from a lab that was brought up before it was an output, as for ``raw_catalog_uri`` and
+    ``realm_url``."""
 
     lab: str
     catalog_kind: str
@@ -128,12 +131,19 @@ class LabOutputs:
     raw_catalog_uri: str | None = None
     catalog_warehouse: str
     issuer_url: str
+    realm_url: str | None = None
     governor_url: str
     opa_url: str
     trino_url: str | None
     components: tuple[str, ...]
     component_urls: Mapping[str, str] | None = None
+    public_urls: Mapping[str, str] | None = None
     ca_certificate: str
+
+    @property
+    def own_realm_url(self) -> str:
+        """Where the operator's machine reaches the realm: the issuer may be published elsewhere."""
+        return self.realm_url or self.issuer_url
 
     @property
     def users_catalog_uri(self) -> str:

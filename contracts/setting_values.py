@@ -3,6 +3,7 @@ permitted."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -109,3 +110,14 @@ def folder(text: str) -> str:
     if text and not text.startswith(("/", "~/")):
         raise ValueError("an absolute path, or nothing")
     return text
+
+
+def text_mapping(text: str) -> dict[str, str]:
+    """A JSON object of texts."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise ValueError("a JSON object whose values are texts")
+    return found

@@ -23,6 +23,8 @@ class Capability(StrEnum):
     PERSISTENT_VOLUME = "persistent-volume"
     BUILD_FROM_SOURCE = "build-from-source"
     POD_PER_USER = "pod-per-user"
+    REPLICAS = "replicas"
+    """Several processes of one workload, each with an address of its own that the others reach."""
 
 
 class WorkloadClass(StrEnum):
@@ -100,6 +102,8 @@ class Layout:
     host: str = ""
     """The name or address by which a workload's own parts find each other; ``bind_address`` where none is
     given."""
+    proxied: bool = False
+    """Whether people come through a proxy that ends their TLS and says so in ``X-Forwarded`` headers."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "host", self.host or self.bind_address)
@@ -114,6 +118,33 @@ class Layout:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Entrance:
+    """Where people come in, for a placement that publishes what they use: the port, and what its paths begin
+    with."""
+
+    port: str
+    paths: tuple[str, ...] = ("/",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaling:
+    """How many processes of a workload may run: from its ``replicas`` to ``maximum``, as many as keep their
+    use of processors near ``cpu_percent`` of what they ask for."""
+
+    maximum: int
+    cpu_percent: int = 70
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drain:
+    """What a process needs before it may be stopped: ``command`` runs beside it, with its environment and
+    files, and returns once its work is done. It may take ``timeout_s``."""
+
+    command: Sequence[str]
+    timeout_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Workload:
     """One service, described once.
 
@@ -124,6 +155,10 @@ class Workload:
     in them restarts it too. ``reaches`` names the ports, as ``workload/port``, that it opens connections to,
     ``reaches_outside`` the TCP ports of hosts that are no part of the lab: a placement with a network of its
     own lets nothing else through.
+
+    ``addressed`` False: nobody is told where its processes are, they make themselves known to the workload
+    that they work for; it has neither a name nor a way for the operator. ``direct``: its name leads to the
+    address of its one process, not to one that stands for it.
     """
 
     name: str
@@ -143,10 +178,20 @@ class Workload:
     needs: frozenset[Capability] = frozenset({Capability.PROCESS})
     identity: str | None = None
     replicas: int = 1
+    scaling: Scaling | None = None
+    drain: Drain | None = None
+    entrance: Entrance | None = None
+    addressed: bool = True
+    direct: bool = False
     stop_timeout_s: float = 20.0
     workload_class: WorkloadClass = WorkloadClass.SYSTEM
     unprivileged: bool = False
     """True: never runs as root (PostgreSQL refuses it)."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is one process that never runs beside another of its kind."""
+        return self.replicas == 1 and self.scaling is None and Capability.REPLICAS not in self.needs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +203,8 @@ class Deployed:
     operator_urls: Mapping[str, str]
     ready: Output[bool]
     resource: Any
+    public_url: str | None = None
+    """Where it is published, if it is."""
 
 
 class Placement(Protocol):
@@ -183,6 +230,11 @@ class Placement(Protocol):
 
     def operator_url(self, workload: str, port: str, scheme: Scheme = Scheme.HTTP) -> str:
         """The URL that reaches the port from the operator's machine."""
+        ...
+
+    def public_url(self, workload: str, port: str, scheme: Scheme = Scheme.HTTP) -> str:
+        """The URL that people's browsers and clients use for a workload with an :class:`Entrance`: the
+        operator's, unless the placement publishes it."""
         ...
 
     def deploy(self, workload: Workload, opts: Any = None) -> Deployed:

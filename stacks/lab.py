@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pulumi
 
 from components.keycloak.realm import LabRealm
-from components.registry import CATALOGS, ComponentInfo, selected
+from components.registry import CATALOGS, WORKER_PLACEMENTS, ComponentInfo, selected
 from components.service import TRINO_CATALOG, LabContext, Service
 from contracts.errors import LabError, UsageError
 from contracts.identity import lab_realm
@@ -23,14 +23,20 @@ def lab(settings: Settings) -> None:
     refuse_unbuilt(settings)
     catalog_kind = settings.catalog
     chosen = selected(settings.components, catalog_kind)
-    _refuse_misplaced(chosen, settings.placement)
+    _refuse_misplaced(chosen, settings)
     persistent = pulumi.StackReference(settings.persistent_stack)
     slot = pulumi.Output.all(
         slots=persistent.get_output("slots"), pinned=persistent.get_output("catalog_kind")
     ).apply(lambda outputs: _slot(settings, outputs["slots"], outputs["pinned"]))
     context = LabContext(
         settings=settings,
-        placement=kubernetes_placement(settings, slot, persistent.get_output("cluster_id"), chosen)
+        placement=kubernetes_placement(
+            settings,
+            slot,
+            persistent.get_output("cluster_id"),
+            persistent.get_output("ingress_domain"),
+            chosen,
+        )
         if settings.placement == "kubernetes"
         else local_placement(settings),
         slot=slot,
@@ -68,11 +74,17 @@ def lab(settings: Settings) -> None:
         raw_catalog_uri=context.operator_raw_catalog_uri,
         catalog_warehouse=TRINO_CATALOG,
         issuer_url=context.issuer_url,
+        realm_url=context.operator_realm_url,
         governor_url=context.placement.operator_url("governor", "http"),
         opa_url=context.placement.operator_url("opa", "http"),
         trino_url=context.trino_url if "trino" in services else None,
         components=tuple(services),
         component_urls={name: service.address for name, service in services.items()},
+        public_urls={
+            name: url
+            for name, service in services.items()
+            if (url := service.deployed.public_url) is not None
+        },
         ca_certificate="",
     )
     for name, value in to_exports(outputs).items():
@@ -93,9 +105,18 @@ def seed_connection(context: LabContext) -> dict[str, pulumi.Input[str]]:
     }
 
 
-def _refuse_misplaced(chosen: Sequence[ComponentInfo], placement: str) -> None:
-    """Raises UsageError when a component can't run on the placement."""
+def _refuse_misplaced(chosen: Sequence[ComponentInfo], settings: Settings) -> None:
+    """Raises UsageError when a component, or its workers, can't run on the placement."""
+    placement = settings.placement
     for info in chosen:
+        workers = settings.values[info.workers_setting] if info.workers_setting else 0
+        if workers and placement not in WORKER_PLACEMENTS:
+            raise UsageError(
+                f"{info.name} has no workers of its own on placement {placement!r}",
+                value=f"{info.workers_setting}={workers}",
+                permitted="0, or one of the placements " + ", ".join(WORKER_PLACEMENTS),
+                next_command=f"pulumi config set {info.workers_setting} 0",
+            )
         if placement not in info.placements:
             raise UsageError(
                 f"{info.name} does not run on placement {placement!r}",

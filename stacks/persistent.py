@@ -62,7 +62,9 @@ def _on_a_cluster(settings: Settings) -> None:
     cluster = cluster_of(settings)
     cluster_id = check_cluster(cluster, expected_id=settings.values["clusterId"], rights=PERSISTENT_RIGHTS)
     scope = Scope(lab=settings.name, namespace=cluster.namespace, stack="persistent")
-    secrets = _secrets(settings, (*LOOPBACK_NAMES, "trino", scope.host("trino")), ())
+    domain = settings.values["ingressDomain"]
+    published = (domain, f"*.{domain}") if domain else ()
+    secrets = _secrets(settings, (*LOOPBACK_NAMES, "trino", scope.host("trino"), *published), ())
     foundation = ExternalFoundation("foundation", settings, database_passwords=secrets.database_passwords)
     Namespace(
         "namespace",
@@ -75,6 +77,7 @@ def _on_a_cluster(settings: Settings) -> None:
     )
     pulumi.export("slots", {settings.name: _slot(foundation, secrets)})
     pulumi.export("cluster_id", cluster_id)
+    pulumi.export("ingress_domain", domain)
 
 
 def _secrets(settings: Settings, server_names: Sequence[str], store_users: Sequence[str]) -> LabSecrets:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import pulumi
 
 from components.registry import SERVICE_ORDER, ComponentInfo
+from components.service import secret
 from contracts.errors import LabError
 from contracts.outputs import Slot
 from contracts.settings import Settings, cache_home
@@ -44,19 +45,22 @@ def kubernetes_placement(
     settings: Settings,
     slot: pulumi.Output[Slot],
     cluster_id: pulumi.Output[object],
+    ingress_domain: pulumi.Output[object],
     chosen: Sequence[ComponentInfo],
 ) -> Placement:
     """Objects of the lab's namespace on a cluster, which is asked first. ``cluster_id`` is of the cluster
-    that the persistent stack was made on; ``chosen`` are the components that will be deployed.
+    that the persistent stack was made on, ``ingress_domain`` what its certificate is for; ``chosen`` are the
+    components that will be deployed.
 
     Raises:
         PreflightError: an image has no digest, kubectl or the kubeconfig is missing, the cluster is another
             one or grants too little.
-        UsageError: the file of image references is not usable.
+        UsageError: the file of image references is not usable, or what is to be published is not said whole.
     """
     # Loaded here: a lab on this machine has no use for it.
     from placements.kubernetes.cluster import LAB_RIGHTS, check_cluster, cluster_of, require_same_cluster
     from placements.kubernetes.images import image_references, require_images
+    from placements.kubernetes.ingress import publishing_of, require_same_domain
     from placements.kubernetes.naming import Scope
     from placements.kubernetes.network import outside
     from placements.kubernetes.placement import KubernetesPlacement
@@ -67,6 +71,15 @@ def kubernetes_placement(
     images = image_references(Path(given).expanduser() if given else None)
     # Before anything is registered, not when the first workload misses its own.
     require_images([info.image for info in chosen], images)
+
+    def certificate() -> dict[str, pulumi.Input[str]]:
+        domain = ingress_domain.apply(lambda known: require_same_domain(known, values["ingressDomain"]))
+        return {
+            "tls.crt": pulumi.Output.all(slot, domain).apply(lambda both: both[0].pki.server_certificate),
+            "tls.key": secret(slot, lambda s: s.pki.server_key),
+        }
+
+    publishing = publishing_of(settings, certificate)
     cluster = cluster_of(settings)
     found = check_cluster(cluster, expected_id=values["clusterId"], rights=LAB_RIGHTS)
     same = cluster_id.apply(lambda expected: require_same_cluster(expected, found))
@@ -101,6 +114,7 @@ def kubernetes_placement(
         port_base=settings.port_base,
         cache=cache_home(),
         service_order=SERVICE_ORDER,
+        publishing=publishing,
     )
 
 

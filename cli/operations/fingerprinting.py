@@ -106,7 +106,7 @@ _CLIENT_KEYS = ("id", "clientId", "enabled", "publicClient", "redirectUris", "op
 def _realm(session: Session, outputs: LabOutputs) -> tuple[str, dict[str, int]]:
     """A digest of groups, users with their memberships, and the lab's own clients; the identities in it
     are Keycloak's, so a realm that was made anew differs."""
-    base, _, realm = outputs.issuer_url.rpartition("/realms/")
+    base, _, realm = outputs.own_realm_url.rpartition("/realms/")
     secret = session.slot().secrets.client_secrets["governor"]
     try:
         with httpx.Client(base_url=f"{base}/admin/realms/{realm}", timeout=30.0, trust_env=False) as client:

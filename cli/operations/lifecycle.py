@@ -268,4 +268,5 @@ def urls_of(outputs: LabOutputs) -> dict[str, str]:
     # The identity provider and the catalogs stand above by what people reach there.
     shown = {*urls, "keycloak", *CATALOGS}
     more = {name: url for name, url in (outputs.component_urls or {}).items() if name not in shown}
-    return {**urls, **more}
+    published = {f"{name}, published": url for name, url in (outputs.public_urls or {}).items()}
+    return {**urls, **more, **published}

@@ -15,7 +15,7 @@ from components.service import TRINO_CATALOG, LabContext, Service, secret
 from contracts.errors import UsageError
 from contracts.settings import environment
 from contracts.versions import AGENT_LIBRARIES
-from contracts.workload import Layout, Port, Probe, Scheme, Workload
+from contracts.workload import Entrance, Layout, Port, Probe, Scheme, Workload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +55,7 @@ def workload(args: AgentArgs, layout: Layout) -> Workload:
         depends_on=("postgres",),
         reaches=("keycloak/http", "governor/http", "trino/https", "control-plane/http", "postgres/tcp"),
         reaches_outside=() if args.model_port is None else (args.model_port,),
+        entrance=Entrance(port="http"),
         identity="agent",
     )
 
@@ -71,7 +72,7 @@ def agent_args(context: LabContext, environ: Mapping[str, str] | None = None) ->
         secrets["AGENT_MODEL_KEY"] = pulumi.Output.secret(key)
     return AgentArgs(
         plain={
-            "AGENT_PUBLIC_URL": placement.operator_url("agent", "http"),
+            "AGENT_PUBLIC_URL": placement.public_url("agent", "http"),
             "AGENT_ISSUER_URL": context.issuer_url,
             "AGENT_JWKS_URL": context.jwks_url,
             "AGENT_TOKEN_URL": context.token_url,

@@ -11,7 +11,7 @@ import pulumi
 from components.control_plane.properties import Probed, components_json, host_of
 from components.service import TRINO_CATALOG, LabContext, Service, secret
 from contracts.versions import KEYCLOAK, NESSIE, OPA, POLARIS, SPARK, TRINO, WEB
-from contracts.workload import Layout, Port, Probe, Scheme, Volume, Workload
+from contracts.workload import Entrance, Layout, Port, Probe, Scheme, Volume, Workload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +64,7 @@ def workload(args: ControlPlaneArgs, layout: Layout) -> Workload:
             "agent/http",
             "postgres/tcp",
         ),
+        entrance=Entrance(port="http"),
         identity="control-plane",
     )
 
@@ -110,7 +111,7 @@ def control_plane_args(context: LabContext) -> ControlPlaneArgs:
 
 def probed(context: LabContext) -> list[Probed]:
     """What the console asks after, core first. Probes are what anybody may ask without a token."""
-    internal, operator = context.placement.internal_url, context.placement.operator_url
+    internal, public = context.placement.internal_url, context.placement.public_url
     running = context.services
     catalog = POLARIS if context.catalog_kind == "polaris" else NESSIE
     return [
@@ -118,7 +119,7 @@ def probed(context: LabContext) -> list[Probed]:
             name="keycloak",
             title="Sign-in",
             probe_url=f"{context.realm_url}/.well-known/openid-configuration",
-            url=operator("keycloak", "http"),
+            url=public("keycloak", "http"),
             version=KEYCLOAK.version,
         ),
         Probed(
@@ -142,7 +143,7 @@ def probed(context: LabContext) -> list[Probed]:
             name="trino",
             title="SQL engine: Trino",
             probe_url=f"{internal('trino', 'https', Scheme.HTTPS)}/v1/info" if "trino" in running else None,
-            url=context.trino_url,
+            url=context.redirect_base_url("trino"),
             version=TRINO.version,
         ),
         Probed(

@@ -9,7 +9,7 @@ import pulumi
 
 from components.keycloak.properties import ADMIN_CLIENT_ID, command, environment
 from components.service import LabContext, Service, secret
-from contracts.workload import Layout, Port, Probe, Workload
+from contracts.workload import Entrance, Layout, Port, Probe, Workload
 
 __all__ = ["ADMIN_CLIENT_ID", "Keycloak", "KeycloakArgs", "workload"]
 
@@ -49,6 +49,8 @@ def workload(args: KeycloakArgs, layout: Layout) -> Workload:
         cpu_millicores=500,
         depends_on=("postgres",),
         reaches=("postgres/tcp", "control-plane/http"),
+        # Not the administration's: https://www.keycloak.org/server/reverseproxy#_exposed_path_recommendations
+        entrance=Entrance(port="http", paths=("/realms/", "/resources/")),
     )
 
 
@@ -60,7 +62,7 @@ class Keycloak(Service):
     def __init__(self, context: LabContext, opts: pulumi.ResourceOptions | None = None) -> None:
         slot = context.slot
         args = KeycloakArgs(
-            hostname_url=context.placement.operator_url("keycloak", "http"),
+            hostname_url=context.placement.public_url("keycloak", "http"),
             database_jdbc_url=slot.apply(lambda s: s.keycloak_database.jdbc_url),
             database_role=slot.apply(lambda s: s.keycloak_database.role),
             database_password=secret(slot, lambda s: s.keycloak_database.password),

@@ -50,6 +50,7 @@ def environment(layout: Layout, *, hostname_url: str) -> Mapping[str, str]:
         "KC_HTTP_MANAGEMENT_PORT": str(layout.ports["management"]),
         "KC_HOSTNAME": hostname_url,
         "KC_HOSTNAME_BACKCHANNEL_DYNAMIC": "true",
+        **({"KC_PROXY_HEADERS": "xforwarded"} if layout.proxied else {}),
         "KC_CACHE": "local",  # one replica: no cluster is formed, no cluster port is opened
         "KC_LOG_LEVEL": "INFO",
         "KC_DB_POOL_INITIAL_SIZE": "1",

@@ -8,38 +8,89 @@ from __future__ import annotations
 from components.java import java_command, properties
 from contracts.workload import Layout
 
+ENVIRONMENT = "lab"
+
+DRAIN_PERIOD_S = 15
+"""How long a worker waits twice while it shuts down: until the coordinator gives it no more work, and until
+that has seen how the last of it ended. It looks every few seconds."""
+
 CLOCK_SKEW_S = 20
 """How far Keycloak's clock and Trino's may be apart."""
 
 
-def config(layout: Layout, *, issuer_url: str, realm_url: str, heap_mib: int) -> str:
-    """``config.properties``: HTTPS and OAuth2 for clients; plain HTTP serves the engine itself, behind
-    the internal secret (https://trino.io/docs/476/security/internal-communication.html)."""
-    http = layout.ports["internal"]
+def config(layout: Layout, *, issuer_url: str, realm_url: str, heap_mib: int, workers: int = 0) -> str:
+    """``config.properties`` of the coordinator: HTTPS and OAuth2 for clients. One without ``workers`` (their
+    largest number) does their work itself, and speaks to itself alone: in plain HTTP, behind the internal
+    secret."""
+    if workers:
+        address = internal_tls(f"https://{layout.host}:{layout.ports['https']}")
+    else:
+        address = {
+            "node.internal-address": layout.host,
+            "http-server.http.port": str(layout.ports["internal"]),
+            "discovery.uri": f"http://{layout.host}:{layout.ports['internal']}",
+        }
     return properties(
         {
-            "node.environment": "lab",
+            "node.environment": ENVIRONMENT,
             "node.id": "coordinator",
             "node.bind-ip": layout.bind_address,
-            "node.internal-address": layout.host,
             "coordinator": "true",
-            "node-scheduler.include-coordinator": "true",
+            "node-scheduler.include-coordinator": "false" if workers else "true",
             "catalog.management": "static",
             "catalog.config-dir": str(layout.files_dir / "catalog"),
             "plugin.dir": f"{layout.artifact_dir}/plugin",
             "hide-inaccessible-columns": "true",
             "access-control.config-files": layout.file("access-control.properties"),
             "event-listener.config-files": layout.file("event-listener.properties"),
-            "http-server.http.port": str(http),
-            "discovery.uri": f"http://{layout.host}:{http}",
+            **address,
             "http-server.https.enabled": "true",
             "http-server.https.port": str(layout.ports["https"]),
             "http-server.https.keystore.path": layout.file("server.pem"),
+            # Its absolute addresses are those that people asked for.
+            **({"http-server.process-forwarded": "true"} if layout.proxied else {}),
             "internal-communication.shared-secret": "${ENV:TRINO_INTERNAL_SECRET}",
             **authentication(issuer_url=issuer_url, realm_url=realm_url),
-            **limits(heap_mib),
+            **limits(heap_mib, nodes=max(1, workers)),
         }
     )
+
+
+def worker_config(
+    layout: Layout, *, coordinator_url: str, issuer_url: str, realm_url: str, heap_mib: int, workers: int
+) -> str:
+    """``config.properties`` of a worker, which takes work from whoever knows the internal secret, and for the
+    rest asks for the same tokens as the coordinator
+    (https://trino.io/docs/476/installation/deployment.html). Its identifier is made anew at each start."""
+    return properties(
+        {
+            "node.environment": ENVIRONMENT,
+            "node.bind-ip": layout.bind_address,
+            "coordinator": "false",
+            "catalog.management": "static",
+            "catalog.config-dir": str(layout.files_dir / "catalog"),
+            "plugin.dir": f"{layout.artifact_dir}/plugin",
+            "access-control.config-files": layout.file("access-control.properties"),
+            **internal_tls(coordinator_url),
+            "http-server.https.enabled": "true",
+            "http-server.https.port": str(layout.ports["https"]),
+            "internal-communication.shared-secret": "${ENV:TRINO_INTERNAL_SECRET}",
+            **worker_authentication(issuer_url=issuer_url, realm_url=realm_url),
+            "shutdown.grace-period": f"{DRAIN_PERIOD_S}s",
+            **limits(heap_mib, nodes=workers),
+        }
+    )
+
+
+def internal_tls(coordinator_url: str) -> dict[str, str]:
+    """Between coordinator and workers: TLS alone, with certificates for their addresses that they derive from
+    the internal secret (https://trino.io/docs/476/security/internal-communication.html). The coordinator's
+    name has to lead to its own address."""
+    return {
+        "http-server.http.enabled": "false",
+        "internal-communication.https.required": "true",
+        "discovery.uri": coordinator_url,
+    }
 
 
 def authentication(*, issuer_url: str, realm_url: str) -> dict[str, str]:
@@ -68,14 +119,28 @@ def authentication(*, issuer_url: str, realm_url: str) -> dict[str, str]:
     }
 
 
-def limits(heap_mib: int) -> dict[str, str]:
-    """Memory that fits the heap: a third of it is headroom for what Trino does not track."""
+def worker_authentication(*, issuer_url: str, realm_url: str) -> dict[str, str]:
+    """The same tokens on a worker, which has no OAuth2: else it would believe whatever name it is told."""
+    tokens = "http-server.authentication.jwt"
+    return {
+        "http-server.authentication.type": "jwt",
+        "http-server.authentication.allow-insecure-over-http": "false",
+        f"{tokens}.key-file": f"{realm_url}/protocol/openid-connect/certs",
+        f"{tokens}.required-issuer": issuer_url,
+        f"{tokens}.required-audience": "trino",
+        f"{tokens}.principal-field": "preferred_username",
+    }
+
+
+def limits(heap_mib: int, *, nodes: int = 1) -> dict[str, str]:
+    """Memory that fits the heap: a third of it is headroom for what Trino does not track. A query may use
+    that of all ``nodes`` that work."""
     headroom = max(192, heap_mib // 4)
     per_node = (heap_mib - headroom) * 2 // 3
     return {
         "memory.heap-headroom-per-node": f"{headroom}MB",
         "query.max-memory-per-node": f"{per_node}MB",
-        "query.max-memory": f"{per_node}MB",
+        "query.max-memory": f"{per_node * nodes}MB",
         "task.concurrency": "2",
         "task.max-writer-count": "2",
         "task.max-worker-threads": "4",

@@ -26,7 +26,8 @@ _VERBS = ("get", "list", "watch", "create", "update", "patch", "delete")
 _NAMESPACED: Mapping[str, tuple[str, ...]] = {
     "": ("configmaps", "secrets", "services", "serviceaccounts"),
     "apps": ("deployments", "statefulsets"),
-    "networking.k8s.io": ("networkpolicies",),
+    "autoscaling": ("horizontalpodautoscalers",),
+    "networking.k8s.io": ("networkpolicies", "ingresses"),
     "policy": ("poddisruptionbudgets",),
 }
 _PERSISTENT_NAMESPACED: Mapping[str, tuple[str, ...]] = {

@@ -25,7 +25,9 @@ FIRST_PORT = 8080
 EVERY_ADDRESS = "0.0.0.0"  # noqa: S104  of a pod, which the network policies keep apart
 
 
-def image_layout(workload: str, artifact: str, ports: Sequence[str], also: Sequence[str] = ()) -> Layout:
+def image_layout(
+    workload: str, artifact: str, ports: Sequence[str], also: Sequence[str] = (), *, proxied: bool = False
+) -> Layout:
     """Paths in the workload's image, and its ports."""
     java = next((found for name in (artifact, *also) if (found := java_of(name)) is not None), None)
     return Layout(
@@ -41,6 +43,7 @@ def image_layout(workload: str, artifact: str, ports: Sequence[str], also: Seque
         ports=port_numbers(ports),
         also={name: artifact_dir(name) for name in also},
         host=workload,
+        proxied=proxied,
     )
 
 

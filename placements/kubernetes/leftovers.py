@@ -12,7 +12,7 @@ from placements.kubernetes.naming import LAB_LABEL, STACK_LABEL, Manifest
 KINDS = (
     *("deployments.apps", "statefulsets.apps", "pods", "services", "configmaps", "secrets"),
     *("serviceaccounts", "networkpolicies.networking.k8s.io", "poddisruptionbudgets.policy"),
-    "persistentvolumeclaims",
+    *("horizontalpodautoscalers.autoscaling", "ingresses.networking.k8s.io", "persistentvolumeclaims"),
 )
 """Everything that a stack makes in the namespace, or that is made for it."""
 

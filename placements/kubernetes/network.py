@@ -18,7 +18,7 @@ _DNS_NAMESPACE = "kube-system"
 
 def default_deny(scope: Scope) -> Manifest:
     """No pod of the namespace sends or receives anything."""
-    return _policy(scope, "default-deny", "", {}, {"policyTypes": ["Ingress", "Egress"]})
+    return policy(scope, "default-deny", "", {}, {"policyTypes": ["Ingress", "Egress"]})
 
 
 def dns(scope: Scope) -> Manifest:
@@ -26,7 +26,7 @@ def dns(scope: Scope) -> Manifest:
     to = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": _DNS_NAMESPACE}}}]
     ports = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
     egress = {"policyTypes": ["Egress"], "egress": [{"to": to, "ports": ports}]}
-    return _policy(scope, "dns", "", {}, egress)
+    return policy(scope, "dns", "", {}, egress)
 
 
 def edges(workload: Workload, scope: Scope) -> list[Manifest]:
@@ -50,11 +50,11 @@ def edges(workload: Workload, scope: Scope) -> list[Manifest]:
         rule = {"from": [{"podSelector": {"matchLabels": source}}], "ports": named}
         name = f"{peer}-from-{workload.name}"
         spec = {"policyTypes": ["Ingress"], "ingress": [rule]}
-        found.append(_policy(scope, name, workload.name, target, spec))
+        found.append(policy(scope, name, workload.name, target, spec))
     egress += [outside(port) for port in workload.reaches_outside]
     if egress:
         spec = {"policyTypes": ["Egress"], "egress": egress}
-        found.insert(0, _policy(scope, f"{workload.name}-egress", workload.name, source, spec))
+        found.insert(0, policy(scope, f"{workload.name}-egress", workload.name, source, spec))
     return found
 
 
@@ -86,7 +86,8 @@ def outside(port: int, host: str = "") -> Manifest:
     }
 
 
-def _policy(scope: Scope, name: str, component: str, labels: dict[str, str], spec: Manifest) -> Manifest:
+def policy(scope: Scope, name: str, component: str, labels: dict[str, str], spec: Manifest) -> Manifest:
+    """A policy for the pods with ``labels``, all of the namespace where there are none."""
     selector: Manifest = {"matchLabels": labels} if labels else {}
     return {
         "apiVersion": "networking.k8s.io/v1",

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from pulumi import Input
 
-from contracts.workload import Layout, Scheme, Volume, Workload
+from contracts.workload import Layout, Scaling, Scheme, Volume, Workload
 from placements.kubernetes.naming import Manifest, Scope, content_name, item_key, memory
 from placements.kubernetes.pods import Content, pod_template
 
@@ -52,13 +52,15 @@ def service_account(workload: str, scope: Scope) -> Manifest:
 
 
 def service(workload: Workload, scope: Scope) -> Manifest:
-    """The name and ports by which the workload is reached within the cluster, and only there."""
+    """The name and ports by which the workload is reached within the cluster, and only there. A ``direct``
+    one's name leads to its pod."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": scope.metadata(workload.name, workload.name),
         "spec": {
             "type": "ClusterIP",
+            **({"clusterIP": "None"} if workload.direct else {}),
             "selector": scope.selector(workload.name),
             "ports": [
                 {
@@ -88,6 +90,41 @@ def disruption_budget(workload: Workload, scope: Scope) -> Manifest:
     }
 
 
+_CALM_S = 300
+"""For so long a smaller number has to be enough before a pod is taken away."""
+
+
+def autoscaler(workload: Workload, scaling: Scaling, scope: Scope, kind: str) -> Manifest:
+    """Changes the number of pods of the workload's controller, which is of ``kind``: as many at once as are
+    missing, and fewer one by one, since each has to finish its work."""
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": scope.metadata(workload.name, workload.name),
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": kind, "name": workload.name},
+            "minReplicas": workload.replicas,
+            "maxReplicas": scaling.maximum,
+            "metrics": [
+                {
+                    "type": "Resource",
+                    "resource": {
+                        "name": "cpu",
+                        "target": {"type": "Utilization", "averageUtilization": scaling.cpu_percent},
+                    },
+                }
+            ],
+            "behavior": {
+                "scaleDown": {
+                    "stabilizationWindowSeconds": _CALM_S,
+                    "selectPolicy": "Max",
+                    "policies": [{"type": "Pods", "value": 1, "periodSeconds": 60}],
+                }
+            },
+        },
+    }
+
+
 def controller(
     workload: Workload,
     layout: Layout,
@@ -103,8 +140,10 @@ def controller(
         LabError: a probe that the kubelet can't make.
     """
     template = pod_template(workload, layout, scope, image=image, command=command, content=content)
+    # The number of pods is the autoscaler's where there is one: set here as well, each would undo the other.
+    number: Manifest = {} if workload.scaling else {"replicas": workload.replicas}
     common: Manifest = {
-        "replicas": workload.replicas,
+        **number,
         "selector": {"matchLabels": scope.selector(workload.name)},
         "revisionHistoryLimit": 2,
         "template": template,
@@ -133,7 +172,7 @@ def controller(
             **common,
             # A single one is not made to run beside its successor: neither its memory nor its database may be
             # meant for two.
-            "strategy": {"type": "Recreate"} if workload.replicas == 1 else rolling,
+            "strategy": {"type": "Recreate"} if workload.alone else rolling,
             "progressDeadlineSeconds": int(workload.readiness.timeout_s) + 300,
         },
     }

@@ -12,6 +12,7 @@ from contracts.errors import LabError
 from contracts.workload import (
     Capability,
     Deployed,
+    Entrance,
     Layout,
     Scheme,
     Workload,
@@ -20,6 +21,7 @@ from contracts.workload import (
 from placements.kubernetes import objects
 from placements.kubernetes.cluster import Cluster
 from placements.kubernetes.images import require_images
+from placements.kubernetes.ingress import Publishing, admission, certificate_secret, ingress
 from placements.kubernetes.layout import FIRST_PORT, image_layout, image_of
 from placements.kubernetes.naming import Manifest, Scope, content_name
 from placements.kubernetes.network import edges
@@ -43,10 +45,11 @@ class KubernetesPlacement:
         port_base: the first loopback port of the tunnels.
         cache: the per-user cache.
         service_order: all services in the order that fixes the tunnels' ports.
+        publishing: how people come in from outside the cluster; None: they don't.
     """
 
     name = "kubernetes"
-    capabilities = frozenset({Capability.PROCESS, Capability.PERSISTENT_VOLUME})
+    capabilities = frozenset({Capability.PROCESS, Capability.PERSISTENT_VOLUME, Capability.REPLICAS})
 
     def __init__(
         self,
@@ -59,6 +62,7 @@ class KubernetesPlacement:
         port_base: int,
         cache: Path,
         service_order: Sequence[str],
+        publishing: Publishing | None = None,
     ) -> None:
         self.cluster = cluster
         self.scope = scope
@@ -67,7 +71,9 @@ class KubernetesPlacement:
         self.port_base = port_base
         self.cache = cache
         self.service_order = tuple(service_order)
+        self.publishing = publishing
         self._provider = provider
+        self._certificate: tuple[pulumi.Output[str], pulumi.Resource] | None = None
         self._layouts: dict[str, Layout] = {}
         self._promised: dict[str, str] = {}
         self._deployed: dict[str, pulumi.Resource] = {}
@@ -85,7 +91,7 @@ class KubernetesPlacement:
                 value=list(ports),
                 permitted=f"{promised!r} first",
             )
-        layout = image_layout(workload, artifact, ports, also)
+        layout = image_layout(workload, artifact, ports, also, proxied=self.publishing is not None)
         self._layouts[workload] = layout
         return layout
 
@@ -103,9 +109,17 @@ class KubernetesPlacement:
         number = service_port(self.port_base, self.service_order, workload, self._index(workload, port))
         return f"{scheme.value}://127.0.0.1:{number}"
 
+    def public_url(self, workload: str, port: str, scheme: Scheme = Scheme.HTTP) -> str:
+        """Its host below the domain, or the tunnel's end where nothing is published."""
+        if self.publishing is None:
+            return self.operator_url(workload, port, scheme)
+        self._index(workload, port)
+        return f"https://{self.publishing.host(workload)}"
+
     def deploy(self, workload: Workload, opts: Any = None) -> Deployed:
-        """Registers the workload's objects and the tunnel to it, which is done once its pods are ready.
-        Raises LabError, before anything is registered, when this placement can't realise the workload."""
+        """Registers the workload's objects and the tunnel to it, which is done once its pods are ready; there
+        is none to one that has no address. Raises LabError, before anything is registered, when this
+        placement can't realise the workload."""
         missing = missing_capabilities(workload, self.capabilities)
         if missing:
             raise LabError(
@@ -130,6 +144,9 @@ class KubernetesPlacement:
             content=content,
         )
         policies = edges(workload, self.scope)
+        published = self.publishing if workload.entrance else None
+        if workload.entrance and published:
+            policies.append(admission(workload, workload.entrance, self.scope, published))
         name, options = workload.name, _merge(opts, pulumi.ResourceOptions(provider=self._provider))
         first = [register(objects.service_account(name, self.scope), name, options)]
         first += [register(manifest, resource, options) for resource, manifest in before]
@@ -138,15 +155,48 @@ class KubernetesPlacement:
         waiting = pulumi.ResourceOptions(depends_on=[*first, *ready])
         pods = register(controller, name, _merge(options, waiting))
         register(objects.disruption_budget(workload, self.scope), name, options)
-        service = register(objects.service(workload, self.scope), name, options)
-        held = self._tunnel(workload, _merge(opts, pulumi.ResourceOptions(depends_on=[pods, service])))
+        if workload.scaling is not None:
+            scaled = objects.autoscaler(workload, workload.scaling, self.scope, controller["kind"])
+            register(scaled, name, _merge(options, pulumi.ResourceOptions(depends_on=[pods])))
         self._deployed[workload.name] = pods
+        if not workload.addressed:
+            return Deployed(
+                internal_urls={}, operator_urls={}, ready=pods.urn.apply(lambda _: True), resource=pods
+            )
+        service = register(objects.service(workload, self.scope), name, options)
+        if workload.entrance and published:
+            self._publish(workload, workload.entrance, published, options, service)
+        held = self._tunnel(workload, _merge(opts, pulumi.ResourceOptions(depends_on=[pods, service])))
         return Deployed(
             internal_urls={p.name: self.internal_url(name, p.name, p.scheme) for p in workload.ports},
             operator_urls={p.name: self.operator_url(name, p.name, p.scheme) for p in workload.ports},
             ready=held.plan_hash.apply(lambda _: True),
             resource=held,
+            public_url=f"https://{published.host(name)}" if published else None,
         )
+
+    def _publish(
+        self,
+        workload: Workload,
+        entrance: Entrance,
+        publishing: Publishing,
+        options: pulumi.ResourceOptions,
+        service: pulumi.Resource,
+    ) -> None:
+        """The workload's Ingress, and before the first one the certificate of all."""
+        before, named = [service], pulumi.Output.from_input("")
+        if publishing.certificate:
+            if self._certificate is None:
+                known: pulumi.Output[dict[str, str]] = pulumi.Output.all(**publishing.certificate)
+                data: pulumi.Output[dict[str, str]] = pulumi.Output.secret(known)
+                name = pulumi.Output.unsecret(data.apply(lambda d: content_name("ingress-tls", d)))
+                manifest = certificate_secret(name, self.scope, data.apply(objects.secret_data))
+                own = pulumi.ResourceOptions(provider=self._provider)
+                self._certificate = (name, register(manifest, "ingress-tls", own))
+            named, made = self._certificate
+            before.append(made)
+        manifest = ingress(workload, entrance, self.scope, publishing, certificate=named)
+        register(manifest, workload.name, _merge(options, pulumi.ResourceOptions(depends_on=before)))
 
     def _content(self, workload: Workload) -> tuple[Content, list[tuple[str, Manifest]]]:
         """What the workload is given, and the objects that hold it with their resources' names. A value that

@@ -65,7 +65,8 @@ def pod_template(
         LabError: a probe that the kubelet can't make.
     """
     name = workload.name
-    grace_s = math.ceil(workload.stop_timeout_s) + 5
+    drain_s = workload.drain.timeout_s if workload.drain else 0
+    grace_s = math.ceil(workload.stop_timeout_s + drain_s) + 5
     spec: Manifest = {
         "serviceAccountName": name,
         "automountServiceAccountToken": False,
@@ -91,6 +92,7 @@ def pod_template(
                 **({"envFrom": [{"secretRef": {"name": content.env_secret}}]} if content.env_secret else {}),
                 "ports": [{"name": p.name, "containerPort": p.number} for p in workload.ports],
                 **probes(workload, layout, scope),
+                **lifecycle(workload),
                 "resources": resources(workload),
                 "securityContext": {
                     "allowPrivilegeEscalation": False,
@@ -102,7 +104,7 @@ def pod_template(
         ],
         "volumes": volumes(workload, content),
     }
-    if workload.replicas == 1:
+    if workload.alone:
         # Its own name is its own address even before the service has it as an endpoint.
         spec["hostname"] = name
     else:
@@ -111,6 +113,14 @@ def pod_template(
         spec["imagePullSecrets"] = [{"name": scope.pull_secret}]
     labels = {**scope.metadata(name, name)["labels"], **scope.selector(name)}
     return {"metadata": {"labels": labels}, "spec": spec}
+
+
+def lifecycle(workload: Workload) -> Manifest:
+    """What runs before a container is stopped: the kubelet waits for it, no longer than the grace period."""
+    if workload.drain is None:
+        return {}
+    command = [escaped(word) for word in workload.drain.command]
+    return {"lifecycle": {"preStop": {"exec": {"command": command}}}}
 
 
 def environment(layout: Layout, content: Content) -> list[Manifest]:
@@ -215,7 +225,7 @@ def affinity(workload: Workload, scope: Scope) -> Manifest:
         if scope.classes_required
         else {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "preference": on_class}]}
     }
-    if workload.replicas > 1:
+    if not workload.alone:
         apart = {
             "labelSelector": {"matchLabels": scope.selector(workload.name)},
             "topologyKey": "kubernetes.io/hostname",

@@ -124,6 +124,9 @@ class LocalPlacement:
     def operator_url(self, workload: str, port: str, scheme: Scheme = Scheme.HTTP) -> str:
         return self.internal_url(workload, port, scheme)
 
+    def public_url(self, workload: str, port: str, scheme: Scheme = Scheme.HTTP) -> str:
+        return self.internal_url(workload, port, scheme)
+
     def deploy(self, workload: Workload, opts: Any = None) -> Deployed:
         """Registers a :class:`Process`; it waits for those it depends on in the same program. Raises
         LabError, before anything is registered, when this placement can't realise the workload."""

@@ -23,7 +23,7 @@ from placements.local.unprivileged import remove_unprivileged
 from tests.cluster.running import TestCluster
 from tests.cluster.support import apply, rendered, with_provider
 from tests.engine.plugins_support import Project, new_project
-from tests.mocks.test_kubernetes import ALL, EXTERNAL
+from tests.mocks.test_kubernetes import ALL, EXTERNAL, INGRESS, WORKERS
 
 # What is built for it, where no cache has it, takes longest.
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(2400)]
@@ -37,8 +37,11 @@ SERVICES = ("front", "back", "kept")
 def test_the_api_takes_every_manifest_of_both_stacks_without_a_warning(
     cluster: TestCluster, tmp_path: Path
 ) -> None:
-    persistent, lab = rendered(tmp_path, "persistent", *EXTERNAL), rendered(tmp_path, "lab", ALL)
-    assert {m["kind"] for m in lab} >= {"Deployment", "StatefulSet", "Secret", "NetworkPolicy"}
+    persistent = rendered(tmp_path, "persistent", *EXTERNAL)
+    lab = rendered(tmp_path, "lab", ALL, *WORKERS[1:], *INGRESS)
+    kinds = {m["kind"] for m in lab}
+    assert kinds >= {"Deployment", "StatefulSet", "Secret", "NetworkPolicy"}
+    assert kinds >= {"HorizontalPodAutoscaler", "Ingress", "PodDisruptionBudget"}
     assert apply(cluster, persistent) == ""
     try:
         assert apply(cluster, lab, "--dry-run=server") == ""

@@ -20,6 +20,9 @@ from contracts.settings import read_settings
 from tests.unit.fake_kubectl import CLUSTER_ID
 from tests.unit.slots import make_slot
 
+INGRESS_DOMAIN = "lab.example"
+"""What the persistent stack's certificate is for."""
+
 
 class Recorder(pulumi.runtime.Mocks):
     """Remembers every registration; answers with the inputs."""
@@ -41,6 +44,7 @@ class Recorder(pulumi.runtime.Mocks):
                 "slots": {"lab": to_exports(make_slot())},
                 "catalog_kind": "nessie",
                 "cluster_id": CLUSTER_ID,
+                "ingress_domain": INGRESS_DOMAIN,
             }
         if args.typ == "keycloak:openid/client:Client":
             state["serviceAccountUserId"] = f"service-account-{args.name}"

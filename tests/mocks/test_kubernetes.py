@@ -25,6 +25,9 @@ SLOT = make_slot()
 NAMESPACE = "lakehouse-lab"
 CORE = {"keycloak", "catalog", "opa", "governor"}
 ALL = "components=trino,control-plane,agent"
+INGRESS_DOMAIN = "lab.example"
+INGRESS = (f"ingressDomain={INGRESS_DOMAIN}", "ingressNamespace=ingress-nginx", "ingressClass=nginx")
+WORKERS = ("components=trino", "trinoWorkers=2", "trinoMaxWorkers=4")
 DATABASE_URL = "databaseUrl=postgresql://admin:admin-password@10.1.2.3:5432/postgres?sslmode=verify-full"
 KEYS = {user: [f"{user}-id", f"{user}-secret-key"] for user in ("catalog", "governor", "opa")}
 EXTERNAL = (DATABASE_URL, "objectStoreUrl=https://s3.example", f"objectStoreKeys={json.dumps(KEYS)}")
@@ -236,10 +239,12 @@ def test_every_object_lies_in_the_labs_namespace_and_carries_its_label(run: Run)
         assert metadata["labels"]["lakehouse-lab/lab"] == "lab", resource["name"]
 
 
-@pytest.mark.parametrize("components", [ALL, "components=trino", "components="])
-def test_every_address_a_workload_is_given_is_an_edge_that_it_declared(run: Run, components: str) -> None:
+@pytest.mark.parametrize("pairs", [(ALL,), ("components=trino",), ("components=",), WORKERS])
+def test_every_address_a_workload_is_given_is_an_edge_that_it_declared(
+    run: Run, pairs: tuple[str, ...]
+) -> None:
     """A service that is told another's address and may not reach it fails on a cluster alone."""
-    found = run("lab", components)
+    found = run("lab", *pairs)
     assert found.error is None
     maps = {o["metadata"]["name"]: o["data"] for o in found.objects("ConfigMap").values()}
     hidden = {

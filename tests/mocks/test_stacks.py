@@ -82,6 +82,12 @@ def test_the_agent_brings_trino_and_its_libraries() -> None:
     assert SLOT.agent_database.password not in json.dumps([agent["files"], agent["argv"]])
 
 
+def test_workers_are_refused_where_one_machine_runs_everything() -> None:
+    found = run("lab", "trinoWorkers=2")
+    assert "no workers of its own on placement 'local'" in (found.error or "")
+    assert not found.of(PROCESS)
+
+
 def test_core_alone_has_no_engine() -> None:
     assert set(run("lab", "components=").specs) == {"keycloak", "catalog", "opa", "governor"}
 

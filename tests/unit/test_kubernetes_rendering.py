@@ -10,8 +10,21 @@ from typing import Any
 import pytest
 
 from contracts.errors import LabError
-from contracts.workload import Layout, Port, Probe, Scheme, Volume, Workload, WorkloadClass
+from contracts.workload import (
+    Capability,
+    Drain,
+    Entrance,
+    Layout,
+    Port,
+    Probe,
+    Scaling,
+    Scheme,
+    Volume,
+    Workload,
+    WorkloadClass,
+)
 from placements.kubernetes import objects
+from placements.kubernetes.ingress import Publishing, admission, ingress
 from placements.kubernetes.layout import image_layout, image_of
 from placements.kubernetes.namespace import namespace_objects
 from placements.kubernetes.naming import Manifest, Scope, content_name
@@ -39,6 +52,18 @@ TRINO = Workload(
     reaches=("opa/http", "catalog/http", "catalog/management", "postgres/tcp", "trino/internal"),
     workload_class=WorkloadClass.QUERY,
     stop_timeout_s=30.0,
+)
+
+
+WORKER = dataclasses.replace(
+    TRINO,
+    name="trino-worker",
+    ports=TRINO.ports[:1],
+    needs=frozenset({Capability.PROCESS, Capability.REPLICAS}),
+    replicas=1,
+    scaling=Scaling(maximum=6),
+    drain=Drain(command=["python", "$(HOME)/drain.py"], timeout_s=600),
+    addressed=False,
 )
 
 
@@ -186,6 +211,73 @@ def test_one_replica_is_replaced_several_roll_apart() -> None:
     }  # fmt: skip
 
 
+def test_what_is_scaled_leaves_the_number_of_its_pods_to_the_autoscaler() -> None:
+    made = controller(WORKER)
+    assert "replicas" not in made["spec"]
+    assert controller(dataclasses.replace(WORKER, scaling=None, replicas=2))["spec"]["replicas"] == 2
+    assert WORKER.scaling is not None
+    scaler = objects.autoscaler(WORKER, WORKER.scaling, SCOPE, made["kind"])
+    spec = scaler["spec"]
+    assert spec["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "trino-worker"}
+    assert (spec["minReplicas"], spec["maxReplicas"]) == (1, 6)
+    (metric,) = spec["metrics"]
+    assert metric["resource"]["target"] == {"type": "Utilization", "averageUtilization": 70}
+    assert spec["behavior"]["scaleDown"]["policies"] == [{"type": "Pods", "value": 1, "periodSeconds": 60}]
+
+
+def test_one_of_several_is_never_taken_for_the_only_one() -> None:
+    """Even while there is one: its successor runs beside it, on another node where there is one."""
+    for workload in (WORKER, dataclasses.replace(WORKER, scaling=None)):
+        made = controller(workload)
+        assert made["spec"]["strategy"]["type"] == "RollingUpdate"
+        assert "hostname" not in pod(made)
+        assert "podAntiAffinity" in pod(made)["affinity"]
+
+
+def test_what_has_work_to_finish_is_asked_first_and_given_the_time() -> None:
+    spec = pod(controller(WORKER))
+    stopped = spec["containers"][0]["lifecycle"]["preStop"]
+    assert stopped == {"exec": {"command": ["python", "$$(HOME)/drain.py"]}}, "nothing is expanded"
+    assert spec["terminationGracePeriodSeconds"] == 600 + 30 + 5
+    plain = pod(controller())
+    assert "lifecycle" not in plain["containers"][0]
+    assert plain["terminationGracePeriodSeconds"] == 30 + 5
+
+
+def test_a_direct_name_leads_to_the_pod() -> None:
+    assert "clusterIP" not in objects.service(TRINO, SCOPE)["spec"]
+    assert objects.service(dataclasses.replace(TRINO, direct=True), SCOPE)["spec"]["clusterIP"] == "None"
+
+
+def test_an_entrance_needs_a_port_of_the_workload() -> None:
+    publishing = Publishing(domain="lab.example", controller_namespace="ingress-nginx")
+    made = ingress(TRINO, Entrance(port="https"), SCOPE, publishing, certificate="tls")
+    for manifest in (made, admission(TRINO, Entrance(port="https"), SCOPE, publishing)):
+        assert manifest["metadata"]["labels"]["lakehouse-lab/lab"] == "lab"
+    with pytest.raises(LabError, match="names a port it does not have"):
+        ingress(TRINO, Entrance(port="grpc"), SCOPE, publishing, certificate="tls")
+    with pytest.raises(LabError, match="names a port it does not have"):
+        admission(TRINO, Entrance(port="grpc"), SCOPE, publishing)
+
+
+def test_an_ingress_takes_what_the_settings_add() -> None:
+    publishing = Publishing(
+        domain="lab.example",
+        controller_namespace="ingress-nginx",
+        annotations={"example/size": "64m", "nginx.ingress.kubernetes.io/backend-protocol": "GRPCS"},
+    )
+    made = ingress(TRINO, Entrance(port="https"), SCOPE, publishing, certificate="ingress-tls-1")
+    assert made["metadata"]["annotations"] == publishing.annotations, "the settings have the last word"
+    assert "ingressClassName" not in made["spec"]
+    plain = ingress(TRINO, Entrance(port="internal", paths=("/a", "/b")), SCOPE, Publishing(
+        domain="lab.example", controller_namespace="ingress-nginx"
+    ), certificate="ingress-tls-1")  # fmt: skip
+    assert "annotations" not in plain["metadata"]
+    (rule,) = plain["spec"]["rules"]
+    assert [path["path"] for path in rule["http"]["paths"]] == ["/a", "/b"]
+    assert rule["http"]["paths"][0]["backend"] == {"service": {"name": "trino", "port": {"name": "internal"}}}
+
+
 def test_nodes_of_the_class_are_preferred_or_required() -> None:
     preferred = pod(controller())
     node = preferred["affinity"]["nodeAffinity"]
@@ -299,6 +391,7 @@ def test_whatever_is_left_can_be_found_by_its_labels() -> None:
         objects.disruption_budget(TRINO, SCOPE),
         objects.config_map("trino", SCOPE, {"a": "b"}),
         *edges(TRINO, SCOPE),
+        objects.autoscaler(WORKER, Scaling(maximum=2), SCOPE, "Deployment"),
         *namespace_objects(SCOPE, memory_mib=4096, cpu_millicores=1000),
     ]
     for manifest in made:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 
+import httpx
 import pytest
 
+from cli.access import endpoint
 from cli.operations.lifecycle import urls_of
+from cli.tokens import Endpoint
 from contracts.errors import LabError
 from contracts.outputs import LabOutputs, Slot, from_exports, to_exports
 from tests.unit.cli_fakes import lab_outputs
@@ -82,3 +85,37 @@ def test_addresses_of_new_components_are_shown_and_none_twice() -> None:
     shown = urls_of(lab_outputs(component_urls=urls))
     assert list(shown) == ["trino", "sign-in", "catalog", "governor", "opa", "hello"]
     assert shown["hello"] == "http://d"
+
+
+def test_what_is_published_is_shown_beside_the_operators_own_way() -> None:
+    outputs = lab_outputs(
+        issuer_url="https://keycloak.lab.example/realms/lab",
+        realm_url="http://127.0.0.1:2/realms/lab",
+        public_urls={"keycloak": "https://keycloak.lab.example"},
+    )
+    assert urls_of(outputs)["keycloak, published"] == "https://keycloak.lab.example"
+    assert outputs.own_realm_url == "http://127.0.0.1:2/realms/lab"
+
+
+def test_a_lab_from_before_has_one_address_of_its_realm() -> None:
+    outputs = lab_outputs()
+    assert outputs.own_realm_url == outputs.issuer_url
+
+
+def test_a_published_realm_is_asked_where_this_machine_reaches_it() -> None:
+    asked = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(str(request.url))
+        return httpx.Response(200, json={"access_token": "a.b.c", "expires_in": 60})
+
+    known = endpoint(
+        lab_outputs(
+            issuer_url="https://keycloak.lab.example/realms/lab", realm_url="http://127.0.0.1:2/realms/lab"
+        )
+    )
+    assert known.issuer_url == "https://keycloak.lab.example/realms/lab", "where browsers are sent"
+    Endpoint(
+        issuer_url=known.issuer_url, realm_url=known.realm_url, transport=httpx.MockTransport(answer)
+    ).token({})
+    assert asked == ["http://127.0.0.1:2/realms/lab/protocol/openid-connect/token"]
