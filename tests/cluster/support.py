@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import yaml
 
 from plugins.install import launcher
+from tests.cluster import certificates
 from tests.cluster.running import TestCluster
 from tests.mocks.test_kubernetes import make_inputs, opened, recorded
 
@@ -29,7 +31,20 @@ def rendered(folder: Path, role: str, *pairs: str) -> list[dict[str, Any]]:
             inputs = {key: value for key, value in opened(one["inputs"]).items() if value is not None}
             manifests.append({**inputs, "apiVersion": module.removeprefix("core/"), "kind": kind})
     assert manifests
+    _with_certificate(manifests, folder / role / "pki")
     return manifests
+
+
+def _with_certificate(manifests: Sequence[dict[str, Any]], folder: Path) -> None:
+    """The API looks into certificates, and a rendered one is no more than a word."""
+    certificates.make(folder, addresses=[], names=["*.lab.example"])
+    for manifest in manifests:
+        if manifest.get("type") == "kubernetes.io/tls":
+            files = {"tls.crt": "server.crt", "tls.key": "server.key"}
+            assert manifest["data"].keys() == files.keys()
+            manifest["data"] = {
+                key: base64.b64encode((folder / file).read_bytes()).decode() for key, file in files.items()
+            }
 
 
 def apply(cluster: TestCluster, manifests: Sequence[dict[str, Any]], *options: str) -> str:
