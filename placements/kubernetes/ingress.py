@@ -20,6 +20,9 @@ from placements.kubernetes.network import policy
 LAB_TLS = "lab"
 """The kind of certificate that the lab's own authority signs."""
 
+_NOT_AWAITED = {"pulumi.com/skipAwait": "true"}
+"""The provider would wait for an address in the Ingress' status, which not every controller writes there."""
+
 _BACKEND = "nginx.ingress.kubernetes.io/backend-protocol"
 _ISSUERS = {"issuer": "cert-manager.io/issuer", "cluster-issuer": "cert-manager.io/cluster-issuer"}
 
@@ -104,6 +107,7 @@ def ingress(
     kind, _, given = publishing.tls.partition(":")
     names: dict[str, Input[str]] = {LAB_TLS: certificate, "secret": given}
     annotations = {
+        **_NOT_AWAITED,
         **({_ISSUERS[kind]: given} if kind in _ISSUERS else {}),
         # The service says the same by appProtocol, which not every controller reads.
         **({_BACKEND: "HTTPS"} if port.scheme is Scheme.HTTPS else {}),
@@ -115,7 +119,7 @@ def ingress(
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "Ingress",
-        "metadata": {**metadata, "annotations": annotations} if annotations else metadata,
+        "metadata": {**metadata, "annotations": annotations},
         "spec": {
             **({"ingressClassName": publishing.class_name} if publishing.class_name else {}),
             "tls": [{"hosts": [host], "secretName": names.get(kind, f"{workload.name}-tls")}],
