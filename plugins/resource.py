@@ -41,10 +41,15 @@ class Field:
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """A resource as it is: its id and its outputs by wire name."""
+    """A resource as it is: its id and its outputs by wire name.
+
+    ``unready`` says why what was made or changed is not as it should be. It is kept in the engine's state all
+    the same, its operation fails, and the next one updates it.
+    """
 
     id: str
     outputs: Props
+    unready: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
