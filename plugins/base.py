@@ -46,6 +46,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer, ABC, Generic[SessionT
         self._session: SessionT | None = None
         self._session_lock = threading.Lock()
         self._cancelled = threading.Event()
+        for kind in self.types.values():
+            kind.interrupted = self._cancelled.is_set
         self._made: set[tuple[str, str]] = set()
 
     @abstractmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -105,6 +105,9 @@ class ResourceType(ABC, Generic[SessionT]):
     fields: ClassVar[tuple[Field, ...]]
     auto_name: ClassVar[str | None] = None
     """The field that takes the resource's own name when it is not declared."""
+    interrupted: Callable[[], bool] = staticmethod(lambda: False)
+    """Whether the engine was interrupted: what waits for something to become ready ends then. Set by the
+    provider that serves the type."""
     seeded: ClassVar[bool] = False
     """People edit it: adopted as found, and changed later only where the declaration itself changes."""
 

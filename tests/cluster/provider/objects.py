@@ -118,7 +118,7 @@ class ClusterObject(ResourceType[Api]):
         metadata = inputs["metadata"]
         path = self.kind.path(metadata.get("namespace", ""), metadata["name"])
         session.apply(path, inputs)
-        live, unready = until_ready(session, self.kind, path)
+        live, unready = until_ready(session, self.kind, path, self.interrupted)
         ident = f"{metadata['namespace']}/{metadata['name']}" if self.kind.namespaced else metadata["name"]
         return State(id=ident, outputs=_shown(live), unready=unready)
 

@@ -18,9 +18,15 @@ _PAUSE_S = 0.3
 Live = Mapping[str, Any]
 
 
-def until_ready(api: Api, kind: Kind, path: str) -> tuple[dict[str, Any], str]:
+def until_ready(
+    api: Api, kind: Kind, path: str, interrupted: Callable[[], bool]
+) -> tuple[dict[str, Any], str]:
     """The object, once it is as its kind should be, and why it is not: what the API says of it and of its
-    pods when it fails or takes too long. Raises LabError when somebody removed it."""
+    pods when it fails, takes too long or is not waited for any longer.
+
+    Raises:
+        LabError: somebody removed it.
+    """
     settled = _SETTLED.get(kind.name, _at_once)
     deadline = time.monotonic() + _READY_S
     while True:
@@ -31,7 +37,7 @@ def until_ready(api: Api, kind: Kind, path: str) -> tuple[dict[str, Any], str]:
         if skipped or settled(api, live):
             return live, ""
         failed = _failure(live)
-        if failed or time.monotonic() > deadline:
+        if failed or interrupted() or time.monotonic() > deadline:
             why = "\n".join([failed, *_troubles(api, live)]).strip() or "no reason is given"
             return live, LabError(f"the {kind.name} did not become ready: {why}", value=path).render()
         time.sleep(_PAUSE_S)
