@@ -75,5 +75,6 @@ def require_servers(lab: Lab) -> None:
             "a lab on a cluster keeps its data in a PostgreSQL and an S3 store of yours, which are not named",
             value=f"not set: {', '.join(absent)}",
             permitted=f"{first} such as {example}",
-            next_command=f'eval "$(lab env)" && pulumi config set -s persistent {option}{first}',
+            next_command='eval "$(lab env)" && pulumi stack select --create persistent && '
+            f"pulumi config set {option}{first}",
         )

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, NoReturn, TypeVar
 
 import grpc
-from google.protobuf import empty_pb2
+from google.protobuf import any_pb2, empty_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from contracts.errors import LabError, unknown_name
-from plugins.resource import Changes, Field, ResourceType, SessionT, Update
+from plugins.resource import Changes, Field, ResourceType, SessionT, State, Update
 from plugins.values import Props, decode, encode, has_unknown
 
 ReplyT = TypeVar("ReplyT")
@@ -46,6 +46,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer, ABC, Generic[SessionT
         self._session: SessionT | None = None
         self._session_lock = threading.Lock()
         self._cancelled = threading.Event()
+        for kind in self.types.values():
+            kind.interrupted = self._cancelled.is_set
         self._made: set[tuple[str, str]] = set()
 
     @abstractmethod
@@ -158,6 +160,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer, ABC, Generic[SessionT
             self._refuse_if_cancelled()
             state = kind.create(self.session, inputs)
             self._made.add((kind.token, state.id))
+            _refuse_unready(context, state, hidden)
             return provider_pb2.CreateResponse(id=state.id, properties=encode(state.outputs, hidden))
 
         return self._answer(context, run)
@@ -199,6 +202,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer, ABC, Generic[SessionT
             self._refuse_if_cancelled()
             update = Update(id=request.id, before=before, recorded=recorded, declared=declared)
             state = kind.update(self.session, update)
+            _refuse_unready(context, state, hidden)
             return provider_pb2.UpdateResponse(properties=encode(state.outputs, hidden))
 
         return self._answer(context, run)
@@ -286,6 +290,25 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer, ABC, Generic[SessionT
         except LabError as error:
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
             raise AssertionError("abort raises") from error
+
+
+def _refuse_unready(context: grpc.ServicerContext, state: State, hidden: frozenset[str]) -> None:
+    """Ends the request where what was made is not as it should be, in the form in which the engine keeps it
+    in the state nevertheless."""
+    if not state.unready:
+        return
+    # Loaded here: Pulumi's own copy of this message can't be loaded beside it.
+    from google.rpc import status_pb2
+    from grpc_status import rpc_status
+
+    failed = provider_pb2.ErrorResourceInitFailed(
+        id=state.id, properties=encode(state.outputs, hidden), reasons=[state.unready]
+    )
+    detail = any_pb2.Any()
+    detail.Pack(failed)
+    code = grpc.StatusCode.FAILED_PRECONDITION.value[0]
+    status = status_pb2.Status(code=code, message=state.unready, details=[detail])
+    context.abort_with_status(rpc_status.to_status(status))
 
 
 def _checked(inputs: Props, hidden: frozenset[str], failures: Mapping[str, str]) -> Any:

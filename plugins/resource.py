@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -41,10 +41,15 @@ class Field:
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """A resource as it is: its id and its outputs by wire name."""
+    """A resource as it is: its id and its outputs by wire name.
+
+    ``unready`` says why what was made or changed is not as it should be. It is kept in the engine's state all
+    the same, its operation fails, and the next one updates it.
+    """
 
     id: str
     outputs: Props
+    unready: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +105,9 @@ class ResourceType(ABC, Generic[SessionT]):
     fields: ClassVar[tuple[Field, ...]]
     auto_name: ClassVar[str | None] = None
     """The field that takes the resource's own name when it is not declared."""
+    interrupted: Callable[[], bool] = staticmethod(lambda: False)
+    """Whether the engine was interrupted: what waits for something to become ready ends then. Set by the
+    provider that serves the type."""
     seeded: ClassVar[bool] = False
     """People edit it: adopted as found, and changed later only where the declaration itself changes."""
 

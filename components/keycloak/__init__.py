@@ -46,7 +46,7 @@ def workload(args: KeycloakArgs, layout: Layout) -> Workload:
             "KC_BOOTSTRAP_ADMIN_CLIENT_SECRET": args.admin_client_secret,
         },
         memory_mib=380,
-        cpu_millicores=500,
+        cpu_millicores=300,
         depends_on=("postgres",),
         reaches=("postgres/tcp", "control-plane/http"),
         # Not the administration's: https://www.keycloak.org/server/reverseproxy#_exposed_path_recommendations

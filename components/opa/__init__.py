@@ -59,7 +59,7 @@ def workload(args: OpaArgs, layout: Layout) -> Workload:
             "log.rego": args.log_rego,
         },
         memory_mib=64,
-        cpu_millicores=200,
+        cpu_millicores=100,
         depends_on=("s3",),
         reaches=("s3/http", "governor/http"),
         identity="opa",

@@ -56,7 +56,7 @@ def workload(args: CatalogArgs, layout: Layout) -> Workload:
             "token-public.pem": args.token_public_key,
         },
         memory_mib=380,
-        cpu_millicores=300,
+        cpu_millicores=200,
         depends_on=("postgres", "s3"),
         reaches=("keycloak/http", "postgres/tcp", "s3/http"),
         identity="catalog",

@@ -9,8 +9,9 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
-from contracts.versions import ContainerImage
+from contracts.versions import ARTIFACTS, ContainerImage, PyPiTool
 from placements.kubernetes.layout import ARTIFACTS_DIR, ROOT, SCRATCH_DIR, SOURCE_DIR, USER_ID
+from placements.local.artifacts import home_of
 from placements.local.supervisor.prepare import copy_for_everybody
 
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", "node_modules")
@@ -48,18 +49,25 @@ def make_context(
     copy: Callable[[Path, Path], None] = copy_for_everybody,
 ) -> None:
     """Fills ``folder``, which is empty, for a build of ``image``. ``artifacts`` are folders by the artifact's
-    name; what is copied can be read by everybody, since the image's user owns none of it."""
+    name, as ``ensure_all`` gives them; what is copied can be read by everybody, since the image's user owns
+    none of it."""
     (folder / "Dockerfile").write_text(dockerfile(image), encoding="utf-8")
     for name in image.libraries:
         shutil.copy(checkout / name, folder / name)
     for name in image.artifacts:
         target = _inside(folder, ARTIFACTS_DIR / name)
         target.parent.mkdir(parents=True, exist_ok=True)
-        copy(artifacts[name], target)
+        copy(_home(name, artifacts[name]), target)
     source = _inside(folder, SOURCE_DIR)
     source.mkdir(parents=True, exist_ok=True)
     for name in image.source:
         _copy_source(checkout / name, source / name)
+
+
+def _home(name: str, folder: Path) -> Path:
+    """What of an artifact's folder is its own: a runtime lies below what it is packed in."""
+    artifact = ARTIFACTS[name]
+    return home_of(artifact, folder) if isinstance(artifact, PyPiTool) else folder
 
 
 def _inside(folder: Path, path: PurePosixPath) -> Path:

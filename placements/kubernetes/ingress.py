@@ -16,12 +16,10 @@ from contracts.settings import Settings
 from contracts.workload import Entrance, Port, Scheme, Workload
 from placements.kubernetes.naming import Manifest, Scope
 from placements.kubernetes.network import policy
+from placements.kubernetes.objects import SKIP_AWAIT
 
 LAB_TLS = "lab"
 """The kind of certificate that the lab's own authority signs."""
-
-_NOT_AWAITED = {"pulumi.com/skipAwait": "true"}
-"""The provider would wait for an address in the Ingress' status, which not every controller writes there."""
 
 _BACKEND = "nginx.ingress.kubernetes.io/backend-protocol"
 _ISSUERS = {"issuer": "cert-manager.io/issuer", "cluster-issuer": "cert-manager.io/cluster-issuer"}
@@ -107,7 +105,8 @@ def ingress(
     kind, _, given = publishing.tls.partition(":")
     names: dict[str, Input[str]] = {LAB_TLS: certificate, "secret": given}
     annotations = {
-        **_NOT_AWAITED,
+        # The provider would wait for an address in the status, which not every controller writes there.
+        SKIP_AWAIT: "true",
         **({_ISSUERS[kind]: given} if kind in _ISSUERS else {}),
         # The service says the same by appProtocol, which not every controller reads.
         **({_BACKEND: "HTTPS"} if port.scheme is Scheme.HTTPS else {}),

@@ -12,6 +12,9 @@ from contracts.workload import Layout, Scaling, Scheme, Volume, Workload
 from placements.kubernetes.naming import Manifest, Scope, content_name, item_key, memory
 from placements.kubernetes.pods import Content, pod_template
 
+SKIP_AWAIT = "pulumi.com/skipAwait"
+"""Annotation with which the provider does not wait for an object."""
+
 
 def config_map(workload: str, scope: Scope, files: Mapping[str, str]) -> Manifest:
     """Generated files that hold no secret. Never changed: other content is another object."""
@@ -57,7 +60,9 @@ def service(workload: Workload, scope: Scope) -> Manifest:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": scope.metadata(workload.name, workload.name),
+        # The controller is waited for. The engine does few things at once: services that wait for their
+        # pods could keep it from ever making them.
+        "metadata": {**scope.metadata(workload.name, workload.name), "annotations": {SKIP_AWAIT: "true"}},
         "spec": {
             "type": "ClusterIP",
             **({"clusterIP": "None"} if workload.direct else {}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -166,7 +167,9 @@ class KubernetesPlacement:
         service = register(objects.service(workload, self.scope), name, options)
         if workload.entrance and published:
             self._publish(workload, workload.entrance, published, options, service)
-        held = self._tunnel(workload, _merge(opts, pulumi.ResourceOptions(depends_on=[pods, service])))
+        held = self._tunnel(
+            workload, controller, _merge(opts, pulumi.ResourceOptions(depends_on=[pods, service]))
+        )
         return Deployed(
             internal_urls={p.name: self.internal_url(name, p.name, p.scheme) for p in workload.ports},
             operator_urls={p.name: self.operator_url(name, p.name, p.scheme) for p in workload.ports},
@@ -226,12 +229,22 @@ class KubernetesPlacement:
         )
         return content, manifests
 
-    def _tunnel(self, workload: Workload, opts: pulumi.ResourceOptions) -> Process:
+    def _tunnel(self, workload: Workload, controller: Manifest, opts: pulumi.ResourceOptions) -> Process:
         numbers = {
             port.name: service_port(self.port_base, self.service_order, workload.name, index)
             for index, port in enumerate(workload.ports)
         }
-        spec = tunnel(workload.name, workload.ports, numbers, cluster=self.cluster, home=self.home)
+        known: pulumi.Output[Manifest] = pulumi.Output.from_input(controller["spec"]["template"])
+        spec = known.apply(
+            lambda template: tunnel(
+                workload.name,
+                workload.ports,
+                numbers,
+                cluster=self.cluster,
+                home=self.home,
+                pods=json.dumps(template, sort_keys=True),
+            )
+        )
         return Process(workload.name, home=self.home, spec=spec, artifacts=(), cache=self.cache, opts=opts)
 
     def _index(self, workload: str, port: str) -> int:

@@ -28,10 +28,12 @@ def tunnel(
     *,
     cluster: Cluster,
     home: Path,
+    pods: str = "",
     environ: Mapping[str, str] | None = None,
 ) -> ServiceSpec:
     """The tunnel to ``ports`` of a workload's service; ``numbers`` are its loopback ports by name. It is
-    ready once it accepts connections, which it does when a pod of the service runs."""
+    ready once it accepts connections, which it does when a pod of the service runs. Other ``pods`` are
+    another tunnel: one to pods that were replaced may take connections for a while, which lead nowhere."""
     env = os.environ if environ is None else environ
     base = home / "run"
     return with_plan_hash(
@@ -51,5 +53,6 @@ def tunnel(
             ports={port.name: numbers[port.name] for port in ports},
             probe=ProbeSpec(port=numbers[ports[0].name], timeout_s=60.0, period_s=0.1),
             memory_mib=MEMORY_MIB,
-        )
+        ),
+        pods,
     )

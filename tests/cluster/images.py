@@ -52,46 +52,60 @@ def _of_root(info: tarfile.TarInfo) -> tarfile.TarInfo:
 
 
 def write_image(archive: Path, name: str, layers: Sequence[Path], config: Mapping[str, Any]) -> str:
-    """An OCI archive of uncompressed layers; the image's digest. A name that ends in ``@`` is completed with
-    it."""
-    digests = [_digest_of(layer) for layer in layers]
-    document = {
-        "architecture": _ARCHITECTURES[platform.machine()],
-        "os": "linux",
-        "config": dict(config),
-        "rootfs": {"type": "layers", "diff_ids": digests},
-    }
-    configuration = _encoded(document)
-    manifest = _encoded(
-        {
-            "schemaVersion": 2,
-            "mediaType": _MANIFEST,
-            "config": _descriptor(_CONFIG, configuration),
-            "layers": [
-                {"mediaType": _LAYER, "digest": digest, "size": layer.stat().st_size}
-                for layer, digest in zip(layers, digests, strict=True)
-            ],
-        }
-    )
-    described = _descriptor(_MANIFEST, manifest)
-    full_name = f"{name}{described['digest']}" if name.endswith("@") else name
-    described["annotations"] = {"io.containerd.image.name": full_name}
-    index = _encoded({"schemaVersion": 2, "mediaType": _INDEX, "manifests": [described]})
+    """An OCI archive of one image of uncompressed layers; the image's digest. A name that ends in ``@`` is
+    completed with it."""
+    return write_images(archive, {name: (layers, config)})[name]
+
+
+def write_images(
+    archive: Path, images: Mapping[str, tuple[Sequence[Path], Mapping[str, Any]]]
+) -> dict[str, str]:
+    """The same of several images by name, which are given by layers and configuration. What several have is
+    in the archive once."""
+    files = dict.fromkeys(layer for layers, _ in images.values() for layer in layers)
+    digests = {layer: _digest_of(layer) for layer in files}
+    texts: dict[str, bytes] = {}
+    described: dict[str, dict[str, Any]] = {}
+    for name, (layers, config) in images.items():
+        configuration = _encoded(
+            {
+                "architecture": _ARCHITECTURES[platform.machine()],
+                "os": "linux",
+                "config": dict(config),
+                "rootfs": {"type": "layers", "diff_ids": [digests[layer] for layer in layers]},
+            }
+        )
+        manifest = _encoded(
+            {
+                "schemaVersion": 2,
+                "mediaType": _MANIFEST,
+                "config": _descriptor(_CONFIG, configuration),
+                "layers": [
+                    {"mediaType": _LAYER, "digest": digests[layer], "size": layer.stat().st_size}
+                    for layer in layers
+                ],
+            }
+        )
+        described[name] = _descriptor(_MANIFEST, manifest)
+        full_name = f"{name}{described[name]['digest']}" if name.endswith("@") else name
+        described[name]["annotations"] = {"io.containerd.image.name": full_name}
+        texts |= {hashlib.sha256(text).hexdigest(): text for text in (configuration, manifest)}
+    index = _encoded({"schemaVersion": 2, "mediaType": _INDEX, "manifests": list(described.values())})
     with tarfile.open(archive, "w") as tar:
         _add(tar, "oci-layout", _encoded({"imageLayoutVersion": "1.0.0"}))
-        for content in (configuration, manifest):
-            _add(tar, f"blobs/sha256/{hashlib.sha256(content).hexdigest()}", content)
-        for layer, digest in zip(layers, digests, strict=True):
+        for digest, text in texts.items():
+            _add(tar, f"blobs/sha256/{digest}", text)
+        for digest, layer in {digest: layer for layer, digest in digests.items()}.items():
             tar.add(layer, f"blobs/{digest.replace(':', '/')}", filter=_of_root)
         _add(tar, "index.json", index)
-    return str(described["digest"])
+    return {name: str(one["digest"]) for name, one in described.items()}
 
 
 def import_image(pid: int, packages: Path, archive: Path) -> None:
     """Gives an archive to the containerd in the namespaces of process ``pid``, unpacked."""
     enter = ("nsenter", f"--target={pid}", "--mount", "--net", "--pid")
     command = ("ctr", f"--address={settings.SOCKET}", "--namespace=k8s.io", "images", "import", str(archive))
-    done = subprocess.run([*enter, *command], capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run([*enter, *command], capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
 
 

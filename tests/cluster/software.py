@@ -18,6 +18,7 @@ from placements.local.artifacts.gomodules import CHECKOUT
 from placements.local.artifacts.store import locked
 
 MODULE = "tests/cluster/go"
+DNS_MODULE = "tests/cluster/go-dns"
 PACKAGES = ("containerd", "runc", "containernetworking-plugins", "iptables", "conntrack")
 _LAYOUT = "1"
 """Changes when the folder of packages is made in another way."""
@@ -36,12 +37,9 @@ def node_tool() -> GoTool:
     major, minor, _ = version.split(".")
     stamp = "k8s.io/component-base/version"
     flags = f"-X {stamp}.gitVersion=v{version} -X {stamp}.gitMajor={major} -X {stamp}.gitMinor={minor}"
-    sources = hashlib.sha256()
-    for path in sorted((CHECKOUT / MODULE).rglob("*.go")):
-        sources.update(path.read_bytes())
     return GoTool(
         name="kubernetes-node",
-        version=f"{version}-{sources.hexdigest()[:8]}",
+        version=f"{version}-{_digest_of(MODULE)}",
         download_bytes=420_000_000,
         installed_bytes=150_000_000,
         scratch_bytes=5_300_000_000,
@@ -50,6 +48,28 @@ def node_tool() -> GoTool:
             GoBuild(module_directory=MODULE, package="./pause", target="pause"),
         ),
     )
+
+
+def dns_tool() -> GoTool:
+    """The cluster's name server."""
+    pinned = re.search(r"coredns/coredns v(\S+)", (CHECKOUT / DNS_MODULE / "go.mod").read_text("utf-8"))
+    assert pinned, f"{DNS_MODULE}/go.mod requires no coredns"
+    return GoTool(
+        name="coredns",
+        version=f"{pinned[1]}-{_digest_of(DNS_MODULE)}",
+        download_bytes=120_000_000,
+        installed_bytes=60_000_000,
+        scratch_bytes=1_500_000_000,
+        builds=(GoBuild(module_directory=DNS_MODULE, package=".", target="coredns"),),
+    )
+
+
+def _digest_of(module: str) -> str:
+    """Changes with the sources of a tool module."""
+    sources = hashlib.sha256()
+    for path in sorted((CHECKOUT / module).rglob("*.go")):
+        sources.update(path.read_bytes())
+    return sources.hexdigest()[:8]
 
 
 def node_programs(cache: Path) -> Path:
@@ -91,19 +111,23 @@ def packages(cache: Path) -> Path:
     with locked(target.with_suffix(".lock"), Cancellation(), lambda: None):
         if not target.is_dir():
             with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-                _lay_out(_downloaded(Path(folder), PACKAGES), Path(folder) / "root")
+                _lay_out(downloaded(Path(folder), PACKAGES), Path(folder) / "root")
                 (Path(folder) / "root").rename(target)
     return target
 
 
-def _downloaded(folder: Path, names: tuple[str, ...]) -> list[Path]:
-    """Packages with what they need beyond what is installed. APT's own lists and cache are left alone."""
+def downloaded(folder: Path, names: tuple[str, ...], *, all_they_need: bool = False) -> list[Path]:
+    """Archives of packages with what they need beyond what is installed here, or with all that they need.
+    APT's own lists and cache are left alone."""
     for name in ("lists/partial", "cache/archives/partial"):
         (folder / name).mkdir(parents=True)
     options = [
         *("-o", f"Dir::State::lists={folder / 'lists'}", "-o", f"Dir::Cache={folder / 'cache'}"),
         *("-o", "APT::Sandbox::User=root", "-o", "Debug::NoLocking=true", "-qq"),
     ]
+    if all_they_need:
+        (folder / "nothing-installed").touch()
+        options += ["-o", f"Dir::State::status={folder / 'nothing-installed'}"]
     _run("apt-get", *options, "update")
     wanted = ("--download-only", "--reinstall", "--no-install-recommends", "--yes", "install", *names)
     _run("apt-get", *options, *wanted)

@@ -55,17 +55,43 @@ def apply(cluster: TestCluster, manifests: Sequence[dict[str, Any]], *options: s
     return "" if done.returncode == 0 and not done.stderr else f"exit code {done.returncode}: {done.stderr}"
 
 
-def with_provider(project: Path) -> None:
-    """Gives a project the provider plugin of the tests, where the official one is not on PATH."""
+def volume(name: str, folder: Path, size: str) -> dict[str, Any]:
+    """A volume of the class ``by-hand`` that is a folder of this machine."""
+    folder.mkdir(mode=0o777, exist_ok=True)
+    folder.chmod(0o777)
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": name},
+        "spec": {
+            "capacity": {"storage": size},
+            "accessModes": ["ReadWriteOnce"],
+            "persistentVolumeReclaimPolicy": "Retain",
+            "storageClassName": "by-hand",
+            "hostPath": {"path": str(folder)},
+        },
+    }
+
+
+def install_provider(folder: Path) -> None:
+    """Puts the provider plugin of the tests into a folder, where the official one is not on PATH."""
     if shutil.which(PLUGIN) is not None:
         return
-    home = project / "plugins"
-    program = home / PLUGIN
+    folder.mkdir(exist_ok=True)
+    program = folder / PLUGIN
     text = launcher("kubernetes", Path(sys.executable)).replace(
         "plugins.kubernetes", "tests.cluster.provider"
     )
     program.write_text(text, encoding="utf-8")
     program.chmod(0o755)
+
+
+def with_provider(project: Path) -> None:
+    """Gives a project the provider plugin of the tests, where the official one is not on PATH."""
+    home = project / "plugins"
+    install_provider(home)
+    if not (home / PLUGIN).exists():
+        return
     described = yaml.safe_load((project / "Pulumi.yaml").read_text(encoding="utf-8"))
     described["plugins"]["providers"].append({"name": "kubernetes", "path": str(home)})
     (project / "Pulumi.yaml").write_text(yaml.safe_dump(described), encoding="utf-8")

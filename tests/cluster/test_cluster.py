@@ -21,7 +21,7 @@ from placements.kubernetes.leftovers import leftovers
 from placements.local.supervisor import SupervisorClient
 from placements.local.unprivileged import remove_unprivileged
 from tests.cluster.running import TestCluster
-from tests.cluster.support import apply, rendered, with_provider
+from tests.cluster.support import apply, rendered, volume, with_provider
 from tests.engine.plugins_support import Project, new_project
 from tests.mocks.test_kubernetes import ALL, EXTERNAL, INGRESS, WORKERS
 
@@ -165,7 +165,7 @@ def test_the_engine_makes_changes_heals_and_removes_a_lab(lab: Lab) -> None:
     assert previewed.code == 0, previewed.text
     assert lab.persistent.up().counts.get("created")
     assert lab.persistent.up("--expect-no-changes").counts.get("updated") is None
-    apply(lab.cluster, [_volume(lab.cluster.folder / "kept")])
+    apply(lab.cluster, [volume("kept", lab.cluster.folder / "kept", "16Mi")])
 
     lab.lab.up()
     assert set(lab.pods()) == set(SERVICES)
@@ -246,20 +246,3 @@ def _destroying_leaves_what_is_kept(lab: Lab) -> None:
     (claim,) = lab.cluster.objects("persistentvolumeclaims", NAMESPACE)
     assert claim["metadata"]["labels"]["lakehouse-lab/stack"] == "persistent"
     assert lab.cluster.objects("pods", NAMESPACE) == []
-
-
-def _volume(folder: Path) -> dict[str, Any]:
-    folder.mkdir(mode=0o777, exist_ok=True)
-    folder.chmod(0o777)
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolume",
-        "metadata": {"name": "kept"},
-        "spec": {
-            "capacity": {"storage": "16Mi"},
-            "accessModes": ["ReadWriteOnce"],
-            "persistentVolumeReclaimPolicy": "Retain",
-            "storageClassName": "by-hand",
-            "hostPath": {"path": str(folder)},
-        },
-    }

@@ -156,6 +156,14 @@ def test_the_operator_reaches_everything_by_tunnels_on_fixed_loopback_ports(run:
     assert keycloak["KC_HOSTNAME"] == "http://127.0.0.1:28008", "one issuer inside and outside"
 
 
+def test_a_tunnel_is_made_anew_with_the_pods_that_it_leads_to(run: Run) -> None:
+    plans = [
+        {name: plain(inputs["plan_hash"]) for name, inputs in run("lab", *pairs).of(PROCESS).items()}
+        for pairs in ((ALL,), (ALL, "trinoHeapMib=2048"))
+    ]
+    assert {name for name in plans[0] if plans[0][name] != plans[1][name]} == {"trino"}
+
+
 def test_seeds_go_through_the_tunnels_and_services_do_not(run: Run) -> None:
     found = run("lab", ALL)
     (access,) = found.of("pulumi-python:dynamic/lab:Access").values()

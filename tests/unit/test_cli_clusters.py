@@ -64,7 +64,8 @@ def test_what_is_missing_is_said_one_after_the_other_and_nothing_is_started(
 ) -> None:
     with pytest.raises(UsageError, match="databaseUrl, objectStoreUrl, objectStoreKeys") as caught:
         operations.up(run.session, changes=ON_A_CLUSTER)
-    assert 'eval "$(lab env)" && pulumi config set -s persistent --secret databaseUrl' in str(caught.value)
+    assert "pulumi stack select --create persistent" in str(caught.value)
+    assert "pulumi config set --secret databaseUrl" in str(caught.value)
     changes = ready(run, tmp_path)
     with pytest.raises(PreflightError, match="digest is not known"):
         operations.up(run.session)

@@ -12,7 +12,7 @@ import pytest
 from cli.operations import building
 from cli.operations.building import build_images
 from contracts.errors import LabError, PreflightError, UsageError
-from contracts.versions import IMAGES, ContainerImage
+from contracts.versions import IMAGES, JAVA_25, ContainerImage
 from placements.kubernetes.building import dockerfile, make_context
 from placements.kubernetes.layout import image_layout
 
@@ -41,14 +41,20 @@ def test_everything_lies_where_the_layout_says(tmp_path: Path) -> None:
     (artifact / "lib" / "a.jar").chmod(0o600)
     image = ContainerImage(
         name="x",
-        artifacts=("trino",),
+        artifacts=("trino", "java25"),
         source=("policies", "control_plane/__init__.py"),
         libraries=("requirements.txt",),
     )
+    java = tmp_path / "java" / JAVA_25.home / "bin" / "java"
+    java.parent.mkdir(parents=True)
+    java.touch(0o755)
     folder = tmp_path / "context"
     folder.mkdir()
-    make_context(image, folder, checkout=ROOT, artifacts={"trino": artifact})
+    artifacts = {"trino": artifact, "java25": tmp_path / "java"}
+    make_context(image, folder, checkout=ROOT, artifacts=artifacts)
     layout = image_layout("trino", "trino", ("https",))
+    assert layout.java_home
+    assert (folder / "root" / layout.java_home.relative_to("/") / "bin" / "java").is_file()
     placed = folder / "root" / layout.artifact_dir.relative_to("/") / "lib" / "a.jar"
     assert placed.read_text() == "jar"
     assert placed.stat().st_mode & 0o777 == 0o644, "the image's user could not read it"
@@ -80,8 +86,8 @@ class Builder:
 @pytest.fixture
 def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """A machine with docker, and artifacts that need no download."""
-    for name in ("bin", "cache", "artifact"):
-        (tmp_path / name).mkdir()
+    for name in ("bin", "cache", f"artifact/{JAVA_25.home}"):
+        (tmp_path / name).mkdir(parents=True)
     (tmp_path / "bin" / "docker").write_text("#!/bin/sh\n")
     (tmp_path / "bin" / "docker").chmod(0o755)
     monkeypatch.setattr(

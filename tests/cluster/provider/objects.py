@@ -118,9 +118,9 @@ class ClusterObject(ResourceType[Api]):
         metadata = inputs["metadata"]
         path = self.kind.path(metadata.get("namespace", ""), metadata["name"])
         session.apply(path, inputs)
-        live = until_ready(session, self.kind, path)
+        live, unready = until_ready(session, self.kind, path, self.interrupted)
         ident = f"{metadata['namespace']}/{metadata['name']}" if self.kind.namespaced else metadata["name"]
-        return State(id=ident, outputs=_shown(live))
+        return State(id=ident, outputs=_shown(live), unready=unready)
 
     def _path(self, ident: str) -> str:
         namespace, _, name = ident.rpartition("/")

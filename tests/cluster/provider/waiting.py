@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from contracts.errors import LabError
+from placements.kubernetes.objects import SKIP_AWAIT
 from placements.kubernetes.troubles import troubles
 from tests.cluster.provider.api import Api, Kind
 
@@ -17,21 +18,28 @@ _PAUSE_S = 0.3
 Live = Mapping[str, Any]
 
 
-def until_ready(api: Api, kind: Kind, path: str) -> dict[str, Any]:
-    """The object, once it is as its kind should be. Raises LabError with what the API says of it and of its
-    pods when it fails or takes too long."""
+def until_ready(
+    api: Api, kind: Kind, path: str, interrupted: Callable[[], bool]
+) -> tuple[dict[str, Any], str]:
+    """The object, once it is as its kind should be, and why it is not: what the API says of it and of its
+    pods when it fails, takes too long or is not waited for any longer.
+
+    Raises:
+        LabError: somebody removed it.
+    """
     settled = _SETTLED.get(kind.name, _at_once)
     deadline = time.monotonic() + _READY_S
     while True:
         live = api.get(path)
         if live is None:
             raise LabError(f"the {kind.name} was removed by somebody else", value=path)
-        if settled(api, live):
-            return live
+        skipped = (live["metadata"].get("annotations") or {}).get(SKIP_AWAIT) == "true"
+        if skipped or settled(api, live):
+            return live, ""
         failed = _failure(live)
-        if failed or time.monotonic() > deadline:
+        if failed or interrupted() or time.monotonic() > deadline:
             why = "\n".join([failed, *_troubles(api, live)]).strip() or "no reason is given"
-            raise LabError(f"the {kind.name} did not become ready: {why}", value=path)
+            return live, LabError(f"the {kind.name} did not become ready: {why}", value=path).render()
         time.sleep(_PAUSE_S)
 
 
