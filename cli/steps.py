@@ -87,6 +87,11 @@ def check_settings(changes: Mapping[str, str]) -> None:
         if key in FIXED_SETTINGS:
             how = FIXED_SETTINGS[key]
             raise UsageError(f"setting {key!r} is not set this way", value=value, permitted=how)
+        if known[key].secret:
+            raise UsageError(
+                f"setting {key!r} is a secret and is not set this way",
+                permitted=f"pulumi config set --secret {key}, in the folder that `lab env` names",
+            )
         role = Role.LAB if Role.LAB in known[key].roles else Role.PERSISTENT
         read_settings({"role": role.value, key: value})
 

@@ -17,6 +17,9 @@ from contracts.settings import SETTINGS
 if TYPE_CHECKING:
     from components.service import LabContext, Service
 
+BESIDE = frozenset({"java21", "java25", "web", "agent-libraries"})
+"""Artifacts that a service has beside what it runs."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ComponentInfo:
@@ -46,6 +49,12 @@ class ComponentInfo:
     def module(self) -> str:
         """The component's folder, as Python imports it."""
         return f"components.{self.name.replace('-', '_')}"
+
+    @property
+    def image(self) -> str:
+        """The container image it runs in, where it runs in one: that of its first artifact, or its own."""
+        runs = next((name for name in self.artifacts if name not in BESIDE), None)
+        return runs or self.service
 
     @property
     def class_name(self) -> str:

@@ -54,16 +54,37 @@ class LabContext:
     @property
     def catalog_uri(self) -> str:
         """The Iceberg REST endpoint as services reach it."""
-        path = {"nessie": "/iceberg", "polaris": "/api/catalog"}[self.catalog_kind]
-        return f"{self.placement.internal_url('catalog', 'http')}{path}"
+        return self._catalog_uri(self.placement.internal_url)
 
     @property
     def raw_catalog_uri(self) -> str:
         """The Iceberg REST endpoint of raw engines. Nessie has no grants on tables and takes services alone:
         the governor answers in its place."""
+        return self._raw_catalog_uri(self.placement.internal_url)
+
+    @property
+    def operator_catalog_uri(self) -> str:
+        """``catalog_uri`` as the operator's machine reaches it."""
+        return self._catalog_uri(self.placement.operator_url)
+
+    @property
+    def operator_raw_catalog_uri(self) -> str:
+        """``raw_catalog_uri`` as the operator's machine reaches it."""
+        return self._raw_catalog_uri(self.placement.operator_url)
+
+    @property
+    def operator_token_url(self) -> str:
+        """``token_url`` as the operator's machine reaches it."""
+        return f"{self.issuer_url}/protocol/openid-connect/token"
+
+    def _catalog_uri(self, url: Callable[[str, str], str]) -> str:
+        path = {"nessie": "/iceberg", "polaris": "/api/catalog"}[self.catalog_kind]
+        return f"{url('catalog', 'http')}{path}"
+
+    def _raw_catalog_uri(self, url: Callable[[str, str], str]) -> str:
         if self.catalog_kind == "nessie":
-            return f"{self.placement.internal_url('governor', 'http')}{CATALOG_DOOR_PATH}"
-        return self.catalog_uri
+            return f"{url('governor', 'http')}{CATALOG_DOOR_PATH}"
+        return self._catalog_uri(url)
 
     @property
     def trino_url(self) -> str:

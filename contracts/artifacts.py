@@ -213,10 +213,27 @@ Artifact: TypeAlias = (
 
 
 @dataclass(frozen=True, kw_only=True)
+class BaseImage:
+    """An image of somebody else's, from any registry that mirrors it. ``digest`` None: not read yet, so
+    refused."""
+
+    repository: str
+    tag: str
+    digest: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ContainerImage:
-    """An image by its repository; the registry is the placement's setting. ``digest`` None: not read
-    yet, so the placement that needs it refuses with ``lab images lock``."""
+    """One of the lab's own images. It holds the same artifacts that ``local`` runs, so that what was tested
+    there is what runs on a cluster.
+
+    Args:
+        artifacts: names of artifacts, each a folder of the image.
+        source: folders of the checkout.
+        libraries: requirements files whose packages its Python has beside the standard library.
+    """
 
     name: str
-    repository: str
-    digest: str | None = None
+    artifacts: tuple[str, ...] = ()
+    source: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()

@@ -106,19 +106,21 @@ class Slot:
 
 @dataclass(frozen=True, kw_only=True)
 class PersistentOutputs:
-    """Exports of the persistent stack. ``catalog_kind`` is pinned there and never flips by itself."""
+    """Exports of the persistent stack. ``catalog_kind`` is pinned there and never flips by itself.
+    ``cluster_id`` is the UID of the namespace kube-system of the cluster it was made on, None on none."""
 
     placement: str
     catalog_kind: str
     slots: Mapping[str, Slot]
+    cluster_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabOutputs:
-    """Exports of the lab stack: where things are; no secret. ``catalog_uri`` is for services,
-    ``raw_catalog_uri`` for people and the engines that act for them. ``component_urls`` has the first address
-    of every component by its name; None from a lab that was brought up before it was an output, as for
-    ``raw_catalog_uri``."""
+    """Exports of the lab stack: where the operator's machine reaches things; no secret. ``catalog_uri`` is
+    for services, ``raw_catalog_uri`` for people and the engines that act for them. ``component_urls`` has the
+    first address of every component by its name; None from a lab that was brought up before it was an output,
+    as for ``raw_catalog_uri``."""
 
     lab: str
     catalog_kind: str

@@ -1,4 +1,4 @@
-"""What a setting is, and how its text becomes its value. What parses raises ValueError, which says what is
+"""What a setting is, and how its text becomes its value: parsers raise ValueError, which says what is
 permitted."""
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Role(StrEnum):
 @dataclass(frozen=True, kw_only=True)
 class Setting:
     """One config key. ``parse`` turns the text into its value or raises ValueError saying what is
-    permitted."""
+    permitted. A ``secret`` one is refused unless it is kept encrypted."""
 
     key: str
     roles: frozenset[Role]
@@ -28,6 +28,7 @@ class Setting:
     example: str
     doc: str
     parse: Callable[[str], Any]
+    secret: bool = False
 
 
 def choice(*values: str) -> Callable[[str], str]:

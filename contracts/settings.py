@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from contracts.cluster_settings import CLUSTER_SETTINGS
 from contracts.errors import UsageError, unknown_name
 from contracts.setting_values import Role as Role
 from contracts.setting_values import Setting as Setting
@@ -27,7 +28,6 @@ from contracts.setting_values import names as _names
 
 NAMESPACE = "lakehouse-lab"
 """Pulumi's project name and the namespace of its config keys."""
-
 
 # A lab's realm has its name, and Keycloak's own realm is named master.
 LAB_NAME_PATTERN = r"(?!master$)[a-z][a-z0-9-]{0,19}"
@@ -76,7 +76,8 @@ SETTINGS: tuple[Setting, ...] = (
         default="28000",
         example="28000",
         parse=_integer(1024, 65000),
-        doc="local: first port of this lab's block of 200 loopback ports.",
+        doc="First port of this lab's block of 200 loopback ports: of its services (local) or of the tunnels "
+        "to them (kubernetes).",
     ),
     Setting(
         key="catalog",
@@ -298,6 +299,7 @@ SETTINGS: tuple[Setting, ...] = (
         "statement says. Longer than any read or write by an engine other than Trino takes.",
     ),
     # A new setting's row goes here.
+    *CLUSTER_SETTINGS,
 )
 
 
@@ -341,7 +343,7 @@ def read_settings(config: Mapping[str, str], environ: Mapping[str, str] | None =
         if role not in known[key].roles:
             raise UsageError(
                 f"setting {key!r} does not belong to the {role} stack",
-                value=config[key],
+                value=None if known[key].secret else config[key],
                 permitted=f"on the {'/'.join(sorted(known[key].roles))} stack",
                 next_command=f"pulumi config rm {key}",
             )
@@ -374,6 +376,14 @@ def program_settings(environ: Mapping[str, str] | None = None) -> Settings:
     document: dict[str, str] = json.loads(env.get("PULUMI_CONFIG") or "{}")
     prefix = f"{NAMESPACE}:"
     own = {key.removeprefix(prefix): text for key, text in document.items() if key.startswith(prefix)}
+    encrypted: list[str] = json.loads(env.get("PULUMI_CONFIG_SECRET_KEYS") or "[]")
+    for setting in SETTINGS:
+        if setting.secret and own.get(setting.key) and f"{prefix}{setting.key}" not in encrypted:
+            raise UsageError(
+                f"setting {setting.key!r} holds a secret and is kept in plain text",
+                permitted="a value that is encrypted in the stack's file",
+                next_command=f"pulumi config set --secret {setting.key}",
+            )
     return read_settings(own, env)
 
 
@@ -386,9 +396,10 @@ def _value(setting: Setting, text: str | None) -> Any:
     except ValueError as error:
         raise UsageError(
             f"setting {setting.key!r} is not valid",
-            value=given,
+            value=None if setting.secret else given,
             permitted=str(error),
-            next_command=f"pulumi config set {setting.key} {setting.example}",
+            next_command=f"pulumi config set {'--secret ' if setting.secret else ''}"
+            f"{setting.key} {setting.example}",
         ) from None
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from contracts.artifacts import (
     Artifact,
+    BaseImage,
     ContainerImage,
     GoBuild,
     GoTool,
@@ -30,6 +31,7 @@ from contracts.artifacts import (
 __all__ = [
     "AGENT_LIBRARIES",
     "ARTIFACTS",
+    "BASE_IMAGE",
     "GO",
     "ICEBERG_AWS_BUNDLE",
     "ICEBERG_SPARK_RUNTIME",
@@ -52,6 +54,7 @@ __all__ = [
     "WEB",
     "WEB_TOOLS",
     "Artifact",
+    "BaseImage",
     "ContainerImage",
     "GoBuild",
     "GoTool",
@@ -467,16 +470,41 @@ ARTIFACTS: Mapping[str, Artifact] = {
 
 # --- container images --------------------------------------------------------------------------
 
+BASE_IMAGE = BaseImage(repository="library/python", tag="3.13-slim-trixie", digest=None)
+"""What the lab's own images are made on. Its digest could not be read yet, so nothing is built on it."""
+
+_COMPONENT_ROOMS = ("components", "contracts")
+
 IMAGES: Mapping[str, ContainerImage] = {
     image.name: image
     for image in (
-        ContainerImage(name="postgresql", repository="library/postgres"),
-        ContainerImage(name="keycloak", repository="keycloak/keycloak"),
-        ContainerImage(name="nessie", repository="projectnessie/nessie"),
-        ContainerImage(name="polaris", repository="apache/polaris"),
-        ContainerImage(name="polaris-admin-tool", repository="apache/polaris-admin-tool"),
-        ContainerImage(name="trino", repository="trinodb/trino"),
-        ContainerImage(name="opa", repository="openpolicyagent/opa"),
+        ContainerImage(
+            name="keycloak",
+            artifacts=(KEYCLOAK.name, JAVA_25.name),
+            source=(*_COMPONENT_ROOMS, "governance", "spark_gateway"),
+            libraries=("requirements.txt",),
+        ),
+        ContainerImage(name="nessie", artifacts=(NESSIE.name, JAVA_25.name)),
+        ContainerImage(name="polaris", artifacts=(POLARIS.name, JAVA_25.name), source=_COMPONENT_ROOMS),
+        ContainerImage(name="opa", artifacts=(OPA.name,)),
+        ContainerImage(name="trino", artifacts=(TRINO.name, JAVA_25.name)),
+        ContainerImage(
+            name="governor",
+            source=("contracts", "governance", "policies"),
+            libraries=("requirements.txt",),
+        ),
+        ContainerImage(
+            name="control-plane",
+            artifacts=(WEB.name,),
+            source=("contracts", "governance", "control_plane"),
+            libraries=("requirements.txt",),
+        ),
+        ContainerImage(
+            name="agent",
+            artifacts=(AGENT_LIBRARIES.name,),
+            source=("agent", "contracts", "governance"),
+            libraries=("requirements.txt",),
+        ),
     )
 }
-"""Images of the cluster placements. None has a digest yet: none could be read."""
+"""The lab's own images, by the artifact or the service that runs in them (docs/adr/0021)."""

@@ -97,6 +97,12 @@ class Layout:
     """Folders of further artifacts that were asked for, by name."""
     logs_dir: PurePosixPath | None = None
     """Where the logs of all workloads are files, ``NAME.log``; None where they are not."""
+    host: str = ""
+    """The name or address by which a workload's own parts find each other; ``bind_address`` where none is
+    given."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "host", self.host or self.bind_address)
 
     def file(self, name: str) -> str:
         """The absolute path a generated file will have."""
@@ -115,7 +121,9 @@ class Workload:
     ``files_dir`` to its content. A changed value changes the workload's hash, which restarts exactly
     this workload. ``memory_mib`` is the expected resident size; ``depends_on`` names other workloads.
     ``source`` names the folders of the checkout whose code a workload of artifact ``python`` runs: a change
-    in them restarts it too.
+    in them restarts it too. ``reaches`` names the ports, as ``workload/port``, that it opens connections to,
+    ``reaches_outside`` the TCP ports of hosts that are no part of the lab: a placement with a network of its
+    own lets nothing else through.
     """
 
     name: str
@@ -130,6 +138,8 @@ class Workload:
     memory_mib: int = 128
     cpu_millicores: int = 100
     depends_on: Sequence[str] = ()
+    reaches: Sequence[str] = ()
+    reaches_outside: Sequence[int] = ()
     needs: frozenset[Capability] = frozenset({Capability.PROCESS})
     identity: str | None = None
     replicas: int = 1

@@ -2,37 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pulumi
 
 from components.keycloak.realm import LabRealm
-from components.registry import CATALOGS, selected
+from components.registry import CATALOGS, ComponentInfo, selected
 from components.service import TRINO_CATALOG, LabContext, Service
-from contracts.errors import LabError
+from contracts.errors import LabError, UsageError
 from contracts.identity import lab_realm
 from contracts.outputs import LabOutputs, Slot, from_exports, to_exports
 from contracts.settings import Settings
 from seed.access import Access
 from seed.resource import Tables
-from stacks.placement import placement_for
+from stacks.placement import kubernetes_placement, local_placement, refuse_unbuilt
 
 
 def lab(settings: Settings) -> None:
     """Reads the persistent stack's contract, deploys the selected components, seeds, exports."""
-    persistent = pulumi.StackReference(settings.persistent_stack)
+    refuse_unbuilt(settings)
     catalog_kind = settings.catalog
+    chosen = selected(settings.components, catalog_kind)
+    _refuse_misplaced(chosen, settings.placement)
+    persistent = pulumi.StackReference(settings.persistent_stack)
     slot = pulumi.Output.all(
         slots=persistent.get_output("slots"), pinned=persistent.get_output("catalog_kind")
     ).apply(lambda outputs: _slot(settings, outputs["slots"], outputs["pinned"]))
     context = LabContext(
         settings=settings,
-        placement=placement_for(settings),
+        placement=kubernetes_placement(settings, slot, persistent.get_output("cluster_id"), chosen)
+        if settings.placement == "kubernetes"
+        else local_placement(settings),
         slot=slot,
         realm=lab_realm(settings.name),
         catalog_kind=catalog_kind,
     )
 
     services: dict[str, Service] = {}
-    for info in selected(settings.components, catalog_kind):
+    for info in chosen:
         services[info.name] = info.deploy(context)
 
     realm = LabRealm(context, service=services["keycloak"].deployed.resource)
@@ -57,8 +64,8 @@ def lab(settings: Settings) -> None:
     outputs = LabOutputs(
         lab=settings.name,
         catalog_kind=catalog_kind,
-        catalog_uri=context.catalog_uri,
-        raw_catalog_uri=context.raw_catalog_uri,
+        catalog_uri=context.operator_catalog_uri,
+        raw_catalog_uri=context.operator_raw_catalog_uri,
         catalog_warehouse=TRINO_CATALOG,
         issuer_url=context.issuer_url,
         governor_url=context.placement.operator_url("governor", "http"),
@@ -77,13 +84,25 @@ def lab(settings: Settings) -> None:
 def seed_connection(context: LabContext) -> dict[str, pulumi.Input[str]]:
     """How the seeds, which run on the operator's machine, reach catalog and governor."""
     return {
-        "catalog_uri": context.catalog_uri,
+        "catalog_uri": context.operator_catalog_uri,
         "warehouse": TRINO_CATALOG,
-        "token_url": context.token_url,
+        "token_url": context.operator_token_url,
         "client_id": "seeder",
         "client_secret": context.client_secret("seeder"),
         "governor_url": context.placement.operator_url("governor", "http"),
     }
+
+
+def _refuse_misplaced(chosen: Sequence[ComponentInfo], placement: str) -> None:
+    """Raises UsageError when a component can't run on the placement."""
+    for info in chosen:
+        if placement not in info.placements:
+            raise UsageError(
+                f"{info.name} does not run on placement {placement!r}",
+                value=placement,
+                permitted=", ".join(info.placements),
+                next_command=f"lab up --without {info.name}",
+            )
 
 
 def _slot(settings: Settings, slots: object, pinned: object) -> Slot:

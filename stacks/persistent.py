@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 
 from components.secrets import LabSecrets
-from contracts.errors import LabError
 from contracts.identity import lab_realm
 from contracts.outputs import to_exports
 from contracts.settings import Settings
 from placements.local.foundation import DATABASES, STORE_USERS, FoundationArgs, LocalFoundation
-from stacks.placement import local_placement
+from stacks.placement import local_placement, refuse_unbuilt
+
+if TYPE_CHECKING:
+    from placements.kubernetes.external import ExternalFoundation
+
+LOOPBACK_NAMES = ("127.0.0.1", "localhost")
+"""Names in the server certificate: the operator's machine reaches every placement by its loopback."""
 
 
 def persistent(settings: Settings) -> None:
     """Makes the secrets, the foundation and this lab's slot in it, and exports the contract."""
-    if settings.placement != "local":
-        raise LabError(
-            f"placement {settings.placement!r} is not part of this version",
-            value=settings.placement,
-            permitted="local",
-            next_command="pulumi config set placement local",
-        )
-    realm = lab_realm(settings.name)
-    secrets = LabSecrets(
-        settings.name,
-        realm=realm,
-        server_names=("127.0.0.1", "localhost"),
-        databases=DATABASES,
-        store_users=STORE_USERS,
-    )
+    refuse_unbuilt(settings)
+    if settings.placement == "kubernetes":
+        _on_a_cluster(settings)
+    else:
+        _on_this_machine(settings)
+    pulumi.export("placement", settings.placement)
+    pulumi.export("catalog_kind", settings.catalog)
+
+
+def _on_this_machine(settings: Settings) -> None:
+    secrets = _secrets(settings, LOOPBACK_NAMES, STORE_USERS)
     foundation = LocalFoundation(
         "foundation",
         FoundationArgs(
@@ -44,7 +46,49 @@ def persistent(settings: Settings) -> None:
         ),
         placement=local_placement(settings),
     )
-    slot = {
+    pulumi.export("slots", {settings.name: _slot(foundation, secrets)})
+
+
+def _on_a_cluster(settings: Settings) -> None:
+    """The lab's namespace, and its slot in a PostgreSQL and an S3 store of the user's own, which are checked
+    before anything is made."""
+    # Loaded here: a lab on this machine has no use for it.
+    from placements.kubernetes.cluster import PERSISTENT_RIGHTS, check_cluster, cluster_of
+    from placements.kubernetes.external import ExternalFoundation, check_given
+    from placements.kubernetes.foundation import Namespace
+    from placements.kubernetes.naming import Scope
+
+    check_given(settings)
+    cluster = cluster_of(settings)
+    cluster_id = check_cluster(cluster, expected_id=settings.values["clusterId"], rights=PERSISTENT_RIGHTS)
+    scope = Scope(lab=settings.name, namespace=cluster.namespace, stack="persistent")
+    secrets = _secrets(settings, (*LOOPBACK_NAMES, "trino", scope.host("trino")), ())
+    foundation = ExternalFoundation("foundation", settings, database_passwords=secrets.database_passwords)
+    Namespace(
+        "namespace",
+        cluster=cluster,
+        cluster_id=cluster_id,
+        scope=scope,
+        memory_mib=settings.values["quotaMemoryMib"],
+        cpu_millicores=settings.values["quotaCpuMillicores"],
+        opts=pulumi.ResourceOptions(depends_on=[foundation.checked]),
+    )
+    pulumi.export("slots", {settings.name: _slot(foundation, secrets)})
+    pulumi.export("cluster_id", cluster_id)
+
+
+def _secrets(settings: Settings, server_names: Sequence[str], store_users: Sequence[str]) -> LabSecrets:
+    return LabSecrets(
+        settings.name,
+        realm=lab_realm(settings.name),
+        server_names=server_names,
+        databases=DATABASES,
+        store_users=store_users,
+    )
+
+
+def _slot(foundation: LocalFoundation | ExternalFoundation, secrets: LabSecrets) -> dict[str, Any]:
+    return {
         **{f"{name}_database": _exported(value) for name, value in foundation.databases.items()},
         "warehouse": _exported(foundation.warehouse),
         **{f"{name}_store_user": _exported(value) for name, value in foundation.store_users.items()},
@@ -55,9 +99,6 @@ def persistent(settings: Settings) -> None:
         },
         "secrets": dict(secrets.exports),
     }
-    pulumi.export("placement", settings.placement)
-    pulumi.export("catalog_kind", settings.catalog)
-    pulumi.export("slots", {settings.name: slot})
 
 
 def _exported(value: pulumi.Output[Any]) -> pulumi.Output[Any]:

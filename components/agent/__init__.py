@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 import pulumi
 
@@ -20,11 +21,12 @@ from contracts.workload import Layout, Port, Probe, Scheme, Workload
 @dataclass(frozen=True, kw_only=True)
 class AgentArgs:
     """The values of its environment (see ``agent.settings``), and the lab's authority; secrets may be
-    Outputs."""
+    Outputs. ``model_port`` is the TCP port of its language model, None without one."""
 
     plain: Mapping[str, str]
     from_slot: Mapping[str, pulumi.Input[str]]
     ca_certificate: pulumi.Input[str]
+    model_port: int | None = None
 
 
 def workload(args: AgentArgs, layout: Layout) -> Workload:
@@ -51,6 +53,8 @@ def workload(args: AgentArgs, layout: Layout) -> Workload:
         memory_mib=180,
         cpu_millicores=100,
         depends_on=("postgres",),
+        reaches=("keycloak/http", "governor/http", "trino/https", "control-plane/http", "postgres/tcp"),
+        reaches_outside=() if args.model_port is None else (args.model_port,),
         identity="agent",
     )
 
@@ -91,7 +95,15 @@ def agent_args(context: LabContext, environ: Mapping[str, str] | None = None) ->
             **secrets,
         },
         ca_certificate=slot.apply(lambda s: s.pki.ca_certificate),
+        model_port=_model_port(values),
     )
+
+
+def _model_port(values: Mapping[str, Any]) -> int | None:
+    if not values["agentModel"]:
+        return None
+    url = urlsplit(values["agentModelUrl"])
+    return url.port or (80 if url.scheme == "http" else 443)
 
 
 def _model(values: Mapping[str, Any]) -> dict[str, str]:

@@ -53,6 +53,17 @@ def workload(args: ControlPlaneArgs, layout: Layout) -> Workload:
         memory_mib=160,
         cpu_millicores=200,
         depends_on=("postgres",),
+        reaches=(
+            "keycloak/http",
+            "catalog/http",
+            "catalog/management",
+            "opa/http",
+            "governor/http",
+            "trino/https",
+            "spark/http",
+            "agent/http",
+            "postgres/tcp",
+        ),
         identity="control-plane",
     )
 

@@ -51,6 +51,7 @@ def workload(args: GovernorArgs, layout: Layout) -> Workload:
         memory_mib=140,
         cpu_millicores=100,
         depends_on=("postgres", "s3"),
+        reaches=("keycloak/http", "catalog/http", "trino/https", "postgres/tcp", "s3/http"),
         identity="governor",
     )
 

@@ -48,6 +48,7 @@ def workload(args: KeycloakArgs, layout: Layout) -> Workload:
         memory_mib=380,
         cpu_millicores=500,
         depends_on=("postgres",),
+        reaches=("postgres/tcp", "control-plane/http"),
     )
 
 

@@ -44,6 +44,7 @@ def workload(args: CatalogArgs, layout: Layout) -> Workload:
         memory_mib=320,
         cpu_millicores=300,
         depends_on=("postgres", "s3"),
+        reaches=("keycloak/http", "postgres/tcp", "s3/http"),
         identity="catalog",
     )
 

@@ -61,6 +61,7 @@ def workload(args: OpaArgs, layout: Layout) -> Workload:
         memory_mib=64,
         cpu_millicores=200,
         depends_on=("s3",),
+        reaches=("s3/http", "governor/http"),
         identity="opa",
     )
 

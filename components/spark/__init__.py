@@ -68,6 +68,7 @@ def workload(args: SparkArgs, layout: Layout) -> Workload:
         memory_mib=GATEWAY_MIB + args.heap_mib + DRIVER_MIB,
         cpu_millicores=1000,
         depends_on=("governor",),
+        reaches=("keycloak/http", "catalog/http", "governor/http", "s3/http", "spark/http"),
         identity="spark",
         workload_class=WorkloadClass.BATCH,
     )

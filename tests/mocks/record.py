@@ -17,6 +17,7 @@ from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs
 from contracts.errors import LabError
 from contracts.outputs import to_exports
 from contracts.settings import read_settings
+from tests.unit.fake_kubectl import CLUSTER_ID
 from tests.unit.slots import make_slot
 
 
@@ -36,7 +37,11 @@ class Recorder(pulumi.runtime.Mocks):
         if args.typ.endswith("lab:RsaKeyPair"):
             state |= {"private_key": "private", "public_key": "public"}
         if args.typ == "pulumi:pulumi:StackReference":
-            state["outputs"] = {"slots": {"lab": to_exports(make_slot())}, "catalog_kind": "nessie"}
+            state["outputs"] = {
+                "slots": {"lab": to_exports(make_slot())},
+                "catalog_kind": "nessie",
+                "cluster_id": CLUSTER_ID,
+            }
         if args.typ == "keycloak:openid/client:Client":
             state["serviceAccountUserId"] = f"service-account-{args.name}"
         return f"{args.name}-id", state

@@ -9,6 +9,7 @@ import pytest
 
 from contracts.versions import (
     ARTIFACTS,
+    BASE_IMAGE,
     IMAGES,
     Artifact,
     GoTool,
@@ -80,9 +81,15 @@ def test_distributions_are_verified_or_refused() -> None:
         assert artifact.version in artifact.url
 
 
-def test_images_have_a_digest_or_none() -> None:
+def test_the_base_image_has_a_digest_or_none() -> None:
+    assert BASE_IMAGE.digest is None or re.fullmatch(r"sha256:[0-9a-f]{64}", BASE_IMAGE.digest)
+
+
+def test_images_hold_what_there_is() -> None:
     for image in IMAGES.values():
-        assert image.digest is None or re.fullmatch(r"sha256:[0-9a-f]{64}", image.digest)
+        assert set(image.artifacts) <= set(ARTIFACTS)
+        assert all((CHECKOUT / folder).is_dir() for folder in image.source)
+        assert all((CHECKOUT / file).is_file() for file in image.libraries)
 
 
 def test_every_tool_module_belongs_to_an_artifact() -> None:

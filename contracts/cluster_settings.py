@@ -1,0 +1,160 @@
+"""Rows of :data:`contracts.settings.SETTINGS` that only a placement on a cluster reads."""
+
+from __future__ import annotations
+
+from contracts.setting_values import Role, Setting, choice, folder, integer, matching
+
+_BOTH = frozenset(Role)
+_PERSISTENT = frozenset({Role.PERSISTENT})
+_LAB = frozenset({Role.LAB})
+
+_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_BUCKET = matching(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]|", "a bucket's name, or nothing")
+
+CLUSTER_SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        key="kubeconfig",
+        roles=_BOTH,
+        default="",
+        example="~/.kube/config",
+        parse=folder,
+        doc="kubernetes: file that says how the cluster is reached. Empty: as kubectl finds it (KUBECONFIG, "
+        "~/.kube/config).",
+    ),
+    Setting(
+        key="kubeContext",
+        roles=_BOTH,
+        default="",
+        example="on-prem",
+        parse=matching(r"\S*", "a context of the kubeconfig, or nothing"),
+        doc="kubernetes: the context to use. Empty: the kubeconfig's current one.",
+    ),
+    Setting(
+        key="clusterId",
+        roles=_BOTH,
+        default="",
+        example="6f1f6c2e-7b0e-4a53-9d0b-0a4f6d1b8a11",
+        parse=matching(r"([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?", "a UID, or nothing"),
+        doc="kubernetes: UID of the namespace kube-system of this lab's cluster; any other cluster is "
+        "refused. Empty: not compared.",
+    ),
+    Setting(
+        key="namespace",
+        roles=_BOTH,
+        default="",
+        example="lakehouse-lab",
+        parse=matching(f"({_LABEL})?", "lower-case letters, digits and hyphens, or nothing"),
+        doc="kubernetes: the lab's own namespace, made by the persistent stack. Empty: lakehouse-<name>.",
+    ),
+    Setting(
+        key="quotaMemoryMib",
+        roles=_PERSISTENT,
+        default="16384",
+        example="65536",
+        parse=integer(4096, 16777216),
+        doc="kubernetes: MiB of memory that all pods of the lab may request together.",
+    ),
+    Setting(
+        key="quotaCpuMillicores",
+        roles=_PERSISTENT,
+        default="8000",
+        example="32000",
+        parse=integer(1000, 10000000),
+        doc="kubernetes: thousandths of a processor that all pods of the lab may request together.",
+    ),
+    Setting(
+        key="imagesFile",
+        roles=_LAB,
+        default="",
+        example="~/lab-images.json",
+        parse=folder,
+        doc="kubernetes: JSON file with the reference of each image by digest. Without one nothing is "
+        "deployed.",
+    ),
+    Setting(
+        key="imagePullSecret",
+        roles=_LAB,
+        default="",
+        example="registry",
+        parse=matching(f"({_LABEL})?", "a secret's name, or nothing"),
+        doc="kubernetes: secret in the namespace with which images are pulled. Empty: none.",
+    ),
+    Setting(
+        key="storageClass",
+        roles=_LAB,
+        default="",
+        example="standard",
+        parse=matching(r"[a-z0-9.-]*", "a storage class, or nothing"),
+        doc="kubernetes: storage class of the volumes that are retained. Empty: the cluster's default.",
+    ),
+    Setting(
+        key="nodeClasses",
+        roles=_LAB,
+        default="preferred",
+        example="required",
+        parse=choice("preferred", "required"),
+        doc="kubernetes: whether pods prefer or require nodes that the label lakehouse-lab/class gives to "
+        "their class: system, query or batch. A taint of that name is tolerated.",
+    ),
+    Setting(
+        key="databaseUrl",
+        roles=_PERSISTENT,
+        default="",
+        example="postgresql://admin:PASSWORD@db.example:5432/postgres?sslmode=verify-full",
+        parse=matching(r"(postgres(ql)?://\S+)?", "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"),
+        doc="kubernetes: PostgreSQL 16 or newer and a role there that may make databases and roles. "
+        "pulumi config set --secret.",
+        secret=True,
+    ),
+    Setting(
+        key="objectStoreUrl",
+        roles=_PERSISTENT,
+        default="",
+        example="https://s3.example",
+        parse=matching(r"(https?://[^/\s]+)?", "https://HOST[:PORT]"),
+        doc="kubernetes: an S3 store whose STS enforces session policies. http is accepted, and nothing on "
+        "the way to such a store is private.",
+    ),
+    Setting(
+        key="objectStoreRegion",
+        roles=_PERSISTENT,
+        default="us-east-1",
+        example="eu-central-1",
+        parse=matching(r"[a-z0-9-]+", "a region's name"),
+        doc="kubernetes: region of the S3 store, as its signatures name it.",
+    ),
+    Setting(
+        key="objectStorePathStyle",
+        roles=_PERSISTENT,
+        default="true",
+        example="false",
+        parse=choice("true", "false"),
+        doc="kubernetes: whether buckets are parts of the store's paths (true) or of its host name (false).",
+    ),
+    Setting(
+        key="warehouseBucket",
+        roles=_PERSISTENT,
+        default="",
+        example="team-warehouse",
+        parse=_BUCKET,
+        doc="kubernetes: existing bucket of Iceberg data. Empty: <name>-warehouse.",
+    ),
+    Setting(
+        key="policyBucket",
+        roles=_PERSISTENT,
+        default="",
+        example="team-policy",
+        parse=_BUCKET,
+        doc="kubernetes: existing bucket of access bundles. Empty: <name>-policy.",
+    ),
+    Setting(
+        key="objectStoreKeys",
+        roles=_PERSISTENT,
+        default="",
+        example='{"catalog": ["ID", "SECRET"], "governor": ["ID", "SECRET"], "opa": ["ID", "SECRET"]}',
+        parse=str,
+        doc="kubernetes: JSON with the access key and secret key of catalog (reads and writes the warehouse, "
+        "may AssumeRole), governor (writes bundles) and opa (reads bundles). pulumi config set --secret.",
+        secret=True,
+    ),
+)

@@ -1,0 +1,40 @@
+"""What the persistent stack keeps on a cluster: the lab's namespace and what holds for all of it.
+
+Pods come and go with the lab stack; the namespace stays, and with it the volumes that are retained.
+"""
+
+from __future__ import annotations
+
+import pulumi
+
+from placements.kubernetes.cluster import Cluster
+from placements.kubernetes.namespace import namespace_objects
+from placements.kubernetes.naming import Scope
+from placements.kubernetes.resources import provider, register
+
+
+class Namespace(pulumi.ComponentResource):
+    """The namespace with quota, defaults and the network policies that deny. Destroying it deletes the
+    retained volumes of the lab's services."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        cluster: Cluster,
+        cluster_id: str,
+        scope: Scope,
+        memory_mib: int,
+        cpu_millicores: int,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("lab:kubernetes:Namespace", name, None, opts)
+        first, *others = namespace_objects(scope, memory_mib=memory_mib, cpu_millicores=cpu_millicores)
+        child = pulumi.ResourceOptions(parent=self, provider=provider(cluster, cluster_id=cluster_id))
+        made = register(first, scope.namespace, child)
+        after = pulumi.ResourceOptions(
+            parent=self, provider=child.provider, depends_on=[made], deleted_with=made
+        )
+        for manifest in others:
+            register(manifest, f"{manifest['kind'].lower()}-{manifest['metadata']['name']}", after)
+        self.register_outputs({"namespace": scope.namespace})
