@@ -29,6 +29,7 @@ from contracts.settings import SETTINGS, Role, environment, labs_home, polaris_h
 from placements.local import artifacts as artifact_cache
 from placements.local import preflight
 from placements.local.ports import FOUNDATION_ORDER, PORTS_PER_LAB, service_port
+from stacks.placement import BUILT
 
 DATA_FREE_MIB = 1024
 """Free space that tables, logs and state of a small lab need to grow into."""
@@ -155,7 +156,21 @@ def check_machine(
     """Memory, disk and ports, before anything is started; ``changes`` are settings about to be kept.
     Raises PreflightError or UsageError."""
     lab = session.lab
-    placement = settings(lab, Role.LAB, session.environ).placement if lab.exists else "local"
+    made_for = settings(lab, Role.LAB, session.environ).placement if lab.exists else "local"
+    placement = (changes or {}).get("placement", made_for)
+    if placement not in BUILT:
+        raise UsageError(
+            f"placement {placement!r} is not part of this version",
+            value=placement,
+            permitted=", ".join(BUILT),
+        )
+    if placement != made_for and persistent_digest(lab):
+        raise UsageError(
+            f"lab {lab.name!r} was made on placement {made_for!r}, where what it keeps stays",
+            value=placement,
+            permitted="another lab on another placement",
+            next_command=f"lab --name OTHER up --set placement={placement}",
+        )
     check_placement(chosen, placement)
     if placement != "local":
         return
@@ -174,6 +189,15 @@ def check_machine(
         base = settings(lab, Role.LAB, session.environ).port_base
     if base is not None:
         check_ports(session, ports_of(base, chosen))
+
+
+def check_elsewhere(session: Session, chosen: Sequence[ComponentInfo]) -> None:
+    """Whether the cluster of a lab that is not on this machine can carry it. Raises PreflightError or
+    UsageError, the lab's settings being kept."""
+    if not session.is_local():
+        from cli.clusters import check_cluster_lab
+
+        check_cluster_lab(session, chosen)
 
 
 def asked_port_base(changes: Mapping[str, str] | None) -> int | None:

@@ -45,7 +45,7 @@ def start(root: str, arguments: Sequence[str]) -> int:
     when that fails; otherwise this process is replaced."""
     signal.signal(signal.SIGTERM, _interrupt)
     words = _words(arguments)
-    kind = "dev" if words[:1] in (["test"], ["lock"]) else "local"
+    kind = "dev" if words[:1] in (["test"], ["lock"]) else placement_kind(arguments, os.environ)
     try:
         if words[:2] == ["cache", "import"] and len(words) == 3:
             _take_wheels(Path(words[2]), Path(root))
@@ -83,6 +83,27 @@ def _words(arguments: Sequence[str]) -> list[str]:
         elif not word.startswith("-"):
             found.append(word)
     return found
+
+
+def placement_kind(arguments: Sequence[str], environ: Mapping[str, str]) -> str:
+    """``cloud`` for a lab on a cluster, as its settings say or are about to; else ``local``. A lab's files
+    are not checked here: whoever reads them next does."""
+    if any(re.fullmatch(r"(--set=)?placement=(kubernetes|aws)", word) for word in arguments):
+        return "cloud"
+    name, given = environ.get("LAB_NAME") or "lab", list(arguments)
+    for position, word in enumerate(given):
+        if word == "--name":
+            name = (given[position + 1 :] or [name])[0]
+        elif word.startswith("--name="):
+            name = word.removeprefix("--name=")
+    data = environ.get("XDG_DATA_HOME") or "~/.local/share"
+    home = Path(environ.get("LAB_HOME") or f"{data}/lakehouse-lab").expanduser()
+    try:
+        text = (home / name / "project" / "Pulumi.lab.yaml").read_text(encoding="utf-8", errors="replace")
+    except (OSError, ValueError):
+        return "local"
+    setting = r"^\s*[\"']?lakehouse-lab:placement[\"']?:\s*[\"']?(kubernetes|aws)\b"
+    return "cloud" if re.search(setting, text, flags=re.MULTILINE) else "local"
 
 
 def _take_wheels(file: Path, root: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pulumi
@@ -72,12 +72,12 @@ def kubernetes_placement(
     same = cluster_id.apply(lambda expected: require_same_cluster(expected, found))
 
     def to(pick: Callable[[Slot], tuple[str, int]]) -> pulumi.Output[Manifest]:
-        def rule(known: Sequence[Any]) -> Manifest:
-            host, port = pick(known[0])
+        def rule(known: Slot) -> Manifest:
+            host, port = pick(known)
             return outside(port, host)
 
         # Where the servers are is no secret; the slot is one as a whole.
-        return pulumi.Output.unsecret(pulumi.Output.all(slot, same).apply(rule))
+        return pulumi.Output.unsecret(slot.apply(rule))
 
     scope = Scope(
         lab=settings.name,
@@ -95,7 +95,8 @@ def kubernetes_placement(
         cluster=cluster,
         scope=scope,
         images=images,
-        provider=provider(cluster, cluster_id=found),
+        # Nothing is registered with it before the clusters were compared.
+        provider=provider(cluster, cluster_id=same),
         home=settings.home,
         port_base=settings.port_base,
         cache=cache_home(),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from cli.commands.common import Options, command, common_options
+from contracts.errors import UsageError
 
 
 @command("test", context_settings={"ignore_unknown_options": True})
@@ -40,19 +43,55 @@ def templates(options: Options) -> None:
 @click.group("images")
 @common_options
 def images() -> None:
-    """Recorded checksums of what does not come from a package registry."""
+    """Images of labs on a cluster, and checksums of what does not come from a package registry."""
+
+
+@command("list")
+@click.option(
+    "--file", type=click.Path(path_type=Path), help="References by digest, as imagesFile names them."
+)
+def list_(options: Options, file: Path | None) -> None:
+    """What each image holds, and its reference by digest."""
+    from cli.operations import list_images
+    from cli.render import table
+
+    rows = list_images(file)
+    options.show(
+        rows,
+        lambda: table(
+            ("image", "holds", "reference"),
+            [(r.name, ", ".join(r.artifacts or r.source), r.reference or "not known") for r in rows],
+        ),
+    )
+    if any(row.reference is None for row in rows):
+        options.next_steps("lab images lock --registry HOST/PREFIX --file FILE")
 
 
 @command("lock")
-def lock_images(options: Options) -> None:
-    """Read Polaris' official distribution, check it and record its checksum."""
-    from cli.operations import record_checksums
+@click.option("--registry", help="Read the digests of all images below HOST[:PORT]/PREFIX.")
+@click.option("--tag", default="latest", show_default=True, help="The tag whose digests are read.")
+@click.option("--file", type=click.Path(path_type=Path), help="Where the references are written.")
+def lock_images(options: Options, registry: str | None, tag: str, file: Path | None) -> None:
+    """Record what images are by digest (--registry), else Polaris' official distribution by checksum."""
+    from cli.operations import lock_image_digests, record_checksums
 
-    result = record_checksums(options.say)
-    options.show(result, lambda: f"{result.name} {result.version}: sha512 {result.sha512}")
-    options.next_steps("./lab --name OTHER up --catalog polaris")
+    if registry is None:
+        result = record_checksums(options.say)
+        options.show(result, lambda: f"{result.name} {result.version}: sha512 {result.sha512}")
+        options.next_steps("./lab --name OTHER up --catalog polaris")
+        return
+    if file is None:
+        raise UsageError(
+            "images lock --registry wants to know where to write",
+            permitted="--file FILE",
+            next_command=f"lab images lock --registry {registry} --file lab-images.json",
+        )
+    locked = lock_image_digests(registry, tag, file.absolute(), options.say)
+    options.show(locked, lambda: f"{len(locked.references)} references in {locked.file}")
+    options.next_steps(f"./lab up --set imagesFile={locked.file}")
 
 
+images.add_command(list_)
 images.add_command(lock_images)
 
 COMMANDS = (test, lock, templates, images)

@@ -183,7 +183,8 @@ def down(options: Options) -> None:
 
     def text() -> str:
         kept = ", ".join(result.kept)
-        return f"lab {result.lab!r} is down after {result.seconds:.0f} s; kept: {kept}"
+        left = "".join(f"\nleft on the cluster: {line}" for line in result.left)
+        return f"lab {result.lab!r} is down after {result.seconds:.0f} s; kept: {kept}{left}"
 
     options.show(result, text)
     options.next_steps(lab_command(options, "up"), f"{lab_command(options, 'destroy')}   removes it for good")

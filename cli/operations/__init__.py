@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cli.operations.development import lock_requirements, record_checksums, run_tests, write_templates
     from cli.operations.diagnosis import doctor
     from cli.operations.fingerprinting import fingerprint
+    from cli.operations.imaging import list_images, lock_image_digests
     from cli.operations.inspect import components, credentials, env, logs, status
     from cli.operations.lifecycle import bootstrap, down, preview, refresh, up
     from cli.operations.maintaining import (
@@ -53,6 +54,7 @@ _MODULES = {
     ),
     "cli.operations.diagnosis": ("doctor",),
     "cli.operations.fingerprinting": ("fingerprint",),
+    "cli.operations.imaging": ("list_images", "lock_image_digests"),
     "cli.operations.inspect": ("components", "credentials", "env", "logs", "status"),
     "cli.operations.lifecycle": ("bootstrap", "down", "preview", "refresh", "up"),
     "cli.operations.maintaining": (
@@ -90,7 +92,9 @@ __all__ = [
     "export_cache",
     "fingerprint",
     "import_cache",
+    "list_images",
     "load",
+    "lock_image_digests",
     "lock_requirements",
     "login",
     "logout",

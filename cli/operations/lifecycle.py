@@ -12,6 +12,7 @@ from cli.session import Session
 from cli.steps import (
     asked_port_base,
     catalog_for,
+    check_elsewhere,
     check_machine,
     check_settings,
     converge_persistent,
@@ -59,12 +60,14 @@ class PreviewResult:
 
 @dataclass(frozen=True, kw_only=True)
 class DownResult:
-    """A lab that is down. ``kept`` names what stays for the next ``up``."""
+    """A lab that is down. ``kept`` names what stays for the next ``up``, ``left`` what is still on a cluster
+    and should not be."""
 
     lab: str
     removed: int
     kept: tuple[str, ...]
     seconds: float
+    left: tuple[str, ...] = ()
 
 
 class Timings(dict[str, float]):
@@ -112,6 +115,7 @@ def up(
         save_components(lab, saved)
         pin_catalog(session, choice)
         keep_model_key(session)
+        check_elsewhere(session, chosen)
         began = timings.measure("checks", began)
         fetch(session, chosen)
         began = timings.measure("software", began)
@@ -138,6 +142,7 @@ def bootstrap(
         prepare_project(session, port_base=asked_port_base(changes))
         save_settings(session.lab, changes or {})
         pin_catalog(session, choice)
+        check_elsewhere(session, ())
         fetch(session, ())
         with session.uninterrupted(), session.watching_services():
             return run_persistent(session)
@@ -177,14 +182,25 @@ def down(session: Session) -> DownResult:
             removed = session.engine.destroy(Role.LAB).changes.get("delete", 0)
         session.forget_outputs()
         forget_strays(session, ())
-        if session.is_local():
-            stop_services(session)
+        # On this machine that is the foundation; elsewhere the supervisor held tunnels.
+        stop_services(session)
+        left = left_elsewhere(session)
     return DownResult(
         lab=lab.name,
         removed=removed,
         kept=("databases", "warehouse", "users and groups", "access data", "passwords and keys"),
         seconds=round(time.monotonic() - began, 1),
+        left=left,
     )
+
+
+def left_elsewhere(session: Session) -> tuple[str, ...]:
+    """What a lab that is not on this machine left on its cluster; none on this machine."""
+    if session.is_local():
+        return ()
+    from cli.clusters import left_behind
+
+    return left_behind(session)
 
 
 def begin_stop(session: Session) -> None:

@@ -29,6 +29,20 @@ def destroy_plan(session: Session) -> DestroyPlan:
     """Names what goes, before anybody is asked."""
     lab = session.lab
     lab.require()
+    if not session.is_local():
+        return DestroyPlan(
+            lab=lab.name,
+            removes=(
+                f"the namespace of lab {lab.name!r} on its cluster, with its retained volumes",
+                f"its passwords and keys ({lab.home}), without which what it kept is of little use",
+                "its Pulumi stacks and their state",
+            ),
+            keeps=(
+                "the lab's databases and roles in your PostgreSQL, and its objects in your S3 store",
+                f"downloaded software and virtual environments ({lab.cache})",
+                "all other labs",
+            ),
+        )
     return DestroyPlan(
         lab=lab.name,
         removes=(
@@ -59,8 +73,9 @@ def destroy(session: Session, confirm: Callable[[DestroyPlan], None]) -> Destroy
                     if session.engine.exists(role):
                         session.engine.destroy(role)
                         session.engine.remove(role)
+            # Elsewhere it holds the tunnels.
+            stop_services(session)
             if session.is_local():
-                stop_services(session)
                 remove_unprivileged(lab.home)
         remove_home(lab)
     return plan

@@ -61,6 +61,7 @@ LAB_RIGHTS: tuple[Right, ...] = (
     ),
     Right(verb="get", resource="pods"),
     Right(verb="list", resource="pods"),
+    Right(verb="list", resource="persistentvolumeclaims"),
     Right(verb="create", resource="pods/portforward"),
 )
 """What the lab stack does in the lab's namespace."""
@@ -113,6 +114,17 @@ class Cluster:
             PreflightError: the cluster can't be reached or refuses.
         """
         return self._run("get", "namespace", "kube-system", "--output=jsonpath={.metadata.uid}").strip()
+
+    def labelled(self, kinds: Sequence[str], labels: Mapping[str, str]) -> list[Manifest]:
+        """Objects of the namespace that carry all of ``labels``.
+
+        Raises:
+            PreflightError: as :meth:`identity`.
+        """
+        selector = ",".join(f"{name}={value}" for name, value in labels.items())
+        answer = self._run("get", ",".join(kinds), f"--selector={selector}", "--output=json")
+        items: list[Manifest] = json.loads(answer)["items"]
+        return items
 
     def missing(self, rights: Sequence[Right]) -> list[Right]:
         """Those of ``rights`` that the operator does not have: one request for the namespace's rules, and
@@ -270,12 +282,14 @@ def _granted(right: Right, rules: Sequence[Manifest]) -> bool:
     )
 
 
-def require_same_cluster(expected: object, found: str) -> None:
-    """Raises LabError unless the persistent stack was made on the cluster that is used now."""
+def require_same_cluster(expected: object, found: str) -> str:
+    """``found``, the UID of the cluster that is used now. Raises LabError unless the persistent stack was
+    made on it."""
     if expected != found:
         raise LabError(
-            "the persistent stack was made on another cluster",
+            f"the persistent stack was made on {'another' if expected else 'no'} cluster",
             value=f"cluster {found}",
-            permitted=f"cluster {expected}",
+            permitted=f"cluster {expected}" if expected else "a persistent stack of placement kubernetes",
             next_command="pulumi config set kubeContext CONTEXT -s lab",
         )
+    return found

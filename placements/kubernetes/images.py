@@ -11,7 +11,7 @@ from contracts.errors import PreflightError, UsageError
 from contracts.versions import IMAGES
 
 _REFERENCE = re.compile(r"[a-z0-9][A-Za-z0-9._:/-]*@sha256:[0-9a-f]{64}")
-LOCK_COMMAND = "lab images lock --registry HOST/PREFIX"
+LOCK_COMMAND = "lab images lock --registry HOST/PREFIX --file FILE"
 
 
 def image_references(path: Path | None) -> Mapping[str, str]:

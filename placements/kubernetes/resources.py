@@ -16,13 +16,14 @@ from placements.kubernetes.naming import Manifest
 _ROLLOUT = "15m"
 
 
-def provider(cluster: Cluster, *, cluster_id: str, opts: pulumi.ResourceOptions | None = None) -> Any:
+def provider(
+    cluster: Cluster, *, cluster_id: pulumi.Input[str], opts: pulumi.ResourceOptions | None = None
+) -> Any:
     """The provider of one cluster. Another kubeconfig for the same cluster replaces nothing."""
     arguments: dict[str, Any] = {
         "cluster_identifier": cluster_id,
         "namespace": cluster.namespace,
         "enable_server_side_apply": True,
-        "suppress_deprecation_warnings": False,
     }
     if cluster.kubeconfig is not None:
         arguments["kubeconfig"] = str(cluster.kubeconfig)

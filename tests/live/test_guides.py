@@ -12,8 +12,8 @@ from tests.live.conftest import ROOT, LiveLab
 
 pytestmark = [pytest.mark.live, pytest.mark.docs]
 
-ELSEWHERE = ("add-a-component", "without-a-network")
-"""Guides that change the checkout or need another machine; tests of their own execute them."""
+ELSEWHERE = ("add-a-component", "without-a-network", "on-your-own-cluster")
+"""Guides that change the checkout or need another machine or a cluster; tests of their own follow them."""
 
 ALL_GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs" / "guides").glob("*.md"))]
 GUIDES = [guide for guide in ALL_GUIDES if guide.stem not in ELSEWHERE]

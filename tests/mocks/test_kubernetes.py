@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -290,6 +291,13 @@ def test_another_cluster_is_refused(run: Run, role: str) -> None:
     assert "not the cluster of this lab" in (found.error or "")
     assert found.on_the_cluster == []
     assert not found.of(PASSWORD)
+
+
+def test_a_lab_on_another_cluster_than_what_it_keeps_is_refused(run: Run, tmp_path: Path) -> None:
+    install(tmp_path, cluster_id="00000000-0000-4000-8000-000000000000")
+    found = run("lab", env={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    assert "the persistent stack was made on another cluster" in (found.error or "")
+    assert found.on_the_cluster == []
 
 
 def test_without_servers_of_their_own_nothing_is_registered(run: Run) -> None:

@@ -20,11 +20,19 @@ def install(
     rules: Sequence[dict[str, Any]] = tuple(EVERYTHING),
     allowed: Sequence[str] | None = None,
     error: str = "",
+    objects: Sequence[dict[str, Any]] = (),
 ) -> Path:
     """Makes ``kubectl`` in ``folder``, to be put on PATH. ``rules`` are listed, ``allowed`` names what is
-    granted when asked for by itself (None: all); ``error`` is all that it says, where given."""
+    granted when asked for by itself (None: all); ``error`` is all that it says, where given; ``objects`` are
+    what is found by labels."""
     folder.mkdir(parents=True, exist_ok=True)
-    world = {"uid": cluster_id, "rules": list(rules), "allowed": allowed, "error": error}
+    world = {
+        "uid": cluster_id,
+        "rules": list(rules),
+        "allowed": allowed,
+        "error": error,
+        "objects": [*objects],
+    }
     (folder / "world.json").write_text(json.dumps(world), encoding="utf-8")
     program = folder / "kubectl"
     command = shlex.join([sys.executable, str(Path(__file__).resolve()), str(folder)])
@@ -52,6 +60,9 @@ def main(folder: str, *arguments: str) -> int:
     if world["error"]:
         print(world["error"], file=sys.stderr)
         return 1
+    if "get" in arguments and "--output=json" in arguments:
+        print(json.dumps({"kind": "List", "items": world["objects"]}))
+        return 0
     if "get" in arguments:
         sys.stdout.write(world["uid"])
         return 0

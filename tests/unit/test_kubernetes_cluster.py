@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from placements.kubernetes.cluster import (
     require_same_cluster,
 )
 from placements.kubernetes.images import image_references, require_images
+from placements.kubernetes.leftovers import leftovers
 from tests.unit.fake_kubectl import CLUSTER_ID, install
 
 DIGEST = f"sha256:{'0' * 64}"
@@ -112,6 +114,35 @@ def test_rights_in_the_whole_cluster_are_asked_for_even_where_the_namespace_list
     install(tmp_path / "bin", allowed=["get namespaces"])
     missing = cluster(tmp_path, kubeconfig).missing(PERSISTENT_RIGHTS)
     assert [str(right) for right in missing] == ["create namespaces", "patch namespaces"]
+
+
+def _object(name: str, **metadata: object) -> dict[str, Any]:
+    return {"kind": "Pod", "metadata": {"name": name, **metadata}}
+
+
+def test_what_is_being_deleted_is_waited_for_and_named_with_what_holds_it(
+    tmp_path: Path, kubeconfig: Path
+) -> None:
+    going = _object("trino-0", deletionTimestamp="2026-01-01T00:00:00Z")
+    held = _object("trino-0", deletionTimestamp="2026-01-01T00:00:00Z", finalizers=["example/protect"])
+    install(tmp_path / "bin", objects=[going, _object("opa-0")])
+    found, times = cluster(tmp_path, kubeconfig), iter(range(100))
+    waited: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        install(tmp_path / "bin", objects=[] if len(waited) == 2 else [going])
+
+    def look(wait_s: float) -> list[str]:
+        left = leftovers(
+            found, lab="lab", stack="lab", wait_s=wait_s, sleep=sleep, clock=lambda: float(next(times))
+        )
+        return [str(one) for one in left]
+
+    assert look(50) == []
+    assert len(waited) == 2
+    install(tmp_path / "bin", objects=[held, _object("opa-0")])
+    assert look(0) == ["Pod opa-0", "Pod trino-0: being deleted, waits for example/protect"]
 
 
 def test_an_image_without_digest_is_refused(tmp_path: Path) -> None:

@@ -369,3 +369,37 @@ def test_damaged_wheels_are_not_installed_and_the_index_is_asked(tmp_path: Path)
     result = checkout.run(PIP_NO_INDEX="1")
     assert answer(result)["arguments"] == []
     assert "the package index is tried instead" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text", "expected"),
+    [
+        (["up"], None, "local"),
+        (["up", "--set", "placement=kubernetes"], None, "cloud"),
+        (["up", "--set=placement=kubernetes"], None, "cloud"),
+        (["up", "--set", "placement=local"], None, "local"),
+        (["status"], '  lakehouse-lab:placement: "kubernetes"\n', "cloud"),
+        (["status"], "  lakehouse-lab:placement: kubernetes\n", "cloud"),
+        (["status"], '  # lakehouse-lab:placement: "kubernetes"\n', "local"),
+        (["status"], '  lakehouse-lab:placement: "local"\n', "local"),
+        (["--name", "other", "status"], '  lakehouse-lab:placement: "kubernetes"\n', "local"),
+        (["--name"], '  lakehouse-lab:placement: "kubernetes"\n', "cloud"),
+    ],
+)
+def test_a_lab_on_a_cluster_has_the_clusters_packages(
+    tmp_path: Path, arguments: list[str], text: str | None, expected: str
+) -> None:
+    if text is not None:
+        project = tmp_path / "lab" / "project"
+        project.mkdir(parents=True)
+        (project / "Pulumi.lab.yaml").write_text("config:\n" + text)
+    assert virtualenv.placement_kind(arguments, {"LAB_HOME": str(tmp_path)}) == expected
+
+
+def test_a_lab_may_be_named_by_a_variable(tmp_path: Path) -> None:
+    project = tmp_path / "lakehouse-lab" / "team" / "project"
+    project.mkdir(parents=True)
+    (project / "Pulumi.lab.yaml").write_text("config:\n  lakehouse-lab:placement: kubernetes\n")
+    environ = {"XDG_DATA_HOME": str(tmp_path), "LAB_NAME": "team"}
+    assert virtualenv.placement_kind(["status"], environ) == "cloud"
+    assert virtualenv.placement_kind(["--name=lab", "status"], environ) == "local"
