@@ -17,8 +17,8 @@ LATER = ("databaseUrl", "objectStoreUrl", "objectStoreKeys")
 """Settings that nothing can be guessed for."""
 
 
-def check_cluster_lab(session: Session, chosen: Sequence[ComponentInfo]) -> None:
-    """Settings, images, cluster and rights; remembers the cluster, so that no other is taken for it later.
+def check_cluster_lab(session: Session, chosen: Sequence[ComponentInfo]) -> str:
+    """The UID of the lab's cluster, once settings, images, cluster and rights are as they have to be.
 
     Raises:
         UsageError: a setting is missing or an image reference is not usable.
@@ -38,9 +38,13 @@ def check_cluster_lab(session: Session, chosen: Sequence[ComponentInfo]) -> None
     )
     cluster = cluster_of(own, session.environ)
     expected = str(own.values["clusterId"])
-    found = check_cluster(cluster, expected_id=expected, rights=(*PERSISTENT_RIGHTS, *LAB_RIGHTS))
+    return check_cluster(cluster, expected_id=expected, rights=(*PERSISTENT_RIGHTS, *LAB_RIGHTS))
+
+
+def remember_cluster(lab: Lab, cluster_id: str) -> None:
+    """Keeps the cluster's UID, so that no other cluster is taken for it later."""
     for role in Role:
-        set_config(lab, role, "clusterId", found)
+        set_config(lab, role, "clusterId", cluster_id)
 
 
 def left_behind(session: Session) -> tuple[str, ...]:

@@ -195,9 +195,9 @@ def check_elsewhere(session: Session, chosen: Sequence[ComponentInfo]) -> None:
     """Whether the cluster of a lab that is not on this machine can carry it. Raises PreflightError or
     UsageError, the lab's settings being kept."""
     if not session.is_local():
-        from cli.clusters import check_cluster_lab
+        from cli.clusters import check_cluster_lab, remember_cluster
 
-        check_cluster_lab(session, chosen)
+        remember_cluster(session.lab, check_cluster_lab(session, chosen))
 
 
 def asked_port_base(changes: Mapping[str, str] | None) -> int | None:

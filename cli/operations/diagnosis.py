@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from cli.checks import access_data, machine, services, software, state
+from cli.checks import access_data, cluster, machine, services, software, state
 from cli.checks.findings import Finding, Verdict, of_error
 from cli.components import chosen_components, saved_set
 from cli.project import read_config
@@ -50,17 +50,20 @@ def doctor(session: Session, *, fix: bool = False) -> Diagnosis:
 
 def _checks(session: Session, fix: bool) -> Checks:
     chosen = _chosen(session)
+    carries: Checks = [("machine", lambda: machine.machine(session, chosen))]
     checks: Checks = [
         ("python", software.python),
         ("engine", lambda: software.engine(session, fix)),
-        ("artifacts", lambda: software.artifacts(session, chosen, fix)),
     ]
-    if not session.lab.exists:
-        return [
-            *checks,
-            ("machine", lambda: machine.machine(session, chosen)),
-            ("project", lambda: state.half_made(session)),
+    if session.lab.exists and not session.is_local():
+        carries = [
+            ("cluster", lambda: cluster.cluster(session, chosen)),
+            ("pods", lambda: cluster.pods(session)),
         ]
+    else:
+        checks.append(("artifacts", lambda: software.artifacts(session, chosen, fix)))
+    if not session.lab.exists:
+        return [*checks, *carries, ("project", lambda: state.half_made(session))]
     if not fix:
         checks.append(("command", lambda: state.command(session)))
     return [
@@ -69,7 +72,7 @@ def _checks(session: Session, fix: bool) -> Checks:
         ("lock", lambda: state.locks(session, fix)),
         ("supervisor", lambda: services.supervisor(session, fix)),
         # Once the supervisor tells which processes are this lab's own.
-        ("machine", lambda: machine.machine(session, chosen)),
+        *carries,
         ("state", lambda: state.state(session, fix)),
         ("settings", lambda: state.configuration(session)),
         ("services", lambda: services.services(session, fix)),

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from cli import operations, steps
+from cli.checks.findings import Finding, Verdict
+from cli.operations import diagnosis
 from cli.operations.removal import DestroyPlan
 from cli.project import read_config
 from contracts.errors import LabError, PreflightError, UsageError
@@ -117,6 +119,32 @@ def test_destroy_goes_through_the_engine_and_says_what_it_leaves(run: FakeRun, t
     assert run.calls[:4] == ["destroy lab", "remove lab", "destroy persistent", "remove persistent"]
     assert any("your PostgreSQL" in line for line in plans[0].keeps)
     assert any("namespace" in line for line in plans[0].removes)
+
+
+def test_doctor_looks_at_the_cluster_instead_of_this_machine(run: FakeRun, tmp_path: Path) -> None:
+    changes = ready(run, tmp_path)
+    operations.up(run.session, changes=changes)
+    waiting = {"state": {"waiting": {"reason": "ImagePullBackOff"}}}
+    pod = {"kind": "Pod", "metadata": {"name": "opa-1"}, "status": {"containerStatuses": [waiting]}}
+    install(tmp_path / "bin", objects=[pod])
+    found = {finding.subject: finding for finding in doctor_findings(run)}
+    assert CLUSTER_ID in found["cluster"].detail
+    assert (found["pods"].verdict, found["pods"].detail) == (
+        Verdict.PROBLEM,
+        "pod opa-1: waits: ImagePullBackOff",
+    )
+    assert not {"memory", "disk", "ports", "artifacts"} & set(found)
+    install(tmp_path / "bin", error="connection refused")
+    found = {finding.subject: finding for finding in doctor_findings(run)}
+    assert found["cluster"].verdict is found["pods"].verdict is Verdict.PROBLEM
+    assert "connection refused" in found["cluster"].detail
+
+
+def doctor_findings(run: FakeRun) -> list[Finding]:
+    """What doctor finds on the cluster, without its look at the rest of the lab."""
+    wanted = {"cluster", "pods", "machine", "artifacts"}
+    checks = [(name, check) for name, check in diagnosis._checks(run.session, False) if name in wanted]
+    return list(diagnosis._findings(checks))
 
 
 def test_a_lab_stays_on_the_placement_it_was_made_on(run: FakeRun, tmp_path: Path) -> None:

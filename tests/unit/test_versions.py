@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from components.registry import COMPONENTS
 from contracts.versions import (
     ARTIFACTS,
     BASE_IMAGE,
@@ -90,6 +91,12 @@ def test_images_hold_what_there_is() -> None:
         assert set(image.artifacts) <= set(ARTIFACTS)
         assert all((CHECKOUT / folder).is_dir() for folder in image.source)
         assert all((CHECKOUT / file).is_file() for file in image.libraries)
+
+
+def test_every_image_is_one_that_a_component_runs_in_and_holds_what_that_needs() -> None:
+    by_image = {info.image: info for info in COMPONENTS.values() if "kubernetes" in info.placements}
+    for name, image in IMAGES.items():
+        assert set(image.artifacts) == set(by_image[name].artifacts), name
 
 
 def test_every_tool_module_belongs_to_an_artifact() -> None:

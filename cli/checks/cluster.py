@@ -1,0 +1,34 @@
+"""The cluster that a lab runs on: whether it is the right one, lets us in, and runs the lab's pods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from cli.checks.findings import Finding, ok, problem
+from cli.clusters import check_cluster_lab
+from cli.project import settings
+from cli.session import Session
+from components.registry import ComponentInfo
+from contracts.settings import Role
+
+
+def cluster(session: Session, chosen: Sequence[ComponentInfo]) -> Iterator[Finding]:
+    """What ``lab up`` asks before it starts anything. Raises its LabError."""
+    found = check_cluster_lab(session, chosen)
+    yield ok("cluster", f"{found}, with all rights that are needed")
+
+
+def pods(session: Session) -> Iterator[Finding]:
+    """Pods that do not run, and why. Raises LabError when the cluster can't be asked."""
+    from placements.kubernetes.cluster import cluster_of
+    from placements.kubernetes.naming import LAB_LABEL
+    from placements.kubernetes.troubles import KINDS, troubles
+
+    own = settings(session.lab, Role.LAB, session.environ)
+    items = cluster_of(own, session.environ).labelled(KINDS, {LAB_LABEL: own.name})
+    found = [line for item in items for line in troubles(item)]
+    for line in found:
+        yield problem("pods", line, "lab up, once that is mended")
+    count = sum(item["kind"] == "Pod" for item in items)
+    if not found and count:
+        yield ok("pods", f"{count} without trouble")
