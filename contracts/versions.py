@@ -496,14 +496,13 @@ IMAGES: Mapping[str, ContainerImage] = {
         ContainerImage(
             name="control-plane",
             artifacts=(WEB.name,),
-            source=("contracts", "governance", "control_plane"),
+            source=("contracts", "governance", "control_plane/__init__.py", "control_plane/api"),
             libraries=("requirements.txt",),
         ),
         ContainerImage(
             name="agent",
-            artifacts=(AGENT_LIBRARIES.name,),
             source=("agent", "contracts", "governance"),
-            libraries=("requirements.txt",),
+            libraries=("requirements.txt", "requirements-agent.txt"),
         ),
     )
 }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from cli.commands.common import Options, command, common_options
+from cli.commands.common import Options, command, common_options, split_names
 from contracts.errors import UsageError
 
 
@@ -91,6 +91,31 @@ def lock_images(options: Options, registry: str | None, tag: str, file: Path | N
     options.next_steps(f"./lab up --set imagesFile={locked.file}")
 
 
+@command("build")
+@click.argument("names", nargs=-1)
+@click.option("--registry", required=True, help="What the images' names begin with: HOST[:PORT]/PREFIX.")
+@click.option("--tag", default="latest", show_default=True, help="Their tag.")
+@click.option("--base", required=True, help="The base image by digest: …/library/python:TAG@sha256:…")
+@click.option("--push", is_flag=True, help="Push each one, too.")
+def build(options: Options, names: tuple[str, ...], registry: str, tag: str, base: str, push: bool) -> None:
+    """Build images of labs on a cluster with buildah or docker: lab images build [NAME…] --registry …"""
+    from cli.operations import build_images
+
+    result = build_images(
+        split_names(names),
+        registry=registry,
+        tag=tag,
+        base=base,
+        push=push,
+        say=options.say,
+        progress=options.drawing.progress,
+    )
+    options.show(result, lambda: "\n".join(result.images))
+    lock = f"lab images lock --registry {registry} --tag {tag} --file lab-images.json"
+    options.next_steps(lock if push else "push them, then " + lock)
+
+
+images.add_command(build)
 images.add_command(list_)
 images.add_command(lock_images)
 

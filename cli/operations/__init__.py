@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cli.conformance import verify
     from cli.operations.asking import agent_client
     from cli.operations.auditing import audit
+    from cli.operations.building import build_images
     from cli.operations.carrying import export_cache, import_cache
     from cli.operations.cleaning import cache_contents, clean_cache
     from cli.operations.data import load, login, logout, seed, sql, token
@@ -43,6 +44,7 @@ _MODULES = {
     "cli.conformance": ("verify",),
     "cli.operations.asking": ("agent_client",),
     "cli.operations.auditing": ("audit",),
+    "cli.operations.building": ("build_images",),
     "cli.operations.carrying": ("export_cache", "import_cache"),
     "cli.operations.cleaning": ("cache_contents", "clean_cache"),
     "cli.operations.data": ("load", "login", "logout", "seed", "sql", "token"),
@@ -80,6 +82,7 @@ __all__ = [
     "agent_client",
     "audit",
     "bootstrap",
+    "build_images",
     "cache_contents",
     "change_maintenance_policy",
     "clean_cache",

@@ -27,13 +27,13 @@ def host_platform() -> HostPlatform:
             "the local placement has no binaries for this operating system and processor",
             value=name,
             permitted=permitted,
-            next_command="lab up --placement kubernetes",
+            next_command="lab up --set placement=kubernetes",
         )
     if "musl" in str(sysconfig.get_config_var("SOABI") or ""):
         raise PreflightError(
             "the local placement's binaries need the GNU C library; this Python was built for musl",
             value=f"{name}-musl",
             permitted=f"{permitted} with the GNU C library",
-            next_command="lab up --placement kubernetes",
+            next_command="lab up --set placement=kubernetes",
         )
     return HostPlatform(name)
