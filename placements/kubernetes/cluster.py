@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from contracts.settings import Settings
 from placements.kubernetes.naming import Manifest
 
 _TIMEOUT_S = 20
+_LOG_LINE = re.compile(r"[EIW]\d{4} \d\d:")
 _PROTECTED = ("kube-system", "kube-public", "kube-node-lease", "default")
 
 _VERBS = ("get", "list", "watch", "create", "update", "patch", "delete")
@@ -139,7 +141,8 @@ class Cluster:
             "spec": {"namespace": self.namespace},
         }
         rules = self._create([review])[0].get("status", {}).get("resourceRules") or []
-        asked = [right for right in rights if not right.namespaced or not _granted(right, rules)]
+        wanted = dict.fromkeys(rights)
+        asked = [right for right in wanted if not right.namespaced or not _granted(right, rules)]
         if not asked:
             return []
         answers = self._create([self._review(right) for right in asked])
@@ -152,7 +155,9 @@ class Cluster:
     def _create(self, documents: Sequence[Manifest]) -> list[Manifest]:
         """What the API answers to each document."""
         text = "\n".join(json.dumps(document) for document in documents)
-        answer = self._run("create", "--output=json", "--filename=-", input_text=text)
+        # Validation would fetch the schemas of everything first.
+        options = ("--validate=false", "--output=json", "--filename=-")
+        answer = self._run("create", *options, input_text=text)
         decoder, position = json.JSONDecoder(), 0
         found: list[Manifest] = []
         while position < len(answer.rstrip()):
@@ -187,7 +192,9 @@ class Cluster:
         except subprocess.TimeoutExpired:
             raise self._unreachable("no answer in time") from None
         if done.returncode != 0:
-            raise self._unreachable(done.stderr.strip() or f"exit code {done.returncode}")
+            # Its library's own log lines say the same over and over.
+            lines = [line for line in done.stderr.splitlines() if not _LOG_LINE.match(line)]
+            raise self._unreachable("\n".join(lines).strip() or f"exit code {done.returncode}")
         return done.stdout
 
     def _unreachable(self, why: str) -> PreflightError:
