@@ -1,0 +1,1 @@
+"""A real Kubernetes of one node, and the lab's placement on it."""
