@@ -69,30 +69,51 @@ def opened(value: Any) -> Any:
 Run = Callable[..., Registered]
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Runs a stack with a kubectl, a kubeconfig and references of all images; each combination once."""
-    folder = tmp_path_factory.mktemp("cluster")
+@dataclass(frozen=True)
+class Inputs:
+    """What a stack on a cluster is pointed at."""
+
+    programs: Path
+    kubeconfig: Path
+    images: Path
+
+
+def make_inputs(folder: Path) -> Inputs:
+    """A kubectl, a kubeconfig and references of all images, in ``folder``."""
     install(folder / "bin")
     (folder / "kubeconfig").write_text("apiVersion: v1\n")
     images = {name: f"registry.example/lab/{name}@sha256:{number:064x}" for number, name in enumerate(IMAGES)}
     (folder / "images.json").write_text(json.dumps(images))
-    known: dict[tuple[str, ...], Registered] = {}
+    return Inputs(folder / "bin", folder / "kubeconfig", folder / "images.json")
+
+
+def recorded(
+    inputs: Inputs, role: str, *pairs: str, images: bool = True, env: Mapping[str, str] | None = None
+) -> Registered:
+    """What the program of a stack registers."""
+    given = [f"kubeconfig={inputs.kubeconfig}", "placement=kubernetes", "home=/nonexistent/lab"]
+    if images and role == "lab":
+        given.append(f"imagesFile={inputs.images}")
+    command = (sys.executable, "-m", "tests.mocks.record", role, *given, *pairs)
+    environment = {**os.environ, "PATH": f"{inputs.programs}:{os.environ['PATH']}", **(env or {})}
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout.splitlines()[-1])
+    return Registered(document["resources"], document["error"])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Runs a stack; each combination once."""
+    inputs = make_inputs(tmp_path_factory.mktemp("cluster"))
+    known: dict[str, Registered] = {}
 
     def run(role: str, *pairs: str, images: bool = True, env: Mapping[str, str] | None = None) -> Registered:
-        given = [f"kubeconfig={folder / 'kubeconfig'}", "placement=kubernetes", "home=/nonexistent/lab"]
-        if images and role == "lab":
-            given.append(f"imagesFile={folder / 'images.json'}")
-        command = (sys.executable, "-m", "tests.mocks.record", role, *given, *pairs)
-        key = (*command, repr(env))
+        key = repr((role, pairs, images, env))
         if key not in known:
-            environment = {**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", **(env or {})}
-            done = subprocess.run(
-                command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False, env=environment
-            )
-            assert done.returncode == 0, done.stderr
-            document = json.loads(done.stdout.splitlines()[-1])
-            known[key] = Registered(document["resources"], document["error"])
+            known[key] = recorded(inputs, role, *pairs, images=images, env=env)
         return known[key]
 
     return run

@@ -1,0 +1,91 @@
+"""A Pulumi program for the test cluster: as its persistent stack a lab's namespace, as its lab stack two
+small services and one that keeps data. ``test_cluster.py`` runs it; its configuration says where."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pulumi
+
+from contracts.settings import cache_home
+from contracts.workload import Layout, Port, Probe, Volume, Workload
+from placements.kubernetes.cluster import Cluster
+from placements.kubernetes.foundation import Namespace
+from placements.kubernetes.naming import Scope
+from placements.kubernetes.placement import KubernetesPlacement
+from placements.kubernetes.resources import provider
+
+SERVICES = ("front", "back", "kept")
+config = pulumi.Config()
+cluster = Cluster(
+    kubectl=config.require("kubectl"),
+    kubeconfig=Path(config.require("kubeconfig")),
+    context="",
+    namespace=config.require("namespace"),
+)
+role = config.require("role")
+scope = Scope(
+    lab="lab", namespace=cluster.namespace, stack=role, storage_class=config.get("storageClass") or ""
+)
+cluster_id = cluster.identity()
+
+
+def service(
+    name: str, layout: Layout, files: dict[str, pulumi.Input[str]], volumes: tuple[Volume, ...]
+) -> Workload:
+    """OPA, which answers what it was given."""
+    return Workload(
+        name=name,
+        artifact="opa",
+        command=[
+            f"{layout.artifact_dir}/opa", "run", "--server", "--disable-telemetry",
+            f"--addr={layout.bind_address}:{layout.ports['http']}",
+            *(layout.file(file) for file in sorted(files)),
+        ],
+        ports=(Port(name="http", number=layout.ports["http"]),),
+        readiness=Probe(port="http", path="/health", timeout_s=60),
+        env={"PLAIN": "$(HOME) as it stands", "PASSWORD": config.require_secret("password")},
+        files=files,
+        volumes=volumes,
+        memory_mib=48,
+        cpu_millicores=20,
+        depends_on=("back",) if name == "front" else (),
+        reaches=("back/http",) if name == "front" else (),
+        stop_timeout_s=2,
+    )  # fmt: skip
+
+
+def lab() -> None:
+    """The services."""
+    placement = KubernetesPlacement(
+        cluster=cluster,
+        scope=scope,
+        images=json.loads(config.require("images")),
+        provider=provider(cluster, cluster_id=cluster_id),
+        home=Path(config.require("home")),
+        port_base=config.require_int("portBase"),
+        cache=cache_home(),
+        service_order=SERVICES,
+    )
+    page = config.require("page")
+    environment = 'package lab\n\nimport rego.v1\n\nenv := opa.runtime().env\n\npage := "{}"\n'
+    kept = (Volume(name="spool", retained=True, size_mib=16),)
+    for name in reversed(SERVICES):
+        files: dict[str, pulumi.Input[str]] = {
+            "policies/lab.rego": environment.format(page if name == "front" else "none"),
+            "private.json": config.require_secret("password").apply(
+                lambda text: json.dumps({"private": text})
+            ),
+        }
+        layout = placement.layout(name, "opa", ("http",))
+        deployed = placement.deploy(service(name, layout, files, kept if name == "kept" else ()))
+        pulumi.export(name, deployed.operator_urls["http"])
+
+
+if role == "lab":
+    lab()
+else:
+    Namespace(
+        "namespace", cluster=cluster, cluster_id=cluster_id, scope=scope, memory_mib=1024, cpu_millicores=1000
+    )
