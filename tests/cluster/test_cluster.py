@@ -20,7 +20,6 @@ from placements.kubernetes.cluster import LAB_RIGHTS, PERSISTENT_RIGHTS, Right, 
 from placements.kubernetes.leftovers import leftovers
 from placements.local.supervisor import SupervisorClient
 from placements.local.unprivileged import remove_unprivileged
-from tests.cluster.program import SERVICES
 from tests.cluster.running import TestCluster
 from tests.cluster.support import apply, rendered, with_provider
 from tests.engine.plugins_support import Project, new_project
@@ -31,6 +30,8 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(3000)]
 
 ROOT = Path(__file__).parents[2]
 NAMESPACE = "lakehouse-lab"
+SERVICES = ("front", "back", "kept")
+"""What ``program.py`` deploys."""
 
 
 def test_the_api_takes_every_manifest_of_both_stacks_without_a_warning(
