@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from placements.kubernetes.naming import Manifest, Scope, common_labels
+from placements.kubernetes.naming import Manifest, Scope, common_labels, cpu, memory
 from placements.kubernetes.network import default_deny, dns
 
 _LIMIT_FACTOR = 2
@@ -35,9 +35,9 @@ def quota(scope: Scope, *, memory_mib: int, cpu_millicores: int, pods: int = 60)
         "metadata": scope.metadata("lab"),
         "spec": {
             "hard": {
-                "requests.cpu": f"{cpu_millicores}m",
-                "requests.memory": f"{memory_mib}Mi",
-                "limits.memory": f"{_LIMIT_FACTOR * memory_mib}Mi",
+                "requests.cpu": cpu(cpu_millicores),
+                "requests.memory": memory(memory_mib),
+                "limits.memory": memory(_LIMIT_FACTOR * memory_mib),
                 "pods": str(pods),
                 "services.loadbalancers": "0",
                 "services.nodeports": "0",

@@ -71,6 +71,16 @@ def common_labels(lab: str, stack: str) -> dict[str, str]:
     }
 
 
+def memory(mib: int) -> str:
+    """A quantity as the API writes it; written otherwise it would differ from what is read back."""
+    return f"{mib}Mi" if mib % 1024 else f"{mib // 1024}Gi"
+
+
+def cpu(millicores: int) -> str:
+    """The same for processor time."""
+    return f"{millicores}m" if millicores % 1000 else str(millicores // 1000)
+
+
 def content_name(prefix: str, content: Mapping[str, str]) -> str:
     """``prefix`` with a hash of ``content``: another content is another object, which rolls its pods."""
     text = json.dumps(dict(content), sort_keys=True)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pulumi import Input
 
 from contracts.workload import Layout, Scheme, Volume, Workload
-from placements.kubernetes.naming import Manifest, Scope, content_name, item_key
+from placements.kubernetes.naming import Manifest, Scope, content_name, item_key, memory
 from placements.kubernetes.pods import Content, pod_template
 
 
@@ -144,7 +144,7 @@ def _claim(volume: Volume, scope: Scope, workload: str) -> Manifest:
     metadata = replace(scope, stack="persistent").metadata(f"data-{volume.name}", workload)
     spec: Manifest = {
         "accessModes": ["ReadWriteOnce"],
-        "resources": {"requests": {"storage": f"{volume.size_mib}Mi"}},
+        "resources": {"requests": {"storage": memory(volume.size_mib)}},
     }
     if scope.storage_class:
         spec["storageClassName"] = scope.storage_class

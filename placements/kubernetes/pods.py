@@ -14,7 +14,7 @@ from pulumi import Input
 from contracts.errors import LabError
 from contracts.workload import Layout, Port, Probe, Workload
 from placements.kubernetes.layout import USER_ID
-from placements.kubernetes.naming import CLASS_LABEL, Manifest, Scope, item_key
+from placements.kubernetes.naming import CLASS_LABEL, Manifest, Scope, cpu, item_key, memory
 
 _PERIOD_S = 2
 _READY_PERIOD_S = 5
@@ -136,8 +136,8 @@ def resources(workload: Workload) -> Manifest:
     query on a node that has nothing else to do."""
     limit_mib = workload.memory_mib + max(256, workload.memory_mib // 2)
     return {
-        "requests": {"cpu": f"{workload.cpu_millicores}m", "memory": f"{workload.memory_mib}Mi"},
-        "limits": {"memory": f"{limit_mib}Mi"},
+        "requests": {"cpu": cpu(workload.cpu_millicores), "memory": memory(workload.memory_mib)},
+        "limits": {"memory": memory(limit_mib)},
     }
 
 
@@ -282,7 +282,7 @@ def volumes(workload: Workload, content: Content) -> list[Manifest]:
 
 
 def _empty(name: str, size_mib: int) -> Manifest:
-    return {"name": name, "emptyDir": {"sizeLimit": f"{size_mib}Mi"}}
+    return {"name": name, "emptyDir": {"sizeLimit": memory(size_mib)}}
 
 
 def _items(files: Sequence[str]) -> list[Manifest]:

@@ -288,7 +288,8 @@ def test_requests_of_core_and_trino_fit_a_node_of_16_gib(run: Run) -> None:
         container_of(controller)["resources"]["requests"]["memory"]
         for controller in run("lab", "components=trino").controllers.values()
     ]
-    assert sum(int(request.removesuffix("Mi")) for request in requests) < 12 * 1024
+    mib = {"Mi": 1, "Gi": 1024}
+    assert sum(int(request[:-2]) * mib[request[-2:]] for request in requests) < 12 * 1024
 
 
 def test_without_references_nothing_is_registered_on_the_cluster(run: Run) -> None:

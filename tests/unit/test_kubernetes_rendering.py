@@ -206,7 +206,7 @@ def test_what_is_retained_is_a_claim_that_outlives_the_lab() -> None:
     (claim,) = spec["volumeClaimTemplates"]
     assert claim["metadata"]["name"] == "data-audit"
     assert claim["metadata"]["labels"]["lakehouse-lab/stack"] == "persistent"
-    assert claim["spec"]["resources"] == {"requests": {"storage": "2048Mi"}}
+    assert claim["spec"]["resources"] == {"requests": {"storage": "2Gi"}}
     assert claim["spec"]["storageClassName"] == "standard"
     names = {volume["name"]: volume for volume in pod(made)["volumes"]}
     assert names["data-results"] == {"name": "data-results", "emptyDir": {"sizeLimit": "512Mi"}}
@@ -218,7 +218,7 @@ def test_what_is_retained_is_a_claim_that_outlives_the_lab() -> None:
 
 def test_memory_is_limited_and_processors_are_not() -> None:
     assert resources(TRINO) == {
-        "requests": {"cpu": "1000m", "memory": "1324Mi"},
+        "requests": {"cpu": "1", "memory": "1324Mi"},
         "limits": {"memory": "1986Mi"},
     }
     assert resources(dataclasses.replace(TRINO, memory_mib=64))["limits"] == {"memory": "320Mi"}
@@ -285,7 +285,7 @@ def test_the_namespace_denies_and_limits_before_anything_runs_in_it() -> None:
     assert deny == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     hard = by_kind["ResourceQuota", "lab"]["spec"]["hard"]
     assert (hard["services.loadbalancers"], hard["services.nodeports"]) == ("0", "0")
-    assert hard["requests.memory"] == "16384Mi"
+    assert hard["requests.memory"] == "16Gi"
     assert by_kind["LimitRange", "lab"]["spec"]["limits"][0]["default"] == {"memory": "256Mi"}
     dns = by_kind["NetworkPolicy", "dns"]["spec"]["egress"][0]
     assert {port["port"] for port in dns["ports"]} == {53}
