@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contracts.aws_settings import AWS_SETTINGS
 from contracts.setting_values import Role, Setting, choice, folder, integer, matching
 
 _BOTH = frozenset(Role)
@@ -157,4 +158,5 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         "may AssumeRole), governor (writes bundles) and opa (reads bundles). pulumi config set --secret.",
         secret=True,
     ),
+    *AWS_SETTINGS,
 )

@@ -31,7 +31,9 @@ from contracts.artifacts import (
 __all__ = [
     "AGENT_LIBRARIES",
     "ARTIFACTS",
+    "AURORA_POSTGRESQL",
     "BASE_IMAGE",
+    "EKS",
     "GO",
     "ICEBERG_AWS_BUNDLE",
     "ICEBERG_SPARK_RUNTIME",
@@ -467,6 +469,14 @@ ARTIFACTS: Mapping[str, Artifact] = {
     )
 }
 """Every artifact by its name."""
+
+# --- managed services --------------------------------------------------------------------------
+
+AURORA_POSTGRESQL = "16.8"
+"""Aurora PostgreSQL: a minor version with long-term support that can pause (16.3 or newer)."""
+
+EKS = "1.33"
+"""Kubernetes version of EKS."""
 
 # --- container images --------------------------------------------------------------------------
 

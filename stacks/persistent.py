@@ -15,6 +15,7 @@ from placements.local.foundation import DATABASES, STORE_USERS, FoundationArgs, 
 from stacks.placement import local_placement, refuse_unbuilt
 
 if TYPE_CHECKING:
+    from placements.aws.foundation import AwsSlot
     from placements.kubernetes.external import ExternalFoundation
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost")
@@ -26,6 +27,8 @@ def persistent(settings: Settings) -> None:
     refuse_unbuilt(settings)
     if settings.placement == "kubernetes":
         _on_a_cluster(settings)
+    elif settings.placement == "aws":
+        _in_an_account(settings)
     else:
         _on_this_machine(settings)
     pulumi.export("placement", settings.placement)
@@ -77,6 +80,28 @@ def _on_a_cluster(settings: Settings) -> None:
     pulumi.export("cluster_id", cluster_id)
 
 
+def _in_an_account(settings: Settings) -> None:
+    """Network, Aurora and warehouse of an account, and a slot for each lab that shares them."""
+    # Loaded here: a lab on this machine has no use for it.
+    from placements.aws.foundation import AwsFoundation, AwsSlot
+
+    foundation = AwsFoundation("foundation", settings)
+    slots: dict[str, Any] = {}
+    for lab in dict.fromkeys((settings.name, *settings.values["awsMoreLabs"])):
+        secrets = LabSecrets(
+            lab,
+            realm=lab_realm(lab),
+            server_names=(*LOOPBACK_NAMES, "trino", f"trino.lakehouse-{lab}.svc"),
+            databases=DATABASES,
+            store_users=(),
+        )
+        slot = AwsSlot(lab, foundation, database_passwords=secrets.database_passwords)
+        slots[lab] = _slot(slot, secrets)
+    pulumi.export("slots", slots)
+    pulumi.export("network", _exported(foundation.network))
+    pulumi.export("ci_role_arns", dict(foundation.ci_role_arns))
+
+
 def _secrets(settings: Settings, server_names: Sequence[str], store_users: Sequence[str]) -> LabSecrets:
     return LabSecrets(
         settings.name,
@@ -87,7 +112,7 @@ def _secrets(settings: Settings, server_names: Sequence[str], store_users: Seque
     )
 
 
-def _slot(foundation: LocalFoundation | ExternalFoundation, secrets: LabSecrets) -> dict[str, Any]:
+def _slot(foundation: LocalFoundation | ExternalFoundation | AwsSlot, secrets: LabSecrets) -> dict[str, Any]:
     return {
         **{f"{name}_database": _exported(value) for name, value in foundation.databases.items()},
         "warehouse": _exported(foundation.warehouse),

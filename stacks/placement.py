@@ -12,7 +12,7 @@ import pulumi
 from components.registry import SERVICE_ORDER, ComponentInfo
 from contracts.errors import LabError
 from contracts.outputs import Slot
-from contracts.settings import Settings, cache_home
+from contracts.settings import Role, Settings, cache_home
 from contracts.workload import Placement
 from placements.local.placement import LocalPlacement
 
@@ -24,8 +24,10 @@ BUILT = ("local", "kubernetes")
 
 
 def refuse_unbuilt(settings: Settings) -> None:
-    """Raises LabError for a placement that this version does not have."""
-    if settings.placement not in BUILT:
+    """Raises LabError for a placement that this version does not have: of aws it has the persistent stack."""
+    if settings.placement not in BUILT and not (
+        settings.placement == "aws" and settings.role is Role.PERSISTENT
+    ):
         raise LabError(
             f"placement {settings.placement!r} is not part of this version",
             value=settings.placement,

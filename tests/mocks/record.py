@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pulumi
-from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs
+from pulumi.runtime.mocks import MockCallArgs, MockMonitor, MockResourceArgs
 
 from contracts.errors import LabError
 from contracts.outputs import to_exports
@@ -42,6 +42,8 @@ class Recorder(pulumi.runtime.Mocks):
                 "catalog_kind": "nessie",
                 "cluster_id": CLUSTER_ID,
             }
+        if args.typ.startswith(("aws:", "eks:")):
+            state |= aws_outputs(args)
         if args.typ == "keycloak:openid/client:Client":
             state["serviceAccountUserId"] = f"service-account-{args.name}"
         return f"{args.name}-id", state
@@ -50,9 +52,42 @@ class Recorder(pulumi.runtime.Mocks):
         return {"id": "realm-management-id", **args.args}, []
 
 
+def aws_outputs(args: MockResourceArgs) -> dict[str, Any]:
+    """What AWS tells of a resource that was made, as far as the stacks read it."""
+    name = args.inputs.get("name") or args.name
+    found: dict[str, Any] = {
+        "arn": f"arn:aws:test:eu-central-1:123456789012:{args.typ.split(':')[-1]}/{name}"
+    }
+    if args.typ == "aws:rds/cluster:Cluster":
+        found |= {"endpoint": "aurora.example", "masterUserSecrets": [{"secretArn": "arn:secret"}]}
+    return found
+
+
+def remember_options(recorder: Recorder) -> None:
+    """Adds each registration's options to what is remembered, which mocks are not told."""
+    register = MockMonitor.RegisterResource
+
+    def recording(self: Any, request: Any) -> Any:
+        count = len(recorder.resources)
+        answer = register(self, request)
+        if len(recorder.resources) == count + 1:
+            recorder.resources[-1]["options"] = {
+                "protect": request.protect,
+                "retain_on_delete": request.retainOnDelete,
+                "depends_on": sorted(
+                    {urn.split("::", 2)[-1].rsplit("$", 1)[-1] for urn in request.dependencies}
+                ),
+                "provider": request.provider.split("::", 2)[-1].rsplit("$", 1)[-1],
+            }
+        return answer
+
+    MockMonitor.RegisterResource = recording  # type: ignore[method-assign]  # the SDK has no other way in
+
+
 def main(role: str, *pairs: str) -> None:
     """``role key=value …``."""
     recorder = Recorder()
+    remember_options(recorder)
     asyncio.set_event_loop(asyncio.new_event_loop())
     pulumi.runtime.set_mocks(recorder, project="lakehouse-lab", stack=role, preview=False)
     settings = read_settings({"role": role, **dict(pair.split("=", 1) for pair in pairs)}, {})

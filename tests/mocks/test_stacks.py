@@ -37,7 +37,7 @@ class Recorded:
 @cache
 def run(role: str, *pairs: str) -> Recorded:
     command = [sys.executable, "-m", "tests.mocks.record", role, "home=/nonexistent/lab", *pairs]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout.splitlines()[-1])
     return Recorded(document["resources"], document["error"])
