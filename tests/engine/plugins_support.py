@@ -71,7 +71,7 @@ class Project:
     def run(self, *arguments: str) -> Outcome:
         """The engine, to its end."""
         process = self.start(*arguments)
-        text, _ = process.communicate(timeout=300)
+        text, _ = process.communicate(timeout=900)
         return Outcome(code=process.returncode, text=text, counts=_counts(text))
 
     def up(self, *arguments: str) -> Outcome:
@@ -202,11 +202,12 @@ def running_keycloak() -> Iterator[KeycloakServer]:
     folder.chmod(0o755)
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        database_port = _postgresql(stack, paths["postgresql"], folder)
+        database_port = running_postgresql(stack, paths["postgresql"], folder)
         yield _keycloak(stack, paths, folder, database_port)
 
 
-def _postgresql(stack: ExitStack, home: Path, folder: Path) -> int:
+def running_postgresql(stack: ExitStack, home: Path, folder: Path) -> int:
+    """An empty PostgreSQL below ``folder``, until ``stack`` is left; its port."""
     user = "nobody" if os.geteuid() == 0 else None
     group = pwd.getpwnam(user).pw_gid if user else None
     groups: list[int] | None = [] if user else None

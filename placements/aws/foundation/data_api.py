@@ -87,7 +87,7 @@ def converge(aurora: Aurora, databases: Mapping[str, str], passwords: Mapping[st
     """
     for name in {*databases, *databases.values()}:
         identifier(name)
-    verifiers = {role: verifier(passwords[role]) for role in databases.values()}
+    verifiers = {role: verifier(_usable(passwords[role])) for role in databases.values()}
     # No one but an administrator connects to what belongs to no lab.
     aurora.rows('REVOKE CONNECT ON DATABASE "postgres" FROM PUBLIC')
     for database, role in databases.items():
@@ -123,23 +123,25 @@ def identifier(name: str) -> str:
 
 
 def verifier(password: str, *, salt: bytes | None = None) -> str:
-    """What PostgreSQL keeps of a password (RFC 5802, SCRAM-SHA-256). It holds no quote.
-
-    Raises:
-        LabError: the password is short or holds what would have to be normalised first; it is not shown.
-    """
-    if not _PASSWORD.fullmatch(password):
-        raise LabError(
-            "a database role's password is not usable",
-            value=f"{len(password)} characters",
-            permitted="16 to 256 printable ASCII characters without blanks",
-        )
+    """What PostgreSQL keeps of an ASCII password (RFC 5802, SCRAM-SHA-256). It holds no quote."""
     salt = secrets.token_bytes(16) if salt is None else salt
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, _ITERATIONS)
     client_key = hmac.digest(salted, b"Client Key", "sha256")
     stored, server = hashlib.sha256(client_key).digest(), hmac.digest(salted, b"Server Key", "sha256")
     texts = [base64.b64encode(part).decode() for part in (salt, stored, server)]
     return f"SCRAM-SHA-256${_ITERATIONS}:{texts[0]}${texts[1]}:{texts[2]}"
+
+
+def _usable(password: str) -> str:
+    """The password. Raises LabError, which does not show it, when it is short or holds what would have to be
+    normalised first."""
+    if not _PASSWORD.fullmatch(password):
+        raise LabError(
+            "a database role's password is not usable",
+            value=f"{len(password)} characters",
+            permitted="16 to 256 printable ASCII characters without blanks",
+        )
+    return password
 
 
 def _cell(cell: Mapping[str, Any]) -> Any:
