@@ -98,11 +98,11 @@ AWS_SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         key="awsZones",
-        roles=_PERSISTENT,
+        roles=_BOTH,
         default="",
         example="eu-central-1a,eu-central-1b",
         parse=_zones,
-        doc="aws: availability zones of the network. Empty: a and b of the region.",
+        doc="aws: availability zones of the network, the same on both stacks. Empty: a and b of the region.",
     ),
     Setting(
         key="awsVpcCidr",
@@ -214,6 +214,14 @@ AWS_SETTINGS: tuple[Setting, ...] = (
         example="zonal",
         parse=choice("single", "zonal"),
         doc="aws: one NAT gateway for all zones, or one in each.",
+    ),
+    Setting(
+        key="awsLogRetentionDays",
+        roles=_LAB,
+        default="30",
+        example="90",
+        parse=choice("1", "3", "5", "7", "14", "30", "60", "90", "180", "365"),
+        doc="aws: days that the control plane's logs (API, audit, sign-ins) are kept.",
     ),
     Setting(
         key="awsKubernetesVersion",

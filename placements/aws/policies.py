@@ -39,6 +39,11 @@ def pod_trust(scope: Scope) -> str:
     )
 
 
+def service_trust(service: str) -> str:
+    """Trust of a role that one of AWS' services takes."""
+    return document({"Effect": "Allow", "Principal": {"Service": service}, "Action": ["sts:AssumeRole"]})
+
+
 def role_trust(role_arn: str) -> str:
     """Trust of a role that one other role alone may assume."""
     return document(

@@ -1,4 +1,4 @@
-"""The persistent stack of placement aws by the real engine, on an account that moto plays: its life, in order."""
+"""The persistent stack of placement aws by the real engine, on an account that moto plays: its whole life."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ import pulumi
 from pulumi.runtime.mocks import MockCallArgs, MockMonitor, MockResourceArgs
 
 from contracts.errors import LabError
-from contracts.outputs import to_exports
-from contracts.settings import read_settings
+from contracts.outputs import Network, to_exports
+from contracts.settings import Settings, read_settings
 from tests.unit.fake_kubectl import CLUSTER_ID
 from tests.unit.slots import make_slot
 
@@ -60,6 +60,10 @@ def aws_outputs(args: MockResourceArgs) -> dict[str, Any]:
     }
     if args.typ == "aws:rds/cluster:Cluster":
         found |= {"endpoint": "aurora.example", "masterUserSecrets": [{"secretArn": "arn:secret"}]}
+    if args.typ == "eks:index:Cluster":
+        found["kubeconfigJson"] = "{}"
+    if args.typ == "aws:ec2/launchTemplate:LaunchTemplate":
+        found["latestVersion"] = 1
     return found
 
 
@@ -68,10 +72,10 @@ def remember_options(recorder: Recorder) -> None:
     register = MockMonitor.RegisterResource
 
     def recording(self: Any, request: Any) -> Any:
-        count = len(recorder.resources)
         answer = register(self, request)
-        if len(recorder.resources) == count + 1:
-            recorder.resources[-1]["options"] = {
+        own = (r for r in recorder.resources if (r["type"], r["name"]) == (request.type, request.name))
+        for resource in own:
+            resource["options"] = {
                 "protect": request.protect,
                 "retain_on_delete": request.retainOnDelete,
                 "depends_on": sorted(
@@ -84,14 +88,43 @@ def remember_options(recorder: Recorder) -> None:
     MockMonitor.RegisterResource = recording  # type: ignore[method-assign]  # the SDK has no other way in
 
 
+def cluster(settings: Settings) -> None:
+    """The cluster in a network as the persistent stack exports it."""
+    from placements.aws.cluster import AwsCluster
+
+    zones = ("eu-central-1a", "eu-central-1b")
+    network = Network(
+        region="eu-central-1",
+        account_id="123456789012",
+        vpc_id="vpc-1",
+        cidr="10.40.0.0/16",
+        zones=zones,
+        private_subnet_ids=("subnet-private-a", "subnet-private-b"),
+        public_subnet_ids=("subnet-public-a", "subnet-public-b"),
+        private_route_table_ids=("rtb-a", "rtb-b"),
+        key_arn="arn:key",
+    )
+    AwsCluster(
+        "cluster",
+        settings,
+        network=pulumi.Output.from_input(to_exports(network)),
+        role_arns={name: f"arn:role/{name}" for name in ("catalog", "governor", "opa")},
+        namespace="lakehouse-lab",
+    )
+
+
 def main(role: str, *pairs: str) -> None:
-    """``role key=value …``."""
+    """``role key=value …``; role ``cluster`` is the cluster of placement aws alone, with a lab stack's
+    settings."""
     recorder = Recorder()
     remember_options(recorder)
     asyncio.set_event_loop(asyncio.new_event_loop())
     pulumi.runtime.set_mocks(recorder, project="lakehouse-lab", stack=role, preview=False)
-    settings = read_settings({"role": role, **dict(pair.split("=", 1) for pair in pairs)}, {})
-    if role == "lab":
+    own = "lab" if role == "cluster" else role
+    settings = read_settings({"role": own, **dict(pair.split("=", 1) for pair in pairs)}, {})
+    if role == "cluster":
+        program = cluster
+    elif role == "lab":
         from stacks.lab import lab as program
     else:
         from stacks.persistent import persistent as program
