@@ -240,6 +240,10 @@ class Session:
             self._slot = persistent.slots[self.lab.name]
         return self._slot
 
+    def placement(self) -> str:
+        """Where this lab is."""
+        return read_config(self.lab, Role.LAB).get("placement", "local")
+
     def is_local(self) -> bool:
         """Whether this lab's services are processes of this machine."""
-        return read_config(self.lab, Role.LAB).get("placement", "local") == "local"
+        return self.placement() == "local"

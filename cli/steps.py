@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from cli.accounts import check_aws_lab, refuse_lab_stack, remember_account
 from cli.backend import backend_url
 from cli.catalog_choice import CatalogChoice, choose_catalog
 from cli.components import artifacts_of, check_placement, saved_set
@@ -158,11 +159,13 @@ def check_machine(
     lab = session.lab
     made_for = settings(lab, Role.LAB, session.environ).placement if lab.exists else "local"
     placement = (changes or {}).get("placement", made_for)
-    if placement not in BUILT:
+    if placement == "aws" and chosen:
+        refuse_lab_stack(placement)
+    if placement not in (*BUILT, "aws"):
         raise UsageError(
             f"placement {placement!r} is not part of this version",
             value=placement,
-            permitted=", ".join(BUILT),
+            permitted=", ".join((*BUILT, "aws")),
         )
     if placement != made_for and persistent_digest(lab):
         raise UsageError(
@@ -192,9 +195,11 @@ def check_machine(
 
 
 def check_elsewhere(session: Session, chosen: Sequence[ComponentInfo]) -> None:
-    """Whether the cluster of a lab that is not on this machine can carry it. Raises PreflightError or
-    UsageError, the lab's settings being kept."""
-    if not session.is_local():
+    """Whether the cluster or the account of a lab that is not on this machine can carry it. Raises
+    PreflightError or UsageError, the lab's settings being kept."""
+    if session.placement() == "aws":
+        remember_account(session.lab, check_aws_lab(session))
+    elif not session.is_local():
         from cli.clusters import check_cluster_lab, remember_cluster
 
         remember_cluster(session.lab, check_cluster_lab(session, chosen))

@@ -88,7 +88,9 @@ def _words(arguments: Sequence[str]) -> list[str]:
 def placement_kind(arguments: Sequence[str], environ: Mapping[str, str]) -> str:
     """``cloud`` for a lab on a cluster, as its settings say or are about to; else ``local``. A lab's files
     are not checked here: whoever reads them next does."""
-    if any(re.fullmatch(r"(--set=)?placement=(kubernetes|aws)", word) for word in arguments):
+    elsewhere = r"(--set=|--)?placement[= ](kubernetes|aws)"
+    pairs = (" ".join(pair) for pair in zip(arguments, arguments[1:], strict=False))
+    if any(re.fullmatch(elsewhere, words) for words in (*arguments, *pairs)):
         return "cloud"
     name, given = environ.get("LAB_NAME") or "lab", list(arguments)
     for position, word in enumerate(given):

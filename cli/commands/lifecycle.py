@@ -95,15 +95,25 @@ def up_text(result: UpResult) -> str:
 
 @command("bootstrap")
 @click.option("--catalog", type=_CATALOG, help="For a new lab: which Iceberg catalog.")
+@click.option(
+    "--placement",
+    type=click.Choice(["local", "kubernetes", "aws"]),
+    help="For a new lab: where it is. The same as --set placement=…",
+)
 @_SET
-def bootstrap(options: Options, catalog: str | None, changes: tuple[str, ...]) -> None:
+def bootstrap(options: Options, catalog: str | None, placement: str | None, changes: tuple[str, ...]) -> None:
     """Make or update only what is kept: databases, object store, passwords and keys."""
     from cli.operations import bootstrap as run
 
     options.say("making what is kept; no service of the lab stack is started")
-    result = run(options.session(), catalog=catalog, changes=assignments(changes))
+    session, wanted = options.session(), assignments(changes)
+    result = run(
+        session, catalog=catalog, changes={**wanted, **({"placement": placement} if placement else {})}
+    )
     options.show(result, lambda: f"persistent stack done in {result.seconds:.0f} s: {_words(result.changes)}")
-    options.next_steps(lab_command(options, "up"))
+    # In an account nothing runs yet that could be brought up.
+    then = "up" if session.placement() != "aws" else "preview"
+    options.next_steps(lab_command(options, then))
 
 
 def _words(changes: object) -> str:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from cli.accounts import left_in_account
 from cli.components import chosen_components, merge, saved_set
 from cli.engine import RunResult
 from cli.session import Session
@@ -155,7 +156,9 @@ def preview(session: Session, *, diff: bool = False) -> PreviewResult:
     with session.uninterrupted():
         persistent = session.engine.preview(Role.PERSISTENT, diff=diff)
         made = session.engine.outputs(Role.PERSISTENT)
-        lab = session.engine.preview(Role.LAB, diff=diff) if made else None
+        # An account has no lab stack yet.
+        has_lab = made and session.placement() != "aws"
+        lab = session.engine.preview(Role.LAB, diff=diff) if has_lab else None
     return PreviewResult(persistent=persistent.changes, lab=lab.changes if lab else None)
 
 
@@ -195,9 +198,11 @@ def down(session: Session) -> DownResult:
 
 
 def left_elsewhere(session: Session) -> tuple[str, ...]:
-    """What a lab that is not on this machine left on its cluster; none on this machine."""
+    """What a lab that is not on this machine left on its cluster or in its account; none on this machine."""
     if session.is_local():
         return ()
+    if session.placement() == "aws":
+        return left_in_account(session)
     from cli.clusters import left_behind
 
     return left_behind(session)

@@ -35,7 +35,7 @@ class World:
     def client(self, service: str) -> Any:
         """A client of boto3."""
         if service not in self._clients:
-            self._clients[service] = boto3.client(service, region_name=self.region)  # type: ignore[call-overload]  # the stubs know literals alone
+            self._clients[service] = boto3.client(service, region_name=self.region)
         return self._clients[service]
 
 

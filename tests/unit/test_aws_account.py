@@ -1,0 +1,254 @@
+"""The account before and after: what is missing is said by name, what is left is found. moto plays it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from cli import operations, steps
+from cli.operations.removal import DestroyPlan
+from cli.project import read_config
+from contracts.errors import PreflightError, UsageError
+from contracts.settings import Role, read_settings
+from placements.aws.account import PERSISTENT_ACTIONS, check_account
+from placements.aws.leftovers import leftovers
+from tests.moto_aws.data_api import client_error
+from tests.unit.cli_fakes import FakeRun, fake_run
+
+REGION, ACCOUNT = "eu-central-1", "123456789012"
+Call = Callable[..., Mapping[str, Any]]
+
+
+class Overridden:
+    """A client with calls that moto has not."""
+
+    def __init__(self, client: Any, calls: Mapping[str, Call]) -> None:
+        self._client, self._calls = client, calls
+
+    def can_paginate(self, operation: str) -> bool:
+        return operation not in self._calls and bool(self._client.can_paginate(operation))
+
+    def __getattr__(self, name: str) -> Any:
+        return self._calls.get(name) or getattr(self._client, name)
+
+
+@dataclass
+class Clients:
+    """``denied`` are actions that the caller may not do; ``limits`` quotas by code; ``versions`` what RDS
+    offers."""
+
+    denied: frozenset[str] = frozenset()
+    limits: Mapping[str, int] = field(default_factory=dict)
+    versions: tuple[str, ...] = ("15.10", "16.8", "17.4")
+    blind: bool = False
+    asked: list[str] = field(default_factory=list)
+
+    def __call__(self, service: str) -> Any:
+        calls: dict[str, dict[str, Call]] = {
+            "iam": {"simulate_principal_policy": self._simulate},
+            "rds": {"describe_db_engine_versions": self._versions},
+            "service-quotas": {"get_service_quota": self._quota},
+        }
+        return Overridden(boto3.client(service, region_name=REGION), calls.get(service, {}))
+
+    def _simulate(self, **arguments: Any) -> Mapping[str, Any]:
+        self.asked.append(arguments["PolicySourceArn"])
+        if self.blind:
+            raise client_error("AccessDenied", "not authorized to perform iam:SimulatePrincipalPolicy")
+        return {
+            "EvaluationResults": [
+                {
+                    "EvalActionName": action,
+                    "EvalDecision": "implicitDeny" if action in self.denied else "allowed",
+                }
+                for action in arguments["ActionNames"]
+            ]
+        }
+
+    def _versions(self, **arguments: Any) -> Mapping[str, Any]:
+        return {"DBEngineVersions": [{"EngineVersion": version} for version in self.versions]}
+
+    def _quota(self, **arguments: Any) -> Mapping[str, Any]:
+        if self.blind:
+            raise client_error("AccessDeniedException", "no")
+        return {"Quota": {"Value": float(self.limits.get(arguments["QuotaCode"], 40))}}
+
+
+@pytest.fixture
+def account() -> Iterator[None]:
+    with mock_aws():
+        yield
+
+
+def check(clients: Clients, **given: str) -> tuple[str, tuple[str, ...]]:
+    settings = read_settings({"role": "persistent", "placement": "aws", "awsRegion": REGION, **given}, {})
+    return check_account(settings, clients)
+
+
+def test_a_fit_account_is_named_and_nothing_is_noted(account: None) -> None:
+    assert check(Clients(), awsAccountId=ACCOUNT) == (ACCOUNT, ())
+
+
+def test_the_role_behind_a_session_is_asked_about(account: None) -> None:
+    from placements.aws.account import _principal
+
+    session = f"arn:aws:sts::{ACCOUNT}:assumed-role/platform/ada"
+    assert _principal(session) == f"arn:aws:iam::{ACCOUNT}:role/platform"
+    assert _principal(f"arn:aws:iam::{ACCOUNT}:user/ada") == f"arn:aws:iam::{ACCOUNT}:user/ada"
+
+
+def test_another_account_is_refused(account: None) -> None:
+    with pytest.raises(PreflightError, match="another account") as refused:
+        check(Clients(), awsAccountId="999999999999")
+    assert (refused.value.value, refused.value.permitted) == (ACCOUNT, "999999999999")
+
+
+def test_missing_rights_are_named(account: None) -> None:
+    denied = frozenset({"rds:CreateDBCluster", "kms:CreateKey"})
+    assert denied <= set(PERSISTENT_ACTIONS)
+    with pytest.raises(PreflightError, match="lacks rights") as refused:
+        check(Clients(denied=denied))
+    assert refused.value.value == "kms:CreateKey, rds:CreateDBCluster"
+
+
+def test_a_used_up_quota_says_how_to_raise_it(account: None) -> None:
+    with pytest.raises(PreflightError, match="quota of VPCs") as refused:
+        check(Clients(limits={"L-F678F1CE": 1}))
+    assert refused.value.value == "1 of 1", "every account has a default VPC"
+    assert "--quota-code L-F678F1CE --desired-value 2" in str(refused.value.next_command)
+
+
+def test_a_stack_that_is_made_needs_no_more_of_a_quota(account: None) -> None:
+    boto3.client("rds", region_name=REGION).create_db_cluster(
+        DBClusterIdentifier="lakehouse-lab",
+        Engine="aurora-postgresql",
+        MasterUsername="lab_admin",
+        MasterUserPassword="not-a-real-password",
+    )
+    assert check(Clients(limits={"L-F678F1CE": 1}))[1] == ()
+
+
+def test_what_can_not_be_asked_is_noted_and_stops_nobody(account: None) -> None:
+    _, notes = check(Clients(blind=True))
+    assert "may do all of it is not known" in notes[0]
+    assert len(notes) == 4
+
+
+@pytest.mark.parametrize(
+    ("given", "said", "permitted"),
+    [
+        (
+            {"awsZones": "eu-central-1a,eu-central-1x"},
+            "no zone eu-central-1x",
+            "eu-central-1a, eu-central-1b",
+        ),
+        ({"awsDatabaseVersion": "16.9"}, "16.9 is not offered", "16.8, 17.4"),
+    ],
+)
+def test_what_the_region_does_not_have_is_said_with_what_it_has(
+    account: None, given: dict[str, str], said: str, permitted: str
+) -> None:
+    with pytest.raises(PreflightError, match=said) as refused:
+        check(Clients(), **given)
+    assert permitted in str(refused.value.permitted)
+
+
+def test_without_credentials_it_says_how_to_get_some() -> None:
+    class Nobody:
+        def get_caller_identity(self) -> Mapping[str, Any]:
+            raise client_error("InvalidClientTokenId", "The security token is invalid")
+
+    with pytest.raises(PreflightError, match="no usable credentials") as refused:
+        check_account(
+            read_settings({"role": "persistent", "awsRegion": REGION}, {}), lambda service: Nobody()
+        )
+    assert "AWS_PROFILE" in str(refused.value.permitted)
+
+
+def test_what_a_cluster_left_is_found_by_tag_and_what_is_not_its_own_is_not(account: None) -> None:
+    ec2 = boto3.client("ec2", region_name=REGION)
+    mine = [{"Key": "lakehouse-lab:lab", "Value": "lab"}, {"Key": "lakehouse-lab:stack", "Value": "lab"}]
+    kept = [mine[0], {"Key": "lakehouse-lab:stack", "Value": "persistent"}]
+    claimed = [{"Key": "kubernetes.io/cluster/lakehouse-lab", "Value": "owned"}]
+
+    def volume(tags: list[dict[str, str]]) -> str:
+        made = ec2.create_volume(
+            AvailabilityZone=f"{REGION}a",
+            Size=1,
+            TagSpecifications=[{"ResourceType": "volume", "Tags": tags}],
+        )
+        return str(made["VolumeId"])
+
+    by_pulumi, by_kubernetes = volume(mine), volume(claimed)
+    volume(kept)
+    volume([{"Key": "kubernetes.io/cluster/lakehouse-lab2", "Value": "owned"}])
+    address = ec2.allocate_address(
+        Domain="vpc", TagSpecifications=[{"ResourceType": "elastic-ip", "Tags": mine}]
+    )["AllocationId"]
+    iam = boto3.client("iam", region_name=REGION)
+    for name in ("lakehouse-lab-cluster-nodes", "lakehouse-lab-catalog", "lakehouse-lab2-cluster-nodes"):
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument="{}")
+    logs = boto3.client("logs", region_name=REGION)
+    logs.create_log_group(logGroupName="/aws/eks/lakehouse-lab/cluster")
+    found, unseen = leftovers(Clients(), lab="lab")
+    assert [str(one) for one in found] == sorted(
+        [
+            "IAM role lakehouse-lab-cluster-nodes",
+            f"address {address}",
+            "log group /aws/eks/lakehouse-lab/cluster",
+            *(f"volume {name}" for name in (by_pulumi, by_kubernetes)),
+        ]
+    )
+    assert unseen == ()
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, account: None) -> FakeRun:
+    made = fake_run(tmp_path / "labs")
+    monkeypatch.setattr("cli.operations.lifecycle.fetch", lambda *_: made.calls.append("fetch"))
+    monkeypatch.setattr("placements.local.artifacts.reachable", lambda _: False)
+    monkeypatch.setattr(steps, "choose_block", lambda *_: 28000)
+    monkeypatch.setattr("placements.aws.account.clients_of", lambda region: Clients())
+    return made
+
+
+def test_bootstrap_looks_first_and_remembers_the_account(run: FakeRun) -> None:
+    with pytest.raises(UsageError, match="needs to know its region"):
+        operations.bootstrap(run.session, changes={"placement": "aws"})
+    assert run.calls == []
+    operations.bootstrap(run.session, changes={"awsRegion": REGION})
+    assert run.calls == ["fetch", "up persistent"]
+    for role in Role:
+        assert read_config(run.lab, role)["awsAccountId"] == ACCOUNT
+
+
+def test_up_says_that_nothing_runs_there_yet(run: FakeRun) -> None:
+    with pytest.raises(UsageError, match="has no lab stack in this version") as refused:
+        operations.up(run.session, changes={"placement": "aws", "awsRegion": REGION})
+    assert "lab bootstrap --placement aws" in str(refused.value)
+    assert run.calls == []
+
+
+def test_destroy_is_refused_until_protection_is_off(run: FakeRun) -> None:
+    operations.bootstrap(run.session, changes={"placement": "aws", "awsRegion": REGION})
+    asked: list[DestroyPlan] = []
+    with pytest.raises(PreflightError, match="protected") as refused:
+        operations.destroy(run.session, asked.append)
+    assert not asked
+    assert "awsProtect=false" in str(refused.value)
+    operations.bootstrap(run.session, changes={"awsProtect": "false"})
+    operations.destroy(run.session, asked.append)
+    assert "destroy persistent" in run.calls
+    assert any("final snapshot" in kept for kept in asked[0].keeps)
+
+
+def test_down_reports_what_is_left(run: FakeRun) -> None:
+    operations.bootstrap(run.session, changes={"placement": "aws", "awsRegion": REGION})
+    boto3.client("logs", region_name=REGION).create_log_group(logGroupName="/aws/eks/lakehouse-lab/cluster")
+    assert operations.down(run.session).left == ("log group /aws/eks/lakehouse-lab/cluster",)
