@@ -58,7 +58,6 @@ def refuse_lab_stack(placement: str) -> None:
         raise UsageError(
             "placement 'aws' has no lab stack in this version: no services run there yet",
             value=placement,
-            permitted="lab bootstrap, which makes what is kept in the account; services on placement local, or "
-            "on placement kubernetes",
+            permitted="lab bootstrap, which makes what is kept there; services on local or kubernetes",
             next_command="lab bootstrap --placement aws --set awsRegion=REGION",
         )

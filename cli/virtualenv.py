@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import hashlib
 import importlib.util
+import itertools
 import os
 import re
 import shutil
@@ -89,7 +90,7 @@ def placement_kind(arguments: Sequence[str], environ: Mapping[str, str]) -> str:
     """``cloud`` for a lab on a cluster, as its settings say or are about to; else ``local``. A lab's files
     are not checked here: whoever reads them next does."""
     elsewhere = r"(--set=|--)?placement[= ](kubernetes|aws)"
-    pairs = (" ".join(pair) for pair in zip(arguments, arguments[1:], strict=False))
+    pairs = (" ".join(pair) for pair in itertools.pairwise(arguments))
     if any(re.fullmatch(elsewhere, words) for words in (*arguments, *pairs)):
         return "cloud"
     name, given = environ.get("LAB_NAME") or "lab", list(arguments)

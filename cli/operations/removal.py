@@ -35,9 +35,9 @@ def destroy_plan(session: Session) -> DestroyPlan:
         return DestroyPlan(
             lab=lab.name,
             removes=(
-                f"every table, user, policy and query history of lab {lab.name!r}, and of the labs that share its "
-                "persistent stack (awsMoreLabs)",
-                "its database, its buckets with all that is in them, its network and IAM roles in the account",
+                f"every table, user, policy and query history of lab {lab.name!r}",
+                "the same of all labs that share its persistent stack (awsMoreLabs)",
+                "its database, its buckets with all that is in them, its network and its IAM roles",
                 "its key, after the 30 days in which AWS lets that be undone",
                 f"its passwords and keys ({lab.home}), its Pulumi stacks and their state",
             ),

@@ -126,7 +126,7 @@ def _identity(clients: Clients, expected: str) -> tuple[str, str]:
     except (BotoCoreError, ClientError) as error:
         raise PreflightError(
             f"there are no usable credentials for AWS: {error}",
-            permitted="what the AWS command line uses: a profile (AWS_PROFILE), SSO, or keys in the environment",
+            permitted="what the AWS command line uses: a profile (AWS_PROFILE), SSO, or keys",
             next_command="aws sts get-caller-identity",
         ) from error
     account, arn = str(found["Account"]), str(found["Arn"])

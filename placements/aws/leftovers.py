@@ -1,4 +1,4 @@
-"""What of a lab's cluster is still in the account after the lab stack was destroyed: what costs, by service."""
+"""What of a lab's cluster is still in the account after its stack was destroyed: what costs, by service."""
 
 from __future__ import annotations
 

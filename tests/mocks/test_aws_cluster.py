@@ -1,4 +1,4 @@
-"""The cluster of placement aws, under Pulumi's mocks: every property that matters, and the order of it all."""
+"""The cluster of placement aws, under Pulumi's mocks: what matters of it, and what waits for what."""
 
 from __future__ import annotations
 

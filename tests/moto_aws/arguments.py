@@ -46,7 +46,7 @@ def failures(token: str, inputs: Mapping[str, Any]) -> dict[str, str]:
 
 @cache
 def _members(kind: type) -> Mapping[str, Argument]:
-    parameters = inspect.signature(kind.__init__).parameters
+    parameters = inspect.signature(kind).parameters
     names = input_type_py_to_pulumi_names(kind)
     annotations = input_type_types(kind)
     return {

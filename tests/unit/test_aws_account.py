@@ -165,9 +165,7 @@ def test_without_credentials_it_says_how_to_get_some() -> None:
             raise client_error("InvalidClientTokenId", "The security token is invalid")
 
     with pytest.raises(PreflightError, match="no usable credentials") as refused:
-        check_account(
-            read_settings({"role": "persistent", "awsRegion": REGION}, {}), lambda service: Nobody()
-        )
+        check_account(read_settings({"role": "persistent", "awsRegion": REGION}, {}), lambda _: Nobody())
     assert "AWS_PROFILE" in str(refused.value.permitted)
 
 
@@ -214,7 +212,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, account: None) -> FakeR
     monkeypatch.setattr("cli.operations.lifecycle.fetch", lambda *_: made.calls.append("fetch"))
     monkeypatch.setattr("placements.local.artifacts.reachable", lambda _: False)
     monkeypatch.setattr(steps, "choose_block", lambda *_: 28000)
-    monkeypatch.setattr("placements.aws.account.clients_of", lambda region: Clients())
+    monkeypatch.setattr("placements.aws.account.clients_of", lambda _: Clients())
     return made
 
 
