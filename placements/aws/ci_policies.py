@@ -80,7 +80,8 @@ _CHANGES_IN_THE_REGION = (
     *("ec2:CreateSecurityGroup", "ec2:DeleteSecurityGroup", "ec2:AuthorizeSecurityGroupIngress"),
     *("ec2:AuthorizeSecurityGroupEgress", "ec2:RevokeSecurityGroupIngress"),
     *("ec2:RevokeSecurityGroupEgress", "ec2:CreateLaunchTemplate", "ec2:DeleteLaunchTemplate"),
-    *("ec2:CreateLaunchTemplateVersion", "ec2:RunInstances", "ec2:DisassociateAddress"),
+    *("ec2:CreateLaunchTemplateVersion", "ec2:ModifyLaunchTemplate", "ec2:RunInstances"),
+    "ec2:DisassociateAddress",
 )
 _CHANGES_OF_CLUSTERS = (
     *("eks:CreateCluster", "eks:DeleteCluster", "eks:UpdateClusterConfig", "eks:UpdateClusterVersion"),
@@ -95,6 +96,11 @@ _CHANGES_OF_ROLES = (
     "iam:CreateRole", "iam:DeleteRole", "iam:TagRole", "iam:UntagRole", "iam:UpdateAssumeRolePolicy",
 )  # fmt: skip
 _CLUSTER_PARTS = ("nodegroup", "addon", "access-entry", "podidentityassociation")
+_CHANGES_OF_LOGS = (
+    *("logs:CreateLogGroup", "logs:DeleteLogGroup", "logs:PutRetentionPolicy", "logs:TagResource"),
+    *("logs:UntagResource", "logs:ListTagsForResource"),
+)
+_SERVICE_ROLES = ("eks.amazonaws.com", "eks-nodegroup.amazonaws.com")
 _PASSED_TO = ("eks.amazonaws.com", "ec2.amazonaws.com", "pods.eks.amazonaws.com")
 
 
@@ -131,6 +137,11 @@ def deploy_policy(scope: Scope, key_arn: str) -> str:
                 scope.arn("eks", f"cluster/{scope.prefix}"),
                 *(scope.arn("eks", f"{kind}/{scope.prefix}/*") for kind in _CLUSTER_PARTS),
             ],
+        ),
+        allow(_CHANGES_OF_LOGS, [scope.arn("logs", f"log-group:/aws/eks/{scope.prefix}/*")]),
+        allow(
+            ["iam:CreateServiceLinkedRole"],
+            [scope.iam_arn("role", f"aws-service-role/{service}/*") for service in _SERVICE_ROLES],
         ),
         allow(_CHANGES_OF_ROLES, made),
         allow(

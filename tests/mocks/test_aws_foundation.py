@@ -149,10 +149,10 @@ def test_subnets_lie_in_the_vpc_and_do_not_move_when_a_zone_is_added() -> None:
     two = subnets("10.40.0.0/16", ("a", "b"))
     six = subnets("10.40.0.0/16", ("a", "b", "c", "d", "e", "f"))
     assert {zone: six[zone] for zone in two} == two
-    networks = [ipaddress.ip_network(text) for pair in six.values() for text in pair]
+    networks = [ipaddress.IPv4Network(text) for pair in six.values() for text in pair]
     assert len(networks) == 12
     for index, network in enumerate(networks):
-        assert network.subnet_of(ipaddress.ip_network("10.40.0.0/16"))
+        assert network.subnet_of(ipaddress.IPv4Network("10.40.0.0/16"))
         assert not any(network.overlaps(other) for other in networks[index + 1 :])
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 import re
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from typing import Any, ForwardRef, Union, get_args, get_origin
+from typing import Any, ForwardRef, Union, get_args, get_origin, is_typeddict
 
 import pulumi
 from pulumi._types import input_type_py_to_pulumi_names, input_type_types, is_input_type
@@ -66,10 +66,8 @@ def _wrong(value: Any, annotation: Any) -> str:
         return ""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin in (Union, types.UnionType):
-        whys = [_wrong(value, option) for option in inner if option is not type(None)]
+        whys = [_wrong(value, option) for option in inner if _says_something(option)]
         return "" if not all(whys) else whys[0]
-    if origin is not None and isinstance(origin, type) and issubclass(origin, pulumi.Output):
-        return _wrong(value, inner[0])
     if origin is not None and issubclass(origin, Mapping):
         if not isinstance(value, Mapping):
             return f"a mapping, not {value!r}"
@@ -89,6 +87,13 @@ def _wrong(value: Any, annotation: Any) -> str:
         }
         return "" if fits[annotation] else f"{annotation.__name__}, not {value!r}"
     return ""
+
+
+def _says_something(option: Any) -> bool:
+    """Whether an alternative is a type of its own: not None, a promise of another one, or its dictionary."""
+    origin = get_origin(option)
+    promised = isinstance(origin, type) and issubclass(origin, Awaitable | pulumi.Output)
+    return option is not type(None) and not promised and not is_typeddict(option)
 
 
 def _wrong_object(value: Any, kind: type) -> str:
