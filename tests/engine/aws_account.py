@@ -23,11 +23,11 @@ from tests.moto_aws.provider import attached
 from tests.moto_aws.types import World
 
 ACCOUNT, REGION = "123456789012", "eu-central-1"
-_CHECKOUT = Path(__file__).parents[2]
-_PROGRAM = f"""\
+CHECKOUT = Path(__file__).parents[2]
+PERSISTENT = f"""\
 import sys
 
-sys.path.insert(0, {str(_CHECKOUT)!r})
+sys.path.insert(0, {str(CHECKOUT)!r})
 
 from contracts.settings import program_settings
 from stacks.persistent import persistent
@@ -42,8 +42,14 @@ class Account:
 
     project: Project
     world: World
-    api: PostgresDataApi
-    port: int
+    database: PostgresDataApi | None = None
+    port: int = 0
+
+    @property
+    def api(self) -> PostgresDataApi:
+        """What answers in the database's place."""
+        assert self.database is not None
+        return self.database
 
     def settings(self, **changed: str) -> None:
         """Sets the stack's settings, those of earlier calls kept."""
@@ -75,11 +81,34 @@ class Account:
 
 
 @contextmanager
-def running_account(folder: Path) -> Iterator[Account]:
-    """An empty account, and an empty project for it."""
+def running_account(
+    folder: Path, *, program: str = PERSISTENT, environment: Mapping[str, str] | None = None
+) -> Iterator[Account]:
+    """An empty account without a database, and an empty project for it."""
+    # Its list of the policies that AWS wrote: attaching one that does not exist fails there, too.
+    with mock_aws(config={"iam": {"load_aws_managed_policies": True}}):
+        project = new_project(folder)
+        (folder / "__main__.py").write_text(program, encoding="utf-8")
+        own = {
+            **project.environment,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            # The state is read between runs, never within one.
+            "PULUMI_EXPERIMENTAL": "1",
+            "PULUMI_SKIP_CHECKPOINTS": "1",
+            **(environment or {}),
+        }
+        account = Account(project=dataclasses.replace(project, environment=own), world=World(region=REGION))
+        account.settings(placement="aws", awsRegion=REGION, awsAccountId=ACCOUNT, home="/nonexistent/lab")
+        yield account
+
+
+@contextmanager
+def running_account_with_database(folder: Path) -> Iterator[Account]:
+    """As :func:`running_account`, with a PostgreSQL that answers the RDS Data API."""
     cache = cache_home()
     ensure_artifacts(("postgresql",), cache)
-    home = artifact_path("postgresql", cache, _CHECKOUT)
+    home = artifact_path("postgresql", cache, CHECKOUT)
     with ExitStack() as stack:
         data = Path(tempfile.mkdtemp(prefix="aurora-"))
         data.chmod(0o755)
@@ -88,29 +117,6 @@ def running_account(folder: Path) -> Iterator[Account]:
         api = PostgresDataApi(port)
         api.prepare()
         url = stack.enter_context(served(api))
-        stack.enter_context(mock_aws())
-        project = new_project(folder)
-        (folder / "__main__.py").write_text(_PROGRAM, encoding="utf-8")
-        environment: Mapping[str, str] = {
-            **project.environment,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_ENDPOINT_URL_RDS_DATA": url,
-            # The state is read between runs, never within one.
-            "PULUMI_EXPERIMENTAL": "1",
-            "PULUMI_SKIP_CHECKPOINTS": "1",
-        }
-        account = Account(
-            project=dataclasses.replace(project, environment=environment),
-            world=World(region=REGION),
-            api=api,
-            port=port,
-        )
-        account.settings(
-            role="persistent",
-            placement="aws",
-            awsRegion=REGION,
-            awsAccountId=ACCOUNT,
-            home="/nonexistent/lab",
-        )
-        yield account
+        made = stack.enter_context(running_account(folder, environment={"AWS_ENDPOINT_URL_RDS_DATA": url}))
+        made.settings(role="persistent")
+        yield dataclasses.replace(made, database=api, port=port)

@@ -13,12 +13,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import yaml
 
 from cli.toolchain import pulumi_engine
@@ -235,9 +236,10 @@ def running_postgresql(stack: ExitStack, home: Path, folder: Path) -> int:
     stack.callback(_end, process)
     deadline = time.monotonic() + _READY_S
     while True:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return port
+        # It takes connections before it answers them.
+        with suppress(psycopg.OperationalError):
+            psycopg.connect(host="127.0.0.1", port=port, dbname="postgres", user="postgres").close()
+            return port
         assert process.poll() is None, (folder / "database.log").read_text()
         assert time.monotonic() < deadline, "PostgreSQL is not ready"
         time.sleep(0.2)

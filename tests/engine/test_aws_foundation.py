@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from placements.aws.policies import allow, document
-from tests.engine.aws_account import ACCOUNT, Account, running_account
+from tests.engine.aws_account import ACCOUNT, Account, running_account_with_database
 
 pytestmark = pytest.mark.engine
 
@@ -21,7 +21,7 @@ INSTANCE = "aws:rds/clusterInstance:ClusterInstance"
 
 @pytest.fixture(scope="module")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
-    with running_account(tmp_path_factory.mktemp("aws")) as made:
+    with running_account_with_database(tmp_path_factory.mktemp("aws")) as made:
         yield made
 
 

@@ -29,7 +29,9 @@ class Argument:
 def arguments(token: str) -> Mapping[str, Argument]:
     """The inputs of a resource type by wire name; ``aws:s3/bucket:Bucket`` is ``pulumi_aws.s3.bucket``."""
     package, middle, name = token.split(":")
-    module = import_module(f"pulumi_{package}.{middle.split('/')[0]}.{_snake(middle.split('/')[1])}")
+    # A package without modules has its types at its top: ``eks:index:Cluster``.
+    place = _snake(name) if middle == "index" else f"{middle.split('/')[0]}.{_snake(middle.split('/')[1])}"
+    module = import_module(f"pulumi_{package}.{place.lower()}")
     return _members(getattr(module, f"{name}Args"))
 
 

@@ -15,7 +15,8 @@ from plugins.kinds import JSON
 from plugins.resource import Field
 from plugins.serving import start
 from plugins.values import Props
-from tests.moto_aws import bucket_types, data_types, network_types
+from tests.moto_aws import bucket_types, cluster_types, data_types, network_types
+from tests.moto_aws.eks_provider import EksProvider
 from tests.moto_aws.types import MotoType, World
 
 
@@ -43,16 +44,18 @@ class AwsProvider(Provider[World]):
 
 @cache
 def _types() -> list[MotoType]:
-    kinds = (*network_types.TYPES, *data_types.TYPES, *bucket_types.TYPES)
+    kinds = (*network_types.TYPES, *data_types.TYPES, *bucket_types.TYPES, *cluster_types.TYPES)
     return [kind.load() for kind in kinds]
 
 
 @contextmanager
 def attached(world: World) -> Iterator[dict[str, str]]:
-    """The environment by which one run of the engine attaches to the plugin. One server a run, as each real
+    """The environment by which one run of the engine attaches to the plugins. One server a run, as each real
     plugin process serves one."""
     server, port = start(AwsProvider(world), workers=8)
+    eks_server, eks_port = start(EksProvider(), workers=4)
     try:
-        yield {"PULUMI_DEBUG_PROVIDERS": f"aws:{port}"}
+        yield {"PULUMI_DEBUG_PROVIDERS": f"aws:{port},eks:{eks_port}"}
     finally:
         server.stop(None).wait()
+        eks_server.stop(None).wait()
