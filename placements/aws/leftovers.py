@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +59,7 @@ def leftovers(clients: Clients, *, lab: str) -> tuple[tuple[Leftover, ...], tupl
     cluster = f"lakehouse-{lab}"
     found: set[Leftover] = set()
     unseen: list[str] = []
-    looks = {
+    looks: Mapping[str, Callable[[], Iterator[Leftover]]] = {
         "EC2": lambda: _ec2(clients("ec2"), lab, cluster),
         "load balancers": lambda: _balancers(clients("elbv2"), cluster),
         "EKS": lambda: _clusters(clients("eks"), cluster),

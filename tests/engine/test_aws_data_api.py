@@ -53,7 +53,7 @@ def rows(port: int, sql: str, user: str = "postgres", database: str = "postgres"
 
 
 def verifier_of(port: int, role: str) -> str:
-    return dict(rows(port, "SELECT rolname, rolpassword FROM pg_authid"))[role]
+    return str(dict(rows(port, "SELECT rolname, rolpassword FROM pg_authid"))[role])
 
 
 def test_databases_are_made_and_a_second_run_finds_them(aurora: Aurora, port: int) -> None:

@@ -69,7 +69,7 @@ def aws_outputs(args: MockResourceArgs) -> dict[str, Any]:
 
 def remember_options(recorder: Recorder) -> None:
     """Adds each registration's options to what is remembered, which mocks are not told."""
-    register = MockMonitor.RegisterResource
+    register: Callable[[Any, Any], Any] = MockMonitor.RegisterResource
 
     def recording(self: Any, request: Any) -> Any:
         answer = register(self, request)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import types
+import warnings
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -31,7 +32,10 @@ def arguments(token: str) -> Mapping[str, Argument]:
     package, middle, name = token.split(":")
     # A package without modules has its types at its top: ``eks:index:Cluster``.
     place = _snake(name) if middle == "index" else f"{middle.split('/')[0]}.{_snake(middle.split('/')[1])}"
-    module = import_module(f"pulumi_{package}.{place.lower()}")
+    with warnings.catch_warnings():
+        # Loading a module of the SDK loads its neighbours, some of which are deprecated.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        module = import_module(f"pulumi_{package}.{place.lower()}")
     return _members(getattr(module, f"{name}Args"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import pulumi
 
@@ -49,7 +50,7 @@ class CiRoles(pulumi.ComponentResource):
                 name=f"{scope.prefix}-ci-{purpose}",
                 description=f"Workflows of {repository}: {subject}",
                 assume_role_policy=pulumi.Output.from_input(provider).apply(
-                    lambda arn, subject=subject: github_trust(arn, subject)
+                    partial(github_trust, subject=subject)
                 ),
                 max_session_duration=7200,
                 tags=scope.tags(f"ci-{purpose}"),
@@ -59,9 +60,7 @@ class CiRoles(pulumi.ComponentResource):
                 f"ci-{purpose}",
                 name=purpose,
                 role=role.name,
-                policy=pulumi.Output.from_input(key_arn).apply(
-                    lambda arn, purpose=purpose: documents[purpose](scope, arn)
-                ),
+                policy=pulumi.Output.from_input(key_arn).apply(partial(documents[purpose], scope)),
                 opts=child,
             )
             arns[purpose] = role.arn
