@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from contracts.agent_settings import AGENT_SETTINGS
 from contracts.cluster_settings import CLUSTER_SETTINGS
 from contracts.errors import UsageError, unknown_name
 from contracts.setting_values import Role as Role
@@ -226,60 +227,7 @@ SETTINGS: tuple[Setting, ...] = (
         doc="MiB of disk for audit records that wait for the governance database; beyond it they are refused "
         "and the audit says so.",
     ),
-    Setting(
-        key="agentModel",
-        roles=_LAB,
-        default="",
-        example="openai:llama3.1",
-        parse=_matching(
-            r"((openai|anthropic|bedrock_converse):\S+)?",
-            "openai:MODEL (any compatible server), anthropic:MODEL, bedrock_converse:MODEL, or nothing",
-        ),
-        doc="The agent's language model. Empty: none, questions are read against the semantic layer. Its key "
-        "comes by LAB_AGENT_MODEL_KEY.",
-    ),
-    Setting(
-        key="agentModelUrl",
-        roles=_LAB,
-        default="",
-        example="http://127.0.0.1:11434/v1",
-        parse=_matching(r"(https?://\S+)?", "an http or https URL, or nothing"),
-        doc="Where the agent's model answers. Empty: the provider's own address.",
-    ),
-    Setting(
-        key="agentModelRegion",
-        roles=_LAB,
-        default="",
-        example="eu-central-1",
-        parse=_matching(r"[a-z0-9-]*", "a region of AWS, or nothing"),
-        doc="Region of a model on Amazon Bedrock.",
-    ),
-    Setting(
-        key="agentMaxScanMib",
-        roles=_LAB,
-        default="2048",
-        example="512",
-        parse=_integer(1, 1048576),
-        doc="MiB that one query of the agent may read: what Trino expects to read more is not run, and what "
-        "reads more is ended.",
-    ),
-    Setting(
-        key="agentMaxQueryS",
-        roles=_LAB,
-        default="60",
-        example="300",
-        parse=_integer(1, 3600),
-        doc="Seconds that one query of the agent may run.",
-    ),
-    Setting(
-        key="agentRetentionDays",
-        roles=_LAB,
-        default="90",
-        example="30",
-        parse=_integer(1, 3650),
-        doc="Days after its last use that a conversation with the agent is kept. The audit of its steps is "
-        "kept for auditRetentionDays.",
-    ),
+    *AGENT_SETTINGS,
     Setting(
         key="maintainEveryS",
         roles=_LAB,
