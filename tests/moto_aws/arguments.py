@@ -36,7 +36,8 @@ def arguments(token: str) -> Mapping[str, Argument]:
         # Loading a module of the SDK loads its neighbours, some of which are deprecated.
         warnings.simplefilter("ignore", DeprecationWarning)
         module = import_module(f"pulumi_{package}.{place.lower()}")
-    return _members(getattr(module, f"{name}Args"))
+    # Where a nested type has the name, the resource's own is called otherwise.
+    return _members(getattr(module, f"{name}InitArgs", None) or getattr(module, f"{name}Args"))
 
 
 def failures(token: str, inputs: Mapping[str, Any]) -> dict[str, str]:
