@@ -94,6 +94,8 @@ def _in_an_account(settings: Settings) -> None:
             server_names=(*LOOPBACK_NAMES, "trino", f"trino.lakehouse-{lab}.svc"),
             databases=DATABASES,
             store_users=(),
+            # Without its keys what is kept could not be read any more.
+            opts=pulumi.ResourceOptions(protect=settings.values["awsProtect"] == "true"),
         )
         slot = AwsSlot(lab, foundation, database_passwords=secrets.database_passwords)
         slots[lab] = _slot(slot, secrets)

@@ -167,11 +167,15 @@ def test_a_change_that_would_replace_what_is_kept_is_refused_before_anything_is_
 
 def test_what_is_protected_is_not_destroyed(account: Account) -> None:
     before, known = len(account.world.calls), of_account(account)
+    passwords = [r["urn"] for r in account.project.state() if r["type"].startswith("random:")]
     refused = account.run("destroy", "--yes", "--skip-preview")
     assert refused.code != 0
     assert "protect" in refused.text
     assert len(account.world.calls) == before
     assert of_account(account) == known
+    still = {r["urn"] for r in account.project.state()}
+    assert passwords
+    assert still.issuperset(passwords), "what they open is still there"
 
 
 def test_without_protection_a_destroy_leaves_a_snapshot_alone(account: Account) -> None:

@@ -112,6 +112,10 @@ def test_what_keeps_data_can_not_be_deleted_by_accident(stack: Recorded) -> None
         if resource["type"] == "aws:s3/bucket:Bucket":
             assert resource["inputs"]["forceDestroy"] is False
     assert checked > 30
+    for resource in stack.resources:
+        kind = resource["type"]
+        if kind.startswith(("aws:", "random:", "pulumi-python:")):
+            assert resource["options"]["protect"], "a destroy that is refused removes what is not protected"
     open_to_removal = run("persistent", *GIVEN, "awsProtect=false")
     assert not [r["name"] for r in of_account(open_to_removal) if r["options"]["protect"]]
     (cluster,) = open_to_removal.of("aws:rds/cluster:Cluster").values()

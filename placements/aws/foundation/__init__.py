@@ -45,8 +45,9 @@ class AwsFoundation(pulumi.ComponentResource):
             allowed_account_ids=[scope.account_id],
             opts=pulumi.ResourceOptions(parent=self),
         )
-        self.plain = pulumi.ResourceOptions(parent=self, provider=provider)
         protect = values["awsProtect"] == "true"
+        # A destroy that is refused removes first whatever is not protected, so everything is.
+        self.plain = pulumi.ResourceOptions(parent=self, provider=provider, protect=protect)
         self.kept = pulumi.ResourceOptions(
             parent=self, provider=provider, protect=protect, retain_on_delete=protect
         )
@@ -146,7 +147,9 @@ class AwsSlot(pulumi.ComponentResource):
             secret_arn=foundation.database.secret_arn,
             databases={name: name for name in names.values()},
             passwords={names[purpose]: database_passwords[purpose] for purpose in DATABASES},
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[foundation.database.instance]),
+            opts=pulumi.ResourceOptions(
+                parent=self, protect=kept.protect, depends_on=[foundation.database.instance]
+            ),
         )
         prefix, policy_bucket = f"{lab}/{foundation.settings.warehouse_prefix}", scope.bucket(lab, "policy")
         bundles = Bucket(
