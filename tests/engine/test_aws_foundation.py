@@ -196,7 +196,7 @@ def test_without_protection_a_destroy_leaves_a_snapshot_alone(account: Account) 
     assert not rds.describe_db_clusters()["DBClusters"]
     assert not rds.describe_db_instances()["DBInstances"]
     assert not rds.describe_db_subnet_groups()["DBSubnetGroups"]
-    (snapshot,) = rds.describe_db_cluster_snapshots()["DBClusterSnapshots"]
+    (snapshot,) = rds.describe_db_cluster_snapshots(SnapshotType="manual")["DBClusterSnapshots"]
     assert snapshot["DBClusterSnapshotIdentifier"] == "lakehouse-lab-final"
     assert not world.client("s3").list_buckets()["Buckets"]
     assert not [r for r in world.client("iam").list_roles()["Roles"] if r["RoleName"].startswith("lakehouse")]

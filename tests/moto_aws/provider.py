@@ -16,7 +16,8 @@ from plugins.resource import Field
 from plugins.serving import start
 from plugins.values import Props
 from tests.moto_aws import bucket_types, cluster_types, data_types, network_types
-from tests.moto_aws.eks_provider import EksProvider
+from tests.moto_aws.arguments import arguments
+from tests.moto_aws.eks_provider import CLUSTER, EksProvider
 from tests.moto_aws.types import MotoType, World
 
 
@@ -44,6 +45,8 @@ class AwsProvider(Provider[World]):
 
 @cache
 def _types() -> list[MotoType]:
+    # The SDK loads its modules when they are used, which only one thread may do at a time.
+    arguments(CLUSTER)
     kinds = (*network_types.TYPES, *data_types.TYPES, *bucket_types.TYPES, *cluster_types.TYPES)
     return [kind.load() for kind in kinds]
 
