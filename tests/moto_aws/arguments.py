@@ -33,11 +33,11 @@ def arguments(token: str) -> Mapping[str, Argument]:
     # A package without modules has its types at its top: ``eks:index:Cluster``.
     place = _snake(name) if middle == "index" else f"{middle.split('/')[0]}.{_snake(middle.split('/')[1])}"
     with warnings.catch_warnings():
-        # Loading a module of the SDK loads its neighbours, some of which are deprecated.
+        # Modules of the SDK are loaded as their types are read, some of which are deprecated.
         warnings.simplefilter("ignore", DeprecationWarning)
         module = import_module(f"pulumi_{package}.{place.lower()}")
-    # Where a nested type has the name, the resource's own is called otherwise.
-    return _members(getattr(module, f"{name}InitArgs", None) or getattr(module, f"{name}Args"))
+        # Where a nested type has the name, the resource's own is called otherwise.
+        return _members(getattr(module, f"{name}InitArgs", None) or getattr(module, f"{name}Args"))
 
 
 def failures(token: str, inputs: Mapping[str, Any]) -> dict[str, str]:
