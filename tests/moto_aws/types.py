@@ -57,6 +57,13 @@ class MotoType(ResourceType[World]):
         cls.fields = (*declared, *(Field(name=name, kind=JSON, output=True) for name in cls.outputs))
         return cls()
 
+    def check(self, news: Props, resource_name: str) -> tuple[Props, dict[str, str]]:
+        inputs, wrong = super().check(news, resource_name)
+        # Elsewhere it is the SDK's own; EKS has an input of that name.
+        if "version" in news and "version" in self.by_name():
+            inputs["version"] = news["version"]
+        return inputs, wrong
+
     def validate(self, inputs: Props) -> Mapping[str, str]:
         return failures(self.token, inputs)
 
