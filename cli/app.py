@@ -18,6 +18,7 @@ from cli.commands import (
     asking,
     auditing,
     caching,
+    costing,
     data,
     development,
     governing,
@@ -26,6 +27,7 @@ from cli.commands import (
     maintaining,
     policies,
     spark,
+    workspaces,
 )
 from cli.commands.common import Options, common_options, for_lab
 from contracts.errors import LabError, nearest
@@ -62,12 +64,14 @@ def lab() -> None:
 
 for _module in (
     lifecycle,
+    costing,
     inspecting,
     data,
     asking,
     spark,
     governing,
     policies,
+    workspaces,
     auditing,
     maintaining,
     caching,

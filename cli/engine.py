@@ -33,7 +33,7 @@ from pulumi.automation.events import EngineEvent
 from semver import VersionInfo
 
 from cli.backend import file_backend
-from cli.events import PROVIDER_ENDED, EventLog, silent
+from cli.events import PROVIDER_ENDED, EventLog, PlannedStep, silent
 from cli.interrupts import Interrupts
 from cli.locks import has_pending_operations, remove_stale, stack_is_there
 from cli.project import Lab
@@ -49,7 +49,8 @@ class InterruptedRunError(LabError):
 class RunResult:
     """What one run of the engine did. ``changes`` counts resources by operation (create, update,
     delete, replace, same …); ``durations_s`` are seconds by resource name, slowest first; ``log_file``
-    holds all the engine printed; ``outputs`` are the stack's as the run showed them, secrets masked."""
+    holds all the engine printed; ``outputs`` are the stack's as the run showed them, secrets masked;
+    ``steps`` are the resources that it saw, in order."""
 
     stack: str
     operation: str
@@ -58,6 +59,7 @@ class RunResult:
     seconds: float = 0.0
     log_file: str = ""
     outputs: Mapping[str, Any] = field(default_factory=dict)
+    steps: tuple[PlannedStep, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -213,9 +215,12 @@ class PulumiEngine:
         say: Callable[[str], None] = silent,
         verbose: bool = False,
         rebuilt_at_will: bool = False,
+        policy_packs: Sequence[Path] = (),
     ) -> None:
         """``rebuilt_at_will``: whatever the lab stack makes is found again by its next run, so that a run
-        which is killed in its middle may leave the state as it was before."""
+        which is killed in its middle may leave the state as it was before. ``policy_packs`` judge every
+        ``up`` and ``preview``."""
+        self._packs = [str(pack) for pack in policy_packs] or None
         self._without_checkpoints = {Role.LAB} if rebuilt_at_will else set[Role]()
         self._lab, self._say, self._verbose, self._interrupts = lab, say, verbose, interrupts
         self._environment = dict(environment)
@@ -230,11 +235,20 @@ class PulumiEngine:
     def up(self, role: Role, *, config_file: Path | None = None) -> RunResult:
         stack = self._open(role, create=True)
         file = str(config_file) if config_file else None
-        return self._run("up", role, lambda **k: stack.up(show_secrets=False, config_file=file, **k))
+        return self._run(
+            "up",
+            role,
+            lambda **k: stack.up(show_secrets=False, config_file=file, policy_packs=self._packs, **k),
+        )
 
     def preview(self, role: Role, *, diff: bool = False) -> RunResult:
         stack = self._open(role, create=True)
-        return self._run("preview", role, lambda **k: stack.preview(diff=diff, **k), print_output=diff)
+        return self._run(
+            "preview",
+            role,
+            lambda **k: stack.preview(diff=diff, policy_packs=self._packs, **k),
+            print_output=diff,
+        )
 
     def refresh(self, role: Role, *, clear_pending: bool = False) -> RunResult:
         stack = self._open(role, create=False)
@@ -350,6 +364,7 @@ class PulumiEngine:
             seconds=events.seconds(),
             log_file=str(log_file),
             outputs=events.outputs,
+            steps=tuple(events.steps),
         )
 
 
@@ -364,6 +379,17 @@ def _run_failure(
     if isinstance(error, ConcurrentUpdateError):
         return LabError(
             f"another run of Pulumi works on stack {role}", next_command="wait for it, then lab doctor --fix"
+        )
+    if events.violations:
+        return LabError(
+            "\n".join(
+                [
+                    f"{operation} of stack {role} breaks the guardrails",
+                    *(f"  {line}" for line in events.violations),
+                ]
+            ),
+            permitted="what policies/guardrails says of it",
+            next_command="lab preview --guardrails, once that is mended",
         )
     reasons: Sequence[str] = events.errors or _tail(str(error))
     ended = any(PROVIDER_ENDED in line for line in reasons)

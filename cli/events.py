@@ -9,9 +9,11 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 _SHOWN = {"create": "made", "update": "changed", "delete": "removed", "replace": "replaced"}
+_PARTS_OF_REPLACEMENT = ("create-replacement", "delete-replaced")
 _QUIET_TYPES = ("pulumi:providers:", "pulumi:pulumi:")
 _WORTH_A_LINE_S = 5.0
 _SHOWN_ELSEWHERE = (":Process",)
@@ -23,6 +25,20 @@ _NOISE = re.compile(
 _BROKEN_OFF = re.compile(r"error reading from server: EOF|transport is closing|code = Unavailable")
 PROVIDER_ENDED = "the process that makes it ended in the middle"
 """What is said of a resource whose provider was killed, as the kernel does when memory runs out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedStep:
+    """One resource as a run saw it. ``op`` is the engine's word (create, update, replace, delete, same …);
+    ``before`` and ``after`` are inputs, secrets masked, None where there is none; ``changed`` names the
+    properties that differ."""
+
+    op: str
+    type: str
+    name: str
+    before: Mapping[str, Any] | None = None
+    after: Mapping[str, Any] | None = None
+    changed: tuple[str, ...] = ()
 
 
 def silent(_: str) -> None:
@@ -44,16 +60,23 @@ class EventLog:
         self.errors: list[str] = []
         self.outputs: dict[str, Any] = {}
         """The stack's outputs as shown at its end; secrets are masked."""
+        self.steps: list[PlannedStep] = []
+        """What was or would be done to each resource; a replacement is one step."""
+        self.violations: list[str] = []
+        """Mandatory policies that were violated, with the resource and what to do."""
 
     def add(self, event: Any) -> None:
         """Takes one ``pulumi.automation.EngineEvent``."""
         if event.resource_pre_event:
             self._started[event.resource_pre_event.metadata.urn] = self._clock()
+            self._planned(event.resource_pre_event.metadata)
         elif event.res_outputs_event:
             self._finished(event.res_outputs_event.metadata)
         elif event.res_op_failed_event:
             metadata = event.res_op_failed_event.metadata
             self._say(f"  failed   {short_name(metadata.urn)}")
+        elif event.policy_event and event.policy_event.enforcement_level == "mandatory":
+            self._violated(event.policy_event)
         elif event.diagnostic_event and event.diagnostic_event.severity == "error":
             self._error(event.diagnostic_event.message, event.diagnostic_event.urn or "")
         elif event.summary_event:
@@ -86,6 +109,30 @@ class EventLog:
         self._spent[name] = max(self._spent.get(name, 0.0), seconds)
         if seconds >= _WORTH_A_LINE_S and not metadata.type.endswith(_SHOWN_ELSEWHERE):
             self._say(f"  {_SHOWN[operation]:8} {name}  {seconds:.1f} s")
+
+    def _planned(self, metadata: Any) -> None:
+        operation = str(_text(metadata.op))
+        # A replacement comes as three steps; the middle one has both its sides.
+        if operation in _PARTS_OF_REPLACEMENT or metadata.type.startswith(_QUIET_TYPES):
+            return
+        self.steps.append(
+            PlannedStep(
+                op=operation,
+                type=metadata.type,
+                name=metadata.urn.split("::")[-1],
+                before=dict(metadata.old.inputs or {}) if metadata.old is not None else None,
+                after=dict(metadata.new.inputs or {}) if metadata.new is not None else None,
+                changed=tuple(metadata.detailed_diff or metadata.diffs or ()),
+            )
+        )
+
+    def _violated(self, event: Any) -> None:
+        """A guardrail's own words; the engine's message begins with its description."""
+        text = readable_error(event.message)
+        where = short_name(event.resource_urn) if event.resource_urn else "the stack"
+        line = f"{event.policy_name}: {where}: {text[-1] if text else 'violated'}"
+        if line not in self.violations:
+            self.violations.append(line)
 
     def _error(self, message: str, urn: str) -> None:
         lines = readable_error(message)

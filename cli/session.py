@@ -89,6 +89,8 @@ class Session:
         self._progress, self._watching = progress, watching
         self.environ: Mapping[str, str] = os.environ if environ is None else environ
         self.interrupts = Interrupts()
+        self.guardrails = False
+        """Set to have the guardrails judge a local lab, too."""
         self._engine, self._supervisor = engine, supervisor
         self._slot: Slot | None = None
 
@@ -123,6 +125,7 @@ class Session:
                 say=self.say,
                 verbose=self.verbose,
                 rebuilt_at_will=self.is_local(),
+                policy_packs=self.policy_packs(),
             )
         return self._engine
 
@@ -243,6 +246,15 @@ class Session:
     def placement(self) -> str:
         """Where this lab is."""
         return read_config(self.lab, Role.LAB).get("placement", "local")
+
+    def policy_packs(self) -> tuple[Path, ...]:
+        """What judges each change of the stacks: the guardrails where they were asked for, and always where
+        a change reaches beyond this machine."""
+        if self.placement() == "aws" and read_config(self.lab, Role.PERSISTENT).get("awsProtect") == "false":
+            # Somebody is about to destroy it for good; the rules would keep its protection on for ever.
+            return ()
+        wanted = self.guardrails or not self.is_local()
+        return (self.lab.root / "policies" / "guardrails",) if wanted else ()
 
     def is_local(self) -> bool:
         """Whether this lab's services are processes of this machine."""

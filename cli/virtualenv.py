@@ -41,12 +41,13 @@ class BootstrapError(Exception):
         self.exit_code = exit_code
 
 
-def start(root: str, arguments: Sequence[str]) -> int:
-    """Runs the command in its environment, which is made when it is missing. Returns an exit code only
-    when that fails; otherwise this process is replaced."""
+def start(root: str, arguments: Sequence[str], module: str = "cli") -> int:
+    """Runs the command, or another ``module`` of the checkout, in its environment, which is made when it is
+    missing. Returns an exit code only when that fails; otherwise this process is replaced."""
     signal.signal(signal.SIGTERM, _interrupt)
     words = _words(arguments)
-    kind = "dev" if words[:1] in (["test"], ["lock"]) else placement_kind(arguments, os.environ)
+    developing = module == "cli" and words[:1] in (["test"], ["lock"])
+    kind = "dev" if developing else placement_kind(arguments, os.environ)
     try:
         if words[:2] == ["cache", "import"] and len(words) == 3:
             _take_wheels(Path(words[2]), Path(root))
@@ -57,14 +58,14 @@ def start(root: str, arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted; the next ./lab continues from the start of this step", file=sys.stderr)
         return 130
-    return _hand_over(prefix, root, arguments)
+    return _hand_over(prefix, root, arguments, module)
 
 
 def _interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _hand_over(prefix: Path, root: str, arguments: Sequence[str]) -> NoReturn:
+def _hand_over(prefix: Path, root: str, arguments: Sequence[str], module: str) -> NoReturn:
     python = str(prefix / "bin" / "python")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
     if os.environ.pop("PYTHONDONTWRITEBYTECODE", "") and "PYTHONPYCACHEPREFIX" not in os.environ:
@@ -72,7 +73,7 @@ def _hand_over(prefix: Path, root: str, arguments: Sequence[str]) -> NoReturn:
         # kept with the environment instead, and nothing beside the sources.
         os.environ["PYTHONPYCACHEPREFIX"] = str(prefix / "bytecode")
     # -P: a `cli` package in the folder the user stands in must not be taken for ours.
-    os.execv(python, [python, "-P", "-m", "cli", *arguments])  # noqa: S606 - no shell is wanted
+    os.execv(python, [python, "-P", "-m", module, *arguments])  # noqa: S606 - no shell is wanted
 
 
 def _words(arguments: Sequence[str]) -> list[str]:

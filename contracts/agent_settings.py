@@ -1,4 +1,4 @@
-"""Rows of :data:`contracts.settings.SETTINGS` that only the agent reads."""
+"""Settings of the agent, rows of ``contracts.settings.SETTINGS``."""
 
 from __future__ import annotations
 

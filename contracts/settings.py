@@ -106,6 +106,24 @@ SETTINGS: tuple[Setting, ...] = (
         doc="Prefix of Iceberg data in the warehouse bucket.",
     ),
     Setting(
+        key="peopleRotation",
+        roles=_BOTH,
+        default="0",
+        example="1",
+        parse=_integer(0, 1_000_000),
+        doc="Another number makes new passwords of the sample users and ends their sign-ins; "
+        "`lab rotate people` takes the next one.",
+    ),
+    Setting(
+        key="keysRotation",
+        roles=_PERSISTENT,
+        default="0",
+        example="1",
+        parse=_integer(0, 1_000_000),
+        doc="Another number makes new secrets and signing keys of the services; `lab rotate keys` takes the "
+        "next one.",
+    ),
+    Setting(
         key="persistentStack",
         roles=_LAB,
         default="organization/lakehouse-lab/persistent",

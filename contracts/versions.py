@@ -33,6 +33,7 @@ __all__ = [
     "ARTIFACTS",
     "AURORA_POSTGRESQL",
     "BASE_IMAGE",
+    "CI_RUNNER",
     "EKS",
     "GO",
     "ICEBERG_AWS_BUNDLE",
@@ -469,6 +470,9 @@ ARTIFACTS: Mapping[str, Artifact] = {
     )
 }
 """Every artifact by its name."""
+
+CI_RUNNER = "ubuntu-24.04"
+"""GitHub's runner that the workflows name. Its images have no digest that a workflow could ask for."""
 
 # --- managed services --------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pulumi
 
-from components.secrets import LabSecrets
+from components.secrets import LabSecrets, Rotations
 from contracts.identity import lab_realm
 from contracts.outputs import to_exports
 from contracts.settings import Settings
@@ -88,14 +88,13 @@ def _in_an_account(settings: Settings) -> None:
     foundation = AwsFoundation("foundation", settings)
     slots: dict[str, Any] = {}
     for lab in dict.fromkeys((settings.name, *settings.values["awsMoreLabs"])):
-        secrets = LabSecrets(
-            lab,
-            realm=lab_realm(lab),
-            server_names=(*LOOPBACK_NAMES, "trino", f"trino.lakehouse-{lab}.svc"),
-            databases=DATABASES,
-            store_users=(),
+        secrets = _secrets(
+            settings,
+            (*LOOPBACK_NAMES, "trino", f"trino.lakehouse-{lab}.svc"),
+            (),
+            lab=lab,
             # Without its keys what is kept could not be read any more.
-            opts=pulumi.ResourceOptions(protect=settings.values["awsProtect"] == "true"),
+            protect=settings.values["awsProtect"] == "true",
         )
         slot = AwsSlot(lab, foundation, database_passwords=secrets.database_passwords)
         slots[lab] = _slot(slot, secrets)
@@ -104,13 +103,23 @@ def _in_an_account(settings: Settings) -> None:
     pulumi.export("ci_role_arns", dict(foundation.ci_role_arns))
 
 
-def _secrets(settings: Settings, server_names: Sequence[str], store_users: Sequence[str]) -> LabSecrets:
+def _secrets(
+    settings: Settings,
+    server_names: Sequence[str],
+    store_users: Sequence[str],
+    *,
+    lab: str = "",
+    protect: bool | None = None,
+) -> LabSecrets:
+    name = lab or settings.name
     return LabSecrets(
-        settings.name,
-        realm=lab_realm(settings.name),
+        name,
+        realm=lab_realm(name),
         server_names=server_names,
         databases=DATABASES,
         store_users=store_users,
+        rotations=Rotations(people=settings.values["peopleRotation"], keys=settings.values["keysRotation"]),
+        opts=pulumi.ResourceOptions(protect=protect),
     )
 
 

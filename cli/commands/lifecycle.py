@@ -36,12 +36,20 @@ def assignments(values: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
+_GUARDRAILS = click.option(
+    "--guardrails",
+    is_flag=True,
+    help="Hold a local lab to policies/guardrails, too; elsewhere they always hold.",
+)
+
+
 @command("up")
 @click.argument("components", nargs=-1, metavar="[COMPONENT]...")
 @click.option("--without", multiple=True, metavar="NAME", help="Leave a component out from now on.")
 @click.option("--core", is_flag=True, help="Run the core alone this time; the saved set stays.")
 @click.option("--catalog", type=_CATALOG, help="For a new lab: which Iceberg catalog.")
 @_SET
+@_GUARDRAILS
 def up(
     options: Options,
     components: tuple[str, ...],
@@ -49,11 +57,13 @@ def up(
     core: bool,
     catalog: str | None,
     changes: tuple[str, ...],
+    guardrails: bool,
 ) -> None:
     """Bring the lab up. What is named joins the lab's saved set; plain `lab up` runs that set."""
     from cli.operations import up as run
 
     session = options.session()
+    session.guardrails = guardrails
     options.say(f"bringing up lab {session.lab.name!r}: software, what is kept, then the services")
     result = run(
         session,
@@ -124,11 +134,14 @@ def _words(changes: object) -> str:
 
 @command("preview")
 @click.option("--diff", is_flag=True, help="Show every property that would change.")
-def preview(options: Options, diff: bool) -> None:
+@_GUARDRAILS
+def preview(options: Options, diff: bool, guardrails: bool) -> None:
     """Say what `lab up` would do to both stacks; nothing is changed."""
     from cli.operations import preview as run
 
-    result = run(options.session(), diff=diff)
+    session = options.session()
+    session.guardrails = guardrails
+    result = run(session, diff=diff)
 
     def text() -> str:
         lab = "after the persistent stack was made" if result.lab is None else _words(dict(result.lab))
@@ -200,6 +213,33 @@ def down(options: Options) -> None:
     options.next_steps(lab_command(options, "up"), f"{lab_command(options, 'destroy')}   removes it for good")
 
 
+@command("rotate")
+@click.argument("what", nargs=-1, required=True, metavar="people|keys...")
+def rotate(options: Options, what: tuple[str, ...]) -> None:
+    """Make new passwords of the sample users (people), or new secrets of the services (keys).
+
+    The old ones are good for nothing afterwards. Sample users are signed out; services that have new
+    secrets are started again. Tables, masks and your own users stay as they are.
+    """
+    from cli.operations import rotate as run
+
+    kinds = split_names(what)
+    session = options.session()
+    options.say(f"lab {session.lab.name!r}: {' and '.join(kinds)} anew, then the services with them")
+    result = run(session, kinds)
+    options.show(result, lambda: rotated_text(result, kinds))
+    options.next_steps(lab_command(options, "credentials" if "people" in kinds else "status"))
+
+
+def rotated_text(result: UpResult, kinds: tuple[str, ...]) -> str:
+    """What is new and how long it took."""
+    from cli.drawing import human_seconds
+
+    spent = human_seconds(sum(result.timings_s.values()))
+    words = {"people": "the sample users have new passwords", "keys": "the services have new secrets"}
+    return f"lab {result.lab!r} is up after {spent}: {' and '.join(words[kind] for kind in kinds)}"
+
+
 @command("destroy")
 @click.option("--yes", is_flag=True, help="Don't ask (for scripts).")
 def destroy(options: Options, yes: bool) -> None:
@@ -230,4 +270,4 @@ def typed_confirmation(name: str) -> None:
         raise UsageError("that is not the lab's name; nothing was removed", value=typed, permitted=name)
 
 
-COMMANDS = (up, down, seed, preview, refresh, bootstrap, destroy)
+COMMANDS = (up, down, seed, preview, refresh, bootstrap, rotate, destroy)

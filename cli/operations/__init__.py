@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cli.operations.building import build_images
     from cli.operations.carrying import export_cache, import_cache
     from cli.operations.cleaning import cache_contents, clean_cache
+    from cli.operations.costing import cost
     from cli.operations.data import load, login, logout, seed, sql, token
     from cli.operations.development import lock_requirements, record_checksums, run_tests, write_templates
     from cli.operations.diagnosis import doctor
@@ -32,6 +33,17 @@ if TYPE_CHECKING:
         plan_maintenance,
     )
     from cli.operations.removal import destroy
+    from cli.operations.rotating import rotate
+    from cli.operations.spaces import (
+        change_workspace,
+        create_workspace,
+        put_workspace_members,
+        remove_workspace,
+        take_workspace_members,
+        workspace,
+        workspace_members,
+        workspaces,
+    )
     from cli.operations.spark import (
         spark_client,
         spark_connection,
@@ -47,6 +59,7 @@ _MODULES = {
     "cli.operations.building": ("build_images",),
     "cli.operations.carrying": ("export_cache", "import_cache"),
     "cli.operations.cleaning": ("cache_contents", "clean_cache"),
+    "cli.operations.costing": ("cost",),
     "cli.operations.data": ("load", "login", "logout", "seed", "sql", "token"),
     "cli.operations.development": (
         "lock_requirements",
@@ -68,12 +81,23 @@ _MODULES = {
         "plan_maintenance",
     ),
     "cli.operations.removal": ("destroy",),
+    "cli.operations.rotating": ("rotate",),
     "cli.operations.spark": (
         "spark_client",
         "spark_connection",
         "spark_python",
         "spark_sql",
         "spark_submit",
+    ),
+    "cli.operations.spaces": (
+        "change_workspace",
+        "create_workspace",
+        "put_workspace_members",
+        "remove_workspace",
+        "take_workspace_members",
+        "workspace",
+        "workspace_members",
+        "workspaces",
     ),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
@@ -85,8 +109,11 @@ __all__ = [
     "build_images",
     "cache_contents",
     "change_maintenance_policy",
+    "change_workspace",
     "clean_cache",
     "components",
+    "cost",
+    "create_workspace",
     "credentials",
     "destroy",
     "doctor",
@@ -108,8 +135,11 @@ __all__ = [
     "maintenance_policy_history",
     "plan_maintenance",
     "preview",
+    "put_workspace_members",
     "record_checksums",
     "refresh",
+    "remove_workspace",
+    "rotate",
     "run_tests",
     "seed",
     "spark_client",
@@ -119,9 +149,13 @@ __all__ = [
     "spark_submit",
     "sql",
     "status",
+    "take_workspace_members",
     "token",
     "up",
     "verify",
+    "workspace",
+    "workspace_members",
+    "workspaces",
     "write_templates",
 ]
 

@@ -122,7 +122,7 @@ def lock_requirements(*, upgrade: bool = False, run: Run = _run_here) -> tuple[s
     uv = str(Path(sys.prefix) / "bin" / "uv")
     fixed = (
         *("--universal", "--generate-hashes", "--python-version", "3.11", "--quiet"),
-        *("--no-emit-index-url", "--no-annotate", "--no-header"),
+        *("--no-emit-index-url", "--no-annotate", "--no-header", "--override", "requirements-overrides.in"),
     )
     for source, target, constraints in REQUIREMENTS:
         extra = [part for file in constraints for part in ("--constraint", file)]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from cli.accounts import left_in_account
 from cli.components import chosen_components, merge, saved_set
 from cli.engine import RunResult
+from cli.events import PlannedStep
 from cli.session import Session
 from cli.steps import (
     asked_port_base,
@@ -53,10 +55,24 @@ class UpResult:
 
 @dataclass(frozen=True, kw_only=True)
 class PreviewResult:
-    """What ``up`` would do: resources by operation, per stack. None: the stack has to be made first."""
+    """What ``up`` would do: resources by operation, per stack. None: the stack has to be made first.
+    ``steps`` are the resources themselves, ``log_files`` hold all that the engine printed, per stack that was
+    previewed."""
 
     persistent: Mapping[str, int]
     lab: Mapping[str, int] | None
+    steps: Mapping[Role, tuple[PlannedStep, ...]] = field(default_factory=dict)
+    log_files: Mapping[Role, str] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Without what nothing is done to, and without inputs."""
+        touched = [
+            {"stack": role.value, "op": one.op, "type": one.type, "name": one.name, "changed": one.changed}
+            for role, steps in self.steps.items()
+            for one in steps
+            if one.op not in ("same", "read")
+        ]
+        return {"persistent": self.persistent, "lab": self.lab, "steps": touched}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +175,13 @@ def preview(session: Session, *, diff: bool = False) -> PreviewResult:
         # An account has no lab stack yet.
         has_lab = made and session.placement() != "aws"
         lab = session.engine.preview(Role.LAB, diff=diff) if has_lab else None
-    return PreviewResult(persistent=persistent.changes, lab=lab.changes if lab else None)
+    runs = {Role.PERSISTENT: persistent, **({Role.LAB: lab} if lab else {})}
+    return PreviewResult(
+        persistent=persistent.changes,
+        lab=lab.changes if lab else None,
+        steps={role: run.steps for role, run in runs.items()},
+        log_files={role: run.log_file for role, run in runs.items()},
+    )
 
 
 def refresh(session: Session) -> dict[str, Mapping[str, int]]:

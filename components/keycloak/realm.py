@@ -13,6 +13,7 @@ import pulumi
 import pulumi_keycloak as keycloak
 from pulumi_keycloak import openid
 
+from components.keycloak.passwords import SamplePasswords
 from components.keycloak.properties import ADMIN_CLIENT_ID
 from components.service import LabContext, secret
 from contracts.identity import (
@@ -306,8 +307,9 @@ class LabRealm(pulumi.ComponentResource):
             )
             for g in self._model.groups
         }
+        passwords = {p.username: self._context.persona_password(p.username) for p in self._model.personas}
+        users: list[pulumi.Resource] = []
         for persona in self._model.personas:
-            password = self._context.persona_password(persona.username)
             user = keycloak.User(
                 f"user-{persona.username}",
                 realm_id=self.realm.id,
@@ -317,9 +319,12 @@ class LabRealm(pulumi.ComponentResource):
                 email_verified=True,
                 first_name=persona.first_name,
                 last_name=persona.last_name,
-                initial_password=keycloak.UserInitialPasswordArgs(value=password, temporary=False),
+                initial_password=keycloak.UserInitialPasswordArgs(
+                    value=passwords[persona.username], temporary=False
+                ),
                 opts=self._with(ignore_changes=USER_EDITABLE, depends_on=[self._profile]),
             )
+            users.append(user)
             if persona.groups:
                 keycloak.UserGroups(
                     f"groups-{persona.username}",
@@ -329,3 +334,17 @@ class LabRealm(pulumi.ComponentResource):
                     exhaustive=False,
                     opts=self._with(ignore_changes=["groupIds"]),
                 )
+        rotation = self._context.settings.values["peopleRotation"]
+        if rotation:
+            SamplePasswords(
+                "sample-passwords",
+                url=self._context.placement.operator_url("keycloak", "http"),
+                realm=self._model.realm,
+                client_id=ADMIN_CLIENT_ID,
+                client_secret=secret(self._context.slot, lambda s: s.secrets.keycloak_admin_client_secret),
+                passwords=passwords,
+                rotation=rotation,
+                opts=pulumi.ResourceOptions(
+                    parent=self, deleted_with=self._opts.deleted_with, depends_on=users
+                ),
+            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import pulumi
 import pulumi_random as random
@@ -12,6 +13,22 @@ from contracts.identity import RealmModel
 
 ROTATION = "1"
 """Change to make new key pairs; a change of this is a changelog entry."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rotations:
+    """How often a lab's secrets were made anew. ``people``: passwords of sample users. ``keys``: what
+    services show each other, the databases and the object store, and the keys that they sign with.
+
+    What data is encrypted or hashed with, the certificates, and the three identities that the foundation and
+    Keycloak were once begun with (PostgreSQL's superuser, the store's root, Keycloak's first client) stay.
+    """
+
+    people: int = 0
+    keys: int = 0
+
+
+NEVER = Rotations()
 
 
 class LabSecrets(pulumi.ComponentResource):
@@ -28,17 +45,20 @@ class LabSecrets(pulumi.ComponentResource):
         server_names: Sequence[str],
         databases: Sequence[str],
         store_users: Sequence[str],
+        rotations: Rotations = NEVER,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("lab:component:secrets", name, None, opts)
         self._prefix = name
+        keys, people = rotations.keys, rotations.people
         self.database_admin_password = self._password("postgres")
         self.store_root_password = self._password("store-root")
-        self.database_passwords = {d: self._password(f"database-{d}") for d in databases}
-        self.store_user_secrets = {u: self._password(f"store-{u}") for u in store_users}
+        self.database_passwords = {d: self._password(f"database-{d}", rotation=keys) for d in databases}
+        self.store_user_secrets = {u: self._password(f"store-{u}", rotation=keys) for u in store_users}
         child = pulumi.ResourceOptions(parent=self)
-        self._tokens = RsaKeyPair(f"{name}-catalog-tokens", rotation=ROTATION, opts=child)
-        self._bundles = RsaKeyPair(f"{name}-bundles", rotation=ROTATION, opts=child)
+        pairs = f"{ROTATION}.{keys}" if keys else ROTATION
+        self._tokens = RsaKeyPair(f"{name}-catalog-tokens", rotation=pairs, opts=child)
+        self._bundles = RsaKeyPair(f"{name}-bundles", rotation=pairs, opts=child)
         self.pki = LabPki(
             f"{name}-pki",
             common_name=f"Lakehouse Lab {realm.realm}",
@@ -47,11 +67,13 @@ class LabSecrets(pulumi.ComponentResource):
             opts=child,
         )
         self._clients = {
-            c.client_id: self._password(f"client-{c.client_id}")
+            c.client_id: self._password(f"client-{c.client_id}", rotation=keys)
             for c in realm.clients
             if not c.public and not c.bearer_only
         }
-        self._personas = {p.username: self._password(f"persona-{p.username}", 20) for p in realm.personas}
+        self._personas = {
+            p.username: self._password(f"persona-{p.username}", 20, rotation=people) for p in realm.personas
+        }
         self.exports: Mapping[str, pulumi.Input[object]] = {
             "keycloak_admin_client_secret": self._password("keycloak-admin"),
             "client_secrets": self._clients,
@@ -62,19 +84,21 @@ class LabSecrets(pulumi.ComponentResource):
             "bundle_signing_private_key": self._bundles.private_key,
             "bundle_signing_public_key": self._bundles.public_key,
             "encryption_key": self._password("encryption", 44),
-            "opa_token": self._password("opa"),
-            "audit_trino_token": self._password("audit-trino"),
-            "audit_opa_token": self._password("audit-opa"),
-            "trino_internal_secret": self._password("trino-internal", 64),
+            "opa_token": self._password("opa", rotation=keys),
+            "audit_trino_token": self._password("audit-trino", rotation=keys),
+            "audit_opa_token": self._password("audit-opa", rotation=keys),
+            "trino_internal_secret": self._password("trino-internal", 64, rotation=keys),
             "hash_salt": self._password("hash-salt"),
         }
         self.register_outputs({})
 
-    def _password(self, name: str, length: int = 32) -> pulumi.Output[str]:
+    def _password(self, name: str, length: int = 32, *, rotation: int = 0) -> pulumi.Output[str]:
         made = random.RandomPassword(
             f"{self._prefix}-{name}",
             length=length,
             special=False,
+            # One that was never rotated has no keeper, as those of labs of before.
+            keepers={"rotation": str(rotation)} if rotation else None,
             opts=pulumi.ResourceOptions(parent=self),
         )
         return made.result

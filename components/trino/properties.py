@@ -8,6 +8,9 @@ from __future__ import annotations
 from components.java import java_command, properties
 from contracts.workload import Layout
 
+CLOCK_SKEW_S = 20
+"""How far Keycloak's clock and Trino's may be apart."""
+
 
 def config(layout: Layout, *, issuer_url: str, realm_url: str, heap_mib: int) -> str:
     """``config.properties``: HTTPS and OAuth2 for clients; plain HTTP serves the engine itself, behind
@@ -59,6 +62,8 @@ def authentication(*, issuer_url: str, realm_url: str) -> dict[str, str]:
         f"{oauth2}.client-secret": "${ENV:TRINO_CLIENT_SECRET}",
         f"{oauth2}.scopes": "openid",
         f"{oauth2}.principal-field": "preferred_username",
+        # A minute unless it is set: that long a token that has ended would still be believed.
+        f"{oauth2}.max-clock-skew": f"{CLOCK_SKEW_S}s",
         "deprecated.http-server.authentication.oauth2.groups-field": "groups",
     }
 

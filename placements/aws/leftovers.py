@@ -8,8 +8,9 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from contracts.settings import Role
+from contracts.tags import resource_tags
 from placements.aws.account import Clients
-from placements.aws.naming import LAB_TAG, STACK_TAG
 
 _GONE = ("deleted", "deleting", "terminated", "shutting-down")
 
@@ -76,10 +77,7 @@ def leftovers(clients: Clients, *, lab: str) -> tuple[tuple[Leftover, ...], tupl
 
 def _filters(lab: str, cluster: str) -> Iterable[list[dict[str, Any]]]:
     """One search each: what the stack made, what EKS and Kubernetes' controllers made for it."""
-    yield [
-        {"Name": f"tag:{LAB_TAG}", "Values": [lab]},
-        {"Name": f"tag:{STACK_TAG}", "Values": ["lab"]},
-    ]
+    yield [{"Name": f"tag:{key}", "Values": [value]} for key, value in resource_tags(lab, Role.LAB).items()]
     yield [{"Name": "tag-key", "Values": [f"kubernetes.io/cluster/{cluster}"]}]
     yield [{"Name": "tag:cluster.k8s.amazonaws.com/name", "Values": [cluster]}]
 

@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from contracts.errors import UsageError
-from contracts.settings import Settings
+from contracts.settings import Role, Settings
+from contracts.tags import resource_tags
 
-LAB_TAG = "lakehouse-lab:lab"
-STACK_TAG = "lakehouse-lab:stack"
 SERVICE_ACCOUNTS = ("catalog", "governor", "opa")
 """Workloads that have an IAM role. No other one has any right in the account: engines read and write data
 with credentials that the catalog vends."""
@@ -60,7 +59,7 @@ class Scope:
     def tags(self, name: str = "") -> dict[str, str]:
         """What every resource carries; ``name`` is shown by the account's console."""
         own = {"Name": f"{self.prefix}-{name}"} if name else {}
-        return {LAB_TAG: self.lab, STACK_TAG: self.stack, "managed-by": "pulumi", **own}
+        return {**resource_tags(self.lab, Role(self.stack)), "managed-by": "pulumi", **own}
 
     def bucket(self, lab: str, purpose: str) -> str:
         """Name of a bucket: unique in the world, at most 63 characters."""

@@ -192,7 +192,7 @@ def test_without_protection_a_destroy_leaves_a_snapshot_alone(account: Account) 
     done = account.run("destroy", "--yes", "--skip-preview")
     assert done.code == 0, done.text
     ec2, rds = world.client("ec2"), world.client("rds")
-    tagged = [{"Name": "tag:lakehouse-lab:lab", "Values": ["lab"]}]
+    tagged = [{"Name": "tag:Lab", "Values": ["lab"]}]
     assert not rds.describe_db_clusters()["DBClusters"]
     assert not rds.describe_db_instances()["DBInstances"]
     assert not rds.describe_db_subnet_groups()["DBSubnetGroups"]

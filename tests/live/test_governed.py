@@ -77,6 +77,9 @@ def test_queries_of_others_are_nobodys_business(lab: LiveLab) -> None:
     sql = "SELECT query FROM system.runtime.queries"
     assert "needle_of_the_engineer" not in str(lab.rows(sql, "analyst_emea"))
     assert "needle_of_the_engineer" in str(lab.rows(sql, "admin"))
+    others = 'SELECT count(*) FROM system.runtime.queries WHERE "user" <> current_user'
+    assert lab.value(others, "analyst_emea") == 0
+    assert lab.value(others, "admin") > 0
 
 
 def _status(

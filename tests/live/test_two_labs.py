@@ -11,7 +11,10 @@ from typing import Any, NamedTuple
 
 import httpx
 import psutil
+import psycopg
 import pytest
+from minio import Minio
+from minio.error import S3Error
 
 from cli.ports import choose_block
 from tests.live.conftest import SCALE_FACTOR, LiveLab, clean_environment, temporary_folder
@@ -208,6 +211,63 @@ def test_a_lab_moves_to_another_block_of_ports(labs: Labs) -> None:
     labs.b.ok("up", "--set", f"portBase={other}")
     assert first_port(labs.b) == other
     assert labs.b.fingerprint()["tables"] == before["tables"]
+
+
+def store_of(keys: Keys, user: str) -> Minio:
+    """The object store as one of its users."""
+    return Minio(
+        keys["keys"]["s3 endpoint"].removeprefix("http://"),
+        access_key=keys["keys"][f"s3 {user} access key"],
+        secret_key=keys["keys"][f"s3 {user} secret key"],
+        secure=False,
+        region="us-east-1",
+    )
+
+
+def database_answers(keys: Keys) -> bool:
+    """Whether the governance database lets its role in with the password of these keys."""
+    name = next(key for key in keys["keys"] if key.startswith("postgresql") and "governance" in key)
+    _, address, _, role = name.split(" ")
+    try:
+        psycopg.connect(f"postgresql://{role}:{keys['keys'][name]}@{address}", connect_timeout=10).close()
+    except psycopg.OperationalError as error:
+        if "password authentication failed" not in str(error):
+            raise
+        return False
+    return True
+
+
+def test_rotated_secrets_open_nothing_any_more_and_data_stays(labs: Labs, http: httpx.Client) -> None:
+    """``keys`` are old afterwards."""
+    labs.b._known.clear()  # its ports are others since it was asked
+    old, tables, of_a = labs.b.keys(), labs.b.fingerprint()["tables"], pids(labs.a)
+    bucket = "b-policy"
+    assert database_answers(old)
+    assert any(store_of(old, "governor").list_objects(bucket, recursive=True))
+    labs.b.ok("rotate", "people", "keys")
+    labs.b._known.clear()
+    new = labs.b.keys()
+    same = {name for name, value in old["keys"].items() if new["keys"][name] == value}
+    assert same == {"s3 endpoint", *(name for name in same if name.endswith("access key"))}
+    people = [{one["username"]: one["password"] for one in known["personas"]} for known in (old, new)]
+    assert not set(people[0].values()) & set(people[1].values())
+
+    assert ask_token(http, new, old, "governor").status_code == 401
+    stale = {**old, "keys": new["keys"]}
+    assert ask_token(http, new, stale, "governor").json().get("error") == "invalid_grant"
+    for audience, url in DOORS.items():
+        token = ask_token(http, new, new, audience).json()["access_token"]
+        answer = http.get(url(new["urls"]), headers={"Authorization": f"Bearer {token}"})
+        assert answer.status_code == 200, (audience, answer.text)
+    assert not database_answers(old)
+    assert database_answers(new)
+    with pytest.raises(S3Error, match="signature"):
+        list(store_of(old, "governor").list_objects(bucket))
+    assert any(store_of(new, "governor").list_objects(bucket, recursive=True))
+    assert labs.b.fingerprint()["tables"] == tables
+    assert pids(labs.a) == of_a
+    again = labs.b.json("up")["changes"]
+    assert {name for name, count in again.items() if count} <= {"same", "read"}
 
 
 def test_one_is_destroyed_and_the_other_stays_as_it_was(labs: Labs) -> None:

@@ -118,9 +118,7 @@ def test_nodes_keep_their_credentials_and_their_disks_to_themselves(stack: Recor
     assert (disk["ebs"]["encrypted"], disk["ebs"]["deleteOnTermination"]) == ("true", "true")
     kinds = {s["resourceType"]: s["tags"] for s in template["tagSpecifications"]}
     assert set(kinds) == {"instance", "volume", "network-interface"}
-    assert all(tags["lakehouse-lab:lab"] == "lab" for tags in kinds.values()), (
-        "else nobody finds what is left"
-    )
+    assert all(tags["Lab"] == "lab" for tags in kinds.values()), "else nobody finds what is left"
 
 
 def test_roles_have_what_aws_wrote_and_nothing_else(stack: Recorded) -> None:
@@ -189,9 +187,7 @@ def test_nothing_that_keeps_data_is_in_the_lab_stack_and_all_of_it_is_tagged(sta
     for resource in stack.resources:
         if resource["type"].startswith(("aws:", "eks:")) and resource["type"] not in bare:
             tags = resource["inputs"]["tags"]
-            assert (tags["lakehouse-lab:lab"], tags["lakehouse-lab:stack"]) == ("lab", "lab"), resource[
-                "name"
-            ]
+            assert (tags["Lab"], tags["Stack"]) == ("lab", "lab"), resource["name"]
             assert resource["options"]["protect"] is False
 
 

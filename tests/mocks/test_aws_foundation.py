@@ -297,8 +297,8 @@ def test_everything_taggable_says_whose_it_is(stack: Recorded) -> None:
     for resource in of_account(stack):
         tags = resource["inputs"].get("tags")
         if tags is not None:
-            assert tags["lakehouse-lab:lab"] == "lab"
-            assert tags["lakehouse-lab:stack"] == "persistent"
+            assert tags["Lab"] == "lab"
+            assert tags["Stack"] == "persistent"
 
 
 def test_nothing_is_registered_outside_the_named_account(stack: Recorded) -> None:

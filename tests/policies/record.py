@@ -1,4 +1,5 @@
-"""Records what a real Trino asks OPA, for the operations that no file in ``recorded/`` holds yet.
+"""Records what a real Trino asks OPA, for the operations that no file in ``recorded/`` holds yet; of the
+lab's own identities, for each operation on each catalog.
 
     LAB_HOME=… ./lab up --set scaleFactor=0.01
     LAB_HOME=… python -m tests.policies.record >> tests/policies/recorded/trino-476.jsonl
@@ -26,12 +27,14 @@ from typing import Any
 import httpx
 
 from bench.lifecycle import wait
-from cli.access import user_tokens
+from cli.access import token_url, user_tokens
 from cli.project import open_lab
 from cli.session import Session
+from cli.tokens import scope
 from contracts.errors import LabError
-from contracts.identity import Audience
+from contracts.identity import MAINTAINER_CLIENT, Audience
 from governance.query import QueryError, TrinoSession
+from seed.tokens import ClientCredentials
 
 RECORDED = Path(__file__).parent / "recorded"
 HTTPS, INTERNAL = 41050, 41051
@@ -65,7 +68,27 @@ STATEMENTS: tuple[tuple[str, str], ...] = (
     ("admin", "DROP FUNCTION lake.raw.f(bigint)"),
     ("analyst_emea", "SHOW FUNCTIONS"),
     ("analyst_emea", "SHOW FUNCTIONS FROM system.builtin"),
+    # The key of this mask is read as the identity of filters and masks.
+    ("analyst_emea", "SELECT min(c_custkey) FROM retail.customer"),
+    ("analyst_emea", "SELECT key FROM masking.public.hash_key"),
 )
+
+MAINTAINING: tuple[str, ...] = (
+    'SELECT content, sum(file_size_in_bytes) FROM retail."customer$files" GROUP BY 1',
+    'SELECT lower_bounds FROM retail."customer$files"',
+    'SELECT count(*) FROM hr."employees$snapshots"',
+    "ALTER TABLE retail.nation EXECUTE optimize(file_size_threshold => '1MB')",
+    "ALTER TABLE retail.nation EXECUTE optimize_manifests",
+    "SELECT count(*) FROM retail.customer",
+    "SELECT c_name FROM retail.customer",
+    "SELECT query FROM system.runtime.queries",
+    "CALL system.runtime.kill_query('20260101_000000_00000_aaaaa')",
+    "DELETE FROM retail.nation",
+    "SHOW SCHEMAS FROM lake",
+    "SHOW TABLES FROM lake.retail",
+    "SELECT key FROM masking.public.hash_key",
+)
+"""What the client that maintains tables runs, and what it must not."""
 
 
 class Proxy(http.server.ThreadingHTTPServer):
@@ -133,17 +156,26 @@ def twin(home: Path, policy_url: str) -> Iterator[str]:
 def ask(session: Session, url: str) -> None:
     """Runs the statements, then what only Trino's HTTP API asks about."""
     outputs = session.outputs()
-    for persona, statement in STATEMENTS:
-        token = user_tokens(session, outputs, persona, Audience.TRINO)
+    people = {who: user_tokens(session, outputs, who, Audience.TRINO) for who, _ in STATEMENTS}
+    maintainer = ClientCredentials(
+        token_url=token_url(outputs),
+        client_id=MAINTAINER_CLIENT,
+        client_secret=session.slot().secrets.client_secrets[MAINTAINER_CLIENT],
+        scope=scope(Audience.TRINO),
+    )
+    asked = [(who, people[who], sql) for who, sql in STATEMENTS]
+    asked += [(MAINTAINER_CLIENT, maintainer, sql) for sql in MAINTAINING]
+    for who, token, statement in asked:
         with TrinoSession(url, token, outputs.ca_certificate, source="record") as connection:
             try:
                 list(connection.run(statement).rows)
             except (QueryError, LabError) as error:
-                print(f"{persona}: {statement}: {error.what}", file=sys.stderr)
+                print(f"{who}: {statement}: {error.what}", file=sys.stderr)
     tokens = {who: user_tokens(session, outputs, who, Audience.TRINO) for who in ("hr", "admin")}
     # The certificate names this address; whose it is was checked by the sessions above.
     with httpx.Client(base_url=url, verify=False, trust_env=False) as client:  # noqa: S501 - loopback, a recording
         headers = {who: {"Authorization": f"Bearer {token()}"} for who, token in tokens.items()}
+        client.get("/v1/query", headers={"Authorization": f"Bearer {maintainer()}"})
         started = client.post("/v1/statement", content="SELECT 1", headers=headers["hr"]).json()
         # A query is only known to others once its owner has come back for it.
         client.get(started["nextUri"], headers=headers["hr"])
@@ -155,12 +187,23 @@ def ask(session: Session, url: str) -> None:
         client.put("/v1/info/state", content='"ACTIVE"', headers={**headers["hr"], **json_type})
 
 
+def aspect(asked: dict[str, Any]) -> tuple[str, str, str]:
+    """What makes a question another one: its operation; of the lab's own identities, also whose it is and the
+    catalog that it is about."""
+    action, user = asked["action"], asked["context"]["identity"]["user"]
+    if not user.startswith(("$", "service-account-")):
+        return "", action["operation"], ""
+    about = action.get("resource") or (action.get("filterResources") or [{}])[0]
+    (inner,) = list(about.values())[:1] or [{}]
+    return user, action["operation"], str(inner.get("catalogName") or inner.get("name") or "")
+
+
 def main() -> None:
-    """Prints one line for each question of an operation that is not recorded."""
+    """Prints one line for each question that is not recorded."""
     known = set()
     for path in RECORDED.glob("*.jsonl"):
         for line in path.read_text(encoding="utf-8").splitlines():
-            known.add(json.loads(line)["input"]["action"]["operation"])
+            known.add(aspect(json.loads(line)["input"]))
     session = Session(open_lab())
     proxy = Proxy(session.outputs().opa_url)
     threading.Thread(target=proxy.serve_forever, daemon=True).start()
@@ -170,11 +213,11 @@ def main() -> None:
     seen = set()
     for one in proxy.kept:
         line = json.dumps(one, separators=(",", ":"), ensure_ascii=False)
-        if one["input"]["action"]["operation"] not in known and line not in seen:
+        if aspect(one["input"]) not in known and line not in seen:
             seen.add(line)
             print(line)
-    operations = sorted({json.loads(line)["input"]["action"]["operation"] for line in seen})
-    print(f"recorded: {', '.join(operations)}", file=sys.stderr)
+    found = sorted({" ".join(aspect(json.loads(line)["input"])).strip() for line in seen})
+    print(f"recorded: {', '.join(found)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

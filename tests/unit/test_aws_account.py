@@ -16,6 +16,7 @@ from cli.operations.removal import DestroyPlan
 from cli.project import read_config
 from contracts.errors import PreflightError, UsageError
 from contracts.settings import Role, read_settings
+from contracts.tags import resource_tags
 from placements.aws.account import PERSISTENT_ACTIONS, check_account
 from placements.aws.leftovers import leftovers
 from tests.moto_aws.data_api import client_error
@@ -171,8 +172,11 @@ def test_without_credentials_it_says_how_to_get_some() -> None:
 
 def test_what_a_cluster_left_is_found_by_tag_and_what_is_not_its_own_is_not(account: None) -> None:
     ec2 = boto3.client("ec2", region_name=REGION)
-    mine = [{"Key": "lakehouse-lab:lab", "Value": "lab"}, {"Key": "lakehouse-lab:stack", "Value": "lab"}]
-    kept = [mine[0], {"Key": "lakehouse-lab:stack", "Value": "persistent"}]
+
+    def tags(role: Role) -> list[dict[str, str]]:
+        return [{"Key": key, "Value": value} for key, value in resource_tags("lab", role).items()]
+
+    mine, kept = tags(Role.LAB), tags(Role.PERSISTENT)
     claimed = [{"Key": "kubernetes.io/cluster/lakehouse-lab", "Value": "owned"}]
 
     def volume(tags: list[dict[str, str]]) -> str:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from pulumi.automation import CommandError
+from pulumi.automation import CommandError, CommandResult
 
-from cli.engine import WITHOUT_CHECKPOINTS, ForwardingCommand, PulumiEngine
+from cli.engine import WITHOUT_CHECKPOINTS, ForwardingCommand, PulumiEngine, _run_failure
 from cli.events import EventLog, readable_error, short_name
 from cli.interrupts import Interrupts
 from cli.locks import find_locks, has_pending_operations, remove_stale
@@ -213,12 +213,15 @@ class _Event:
     """An engine event with one part filled in."""
 
     resource_pre_event = res_outputs_event = res_op_failed_event = diagnostic_event = summary_event = None
+    policy_event = None
 
     def __init__(self, **parts: object) -> None:
         self.__dict__.update(parts)
 
 
 class _Part:
+    old = new = detailed_diff = diffs = None
+
     def __init__(self, **values: object) -> None:
         self.__dict__.update(values)
 
@@ -242,6 +245,46 @@ def test_events_become_changes_and_durations() -> None:
     assert log.changes == {"same": 4, "create": 1}
 
 
+def test_events_become_planned_steps_a_replacement_being_one() -> None:
+    log = EventLog()
+    urn = "urn:pulumi:lab::p::aws:eks/nodeGroup:NodeGroup::query"
+    for op in ("create-replacement", "replace", "delete-replaced"):
+        metadata = _Part(
+            urn=urn,
+            op=op,
+            type="aws:eks/nodeGroup:NodeGroup",
+            old=_Part(inputs={"diskSize": 20}),
+            new=_Part(inputs={"diskSize": 40}),
+            diffs=["diskSize"],
+        )
+        log.add(_Event(resource_pre_event=_Part(metadata=metadata)))
+    (step,) = log.steps
+    assert (step.op, step.name, step.changed) == ("replace", "query", ("diskSize",))
+    assert (step.before, step.after) == ({"diskSize": 20}, {"diskSize": 40})
+
+
+def test_a_violated_guardrail_is_said_once_with_its_resource_and_words() -> None:
+    log = EventLog()
+    event = _Part(
+        message="<{%reset%}>Data is encrypted.\nset kmsKeyId\n",
+        policy_name="encrypted",
+        enforcement_level="mandatory",
+        resource_urn="urn:pulumi:persistent::p::aws:rds/cluster:Cluster::database",
+    )
+    log.add(_Event(policy_event=event))
+    log.add(_Event(policy_event=event))
+    assert log.violations == ["encrypted: Cluster database: set kmsKeyId"]
+    command = CommandResult(stdout="", stderr="error: preview failed", code=255)
+    failure = _run_failure(CommandError(command), "preview", Role.PERSISTENT, log, Path("log"))
+    assert failure.what.splitlines() == [
+        "preview of stack persistent breaks the guardrails",
+        "  encrypted: Cluster database: set kmsKeyId",
+    ]
+    advisory = _Part(**{**vars(event), "enforcement_level": "advisory"})
+    log.add(_Event(policy_event=advisory))
+    assert len(log.violations) == 1
+
+
 def test_services_are_left_to_those_who_watch_them() -> None:
     now = [0.0]
     said: list[str] = []
@@ -252,6 +295,34 @@ def test_services_are_left_to_those_who_watch_them() -> None:
     now[0] = 30.0
     log.add(_Event(res_outputs_event=_Part(metadata=metadata)))
     assert (said, log.durations_s()) == ([], {"Process trino": 30.0})
+
+
+@pytest.mark.parametrize("packs", [(), ("guardrails",)])
+def test_policy_packs_judge_up_and_preview(
+    tmp_path: Path, packs: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = open_lab("lab", {"LAB_HOME": str(tmp_path)})
+    lab.project_dir.mkdir(parents=True)
+    engine = PulumiEngine(
+        lab,
+        path=tmp_path / "pulumi",
+        version="3.200.0",
+        environment={},
+        interrupts=Interrupts(),
+        policy_packs=[tmp_path / name for name in packs],
+    )
+    seen: list[object] = []
+
+    class OpenStack:
+        def up(self, **given: object) -> None:
+            seen.append(given["policy_packs"])
+
+        preview = up
+
+    monkeypatch.setattr(engine, "_open", lambda *_, **__: OpenStack())
+    engine.up(Role.LAB)
+    engine.preview(Role.PERSISTENT)
+    assert seen == [[str(tmp_path / name) for name in packs] or None] * 2
 
 
 @pytest.mark.parametrize("rebuilt_at_will", [True, False])

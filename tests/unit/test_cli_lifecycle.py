@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cli import operations, steps
+from cli.events import PlannedStep
+from cli.operations.lifecycle import PreviewResult
 from cli.operations.removal import DestroyPlan
-from cli.project import read_config
+from cli.project import read_config, set_config
+from cli.render import to_json
 from contracts.errors import LabError, PreflightError, UsageError
 from contracts.settings import Role
 from tests.unit.cli_fakes import FakeRun, fake_run, service
@@ -280,3 +284,24 @@ def test_credentials_keep_service_keys_back_unless_asked(run: FakeRun) -> None:
     everything = operations.credentials(run.session, all_keys=True)
     assert everything.keys["s3 catalog secret key"] == "catalog-secret"
     assert everything.keys["client governor"] == "governor-secret"
+
+
+def test_guardrails_judge_a_local_lab_when_asked_and_every_other_always(run: FakeRun) -> None:
+    operations.up(run.session)
+    assert run.session.policy_packs() == ()
+    run.session.guardrails = True
+    (pack,) = run.session.policy_packs()
+    assert (pack / "PulumiPolicy.yaml").is_file()
+    run.session.guardrails = False
+    set_config(run.session.lab, Role.LAB, "placement", "kubernetes")
+    assert run.session.policy_packs() == (pack,)
+
+
+def test_a_preview_tells_what_would_be_done_to_what_and_no_inputs(run: FakeRun) -> None:
+    step = PlannedStep(op="update", type="a:b:C", name="it", before={"x": 1}, after={"x": 2}, changed=("x",))
+    same = PlannedStep(op="same", type="a:b:C", name="other", before={}, after={})
+    found = PreviewResult(persistent={"same": 1}, lab={"update": 1}, steps={Role.LAB: (step, same)})
+    assert found.as_dict()["steps"] == [
+        {"stack": "lab", "op": "update", "type": "a:b:C", "name": "it", "changed": ("x",)}
+    ]
+    assert json.loads(to_json(found))["lab"] == {"update": 1}

@@ -66,6 +66,7 @@ def test_maintenance_is_reported_and_planned(visit: Visit) -> None:
 def test_all_other_sessions_are_ended(visit: Visit) -> None:
     visit.sign_in_at_the_fake("admin")
     page = visit.go("/admin/people")
+    expect(page.get_by_text("lab rotate people")).to_be_visible()
     page.get_by_role("button", name="End all sessions but mine").click()
     page.get_by_role("dialog").get_by_role("button", name="End them").click()
     expect(page.get_by_text("3 sessions ended")).to_be_visible()

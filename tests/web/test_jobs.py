@@ -32,7 +32,7 @@ def test_a_job_is_written_scheduled_permitted_run_and_watched(engineer: Visit) -
     page.get_by_role("button", name="Give the permission…").click()
     dialog = page.get_by_role("dialog", name="Run jobs while you are away")
     dialog.get_by_role("button", name="Permit and sign in").click()
-    expect(page.get_by_text("It rests:")).to_have_count(0)
+    expect(page.get_by_text("Paused:")).to_have_count(0)
     page.get_by_role("button", name="Run now").click()
     asked = page.get_by_role("dialog", name="Run now")
     expect(asked.get_by_label(":name")).to_have_value("PERU")

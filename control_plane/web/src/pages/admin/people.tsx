@@ -4,6 +4,7 @@ import { ProblemNote } from "@/components/problem";
 import { Badge } from "@/components/ui/badge";
 import { SkeletonRows } from "@/components/ui/feedback";
 import { usePeople, usePersonas } from "@/pages/governance/data";
+import { Secrets } from "./secrets";
 import { EndSessions } from "./sessions";
 
 /** Groups of the realm and the lab's sample users. Keycloak's own pages change them. */
@@ -108,6 +109,7 @@ export function PeoplePanel() {
         )}
       </section>
       {administers && <EndSessions />}
+      {administers && <Secrets />}
     </div>
   );
 }

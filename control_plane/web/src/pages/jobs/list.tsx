@@ -99,7 +99,7 @@ function Entry({ job, mine }: { job: JobSummary; mine: boolean }) {
             </span>
           </span>
         </span>
-        {job.pause !== null && <Badge tone="warning">{job.pause_reason ?? "rests"}</Badge>}
+        {job.pause !== null && <Badge tone="warning">{job.pause_reason ?? "paused"}</Badge>}
         {job.next_run_at !== null && (
           <span className="text-xs text-muted-foreground tabular" title={instant(job.next_run_at)}>
             next {ago(job.next_run_at, now)}

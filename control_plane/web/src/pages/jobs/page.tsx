@@ -61,7 +61,7 @@ function Shown({ job }: { job: Job }) {
       {asks && <AskPermission reason={permission.data?.ended_reason} />}
       {job.pause !== null && !asks && (
         <p className="text-sm text-warning">
-          It rests: {job.pause_reason}
+          Paused: {job.pause_reason}
           {job.paused_at !== null && `, since ${instant(job.paused_at)}`}. Its owner can still start
           it.
         </p>

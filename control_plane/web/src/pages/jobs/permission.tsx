@@ -27,8 +27,8 @@ export function AskPermission({ reason }: { reason?: string | null }) {
     >
       <KeyRound className="size-4 shrink-0 text-warning" aria-hidden />
       <p className="min-w-0 flex-1 basis-60">
-        {reason ? `Jobs of yours rest: ${reason}.` : "Jobs that run by themselves rest."} They need
-        your permission to run as you while you are away.
+        Your scheduled jobs are paused{reason ? `: ${reason}` : ""}. They need your permission to
+        run as you while you are away.
       </p>
       <Button onClick={() => setOpen(true)}>Give the permission…</Button>
       <Dialog
@@ -52,9 +52,7 @@ export function AskPermission({ reason }: { reason?: string | null }) {
           <li>
             Each run asks Keycloak anew who you are: what you may no more, your jobs may no more.
           </li>
-          <li>
-            When your account is disabled or you are in no group, your jobs rest by themselves.
-          </li>
+          <li>When your account is disabled or you are in no group, your jobs are paused.</li>
           <li>
             You take the permission back on the page of jobs, or in Keycloak’s account console.
           </li>
@@ -71,7 +69,7 @@ export function PermissionNote() {
   const withdraw = useMutation({
     mutationFn: () => unwrap(api.DELETE("/api/v1/job-permission")),
     onSuccess: () => {
-      notify("The permission is taken back", "Jobs that run by themselves rest.");
+      notify("The permission is taken back", "Your scheduled jobs are paused.");
       void client.invalidateQueries({ queryKey: ["job-permission"] });
       void client.invalidateQueries({ queryKey: ["jobs"] });
     },

@@ -7,8 +7,9 @@ import { ProblemNote } from "@/components/problem";
 import { Badge } from "@/components/ui/badge";
 import { Button } from "@/components/ui/button";
 import { Empty, SkeletonRows } from "@/components/ui/feedback";
-import { ago, bytes } from "@/lib/format";
+import { bytes } from "@/lib/format";
 import { useNow } from "@/lib/hooks";
+import { whoAndWhen } from "./columns";
 import { sendFile, type Upload, useForget, useUploads, type Workspace } from "./data";
 import { IngestDialog } from "./ingestdialog";
 
@@ -99,20 +100,7 @@ export function Files({ workspace }: { workspace: Workspace }) {
               value: (row) => row.state,
               cell: (row) => <UploadState upload={row} />,
             },
-            {
-              id: "by",
-              header: "By",
-              value: (row) => row.created_by,
-              cell: (row) => row.created_by,
-              from: "md",
-            },
-            {
-              id: "at",
-              header: "Came",
-              value: (row) => row.created_at,
-              cell: (row) => ago(row.created_at, now),
-              from: "md",
-            },
+            ...whoAndWhen<Upload>((row) => row.created_by, { header: "Came", from: "md", now }),
             {
               id: "actions",
               header: "",

@@ -8,9 +8,10 @@ import { ProblemNote } from "@/components/problem";
 import { Badge, type Tone } from "@/components/ui/badge";
 import { Button } from "@/components/ui/button";
 import { Empty, SkeletonRows } from "@/components/ui/feedback";
-import { ago, count } from "@/lib/format";
+import { count } from "@/lib/format";
 import { useNow } from "@/lib/hooks";
 import { tablePath } from "@/lib/paths";
+import { whoAndWhen } from "./columns";
 import { type Ingest, useForget, useIngests, type Workspace } from "./data";
 
 const TONES: Record<Ingest["state"], Tone> = {
@@ -87,20 +88,7 @@ export function Ingests({ workspace }: { workspace: Workspace }) {
             value: (row) => row.state,
             cell: (row) => <Outcome ingest={row} />,
           },
-          {
-            id: "by",
-            header: "By",
-            value: (row) => row.owner,
-            cell: (row) => row.owner,
-            from: "md",
-          },
-          {
-            id: "at",
-            header: "Begun",
-            value: (row) => row.created_at,
-            cell: (row) => ago(row.created_at, now),
-            from: "sm",
-          },
+          ...whoAndWhen<Ingest>((row) => row.owner, { header: "Begun", from: "sm", now }),
           {
             id: "actions",
             header: "",
