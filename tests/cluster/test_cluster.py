@@ -225,9 +225,10 @@ def _an_object_is_imported(lab: Lab) -> None:
         "create", "configmap", "found", "--from-literal=a=b", f"--namespace={NAMESPACE}"
     )
     assert created.returncode == 0, created.stderr
+    (provider,) = (one["urn"] for one in lab.lab.state() if one["type"] == "pulumi:providers:kubernetes")
     outcome = lab.lab.run(
         "import", "kubernetes:core/v1:ConfigMap", "found", f"{NAMESPACE}/found", "--yes",
-        "--skip-preview", "--protect=false", "--generate-code=false",
+        "--provider", f"cluster={provider}", "--skip-preview", "--protect=false", "--generate-code=false",
     )  # fmt: skip
     assert outcome.code == 0, outcome.text
     # No program declares it.
