@@ -81,7 +81,8 @@ def commit_files(
 
     When the body fails or the catalog refuses the commit, the data files are removed and nothing is
     committed. Where its answer was lost, or not waited for by an interrupted caller, they stay: the commit
-    may be under way. Maintenance removes those that no snapshot names.
+    may be under way. Files that no snapshot names then lie there until the table's maintenance removes
+    orphans, which only Nessie's own collector may do on Nessie.
 
     Raises:
         NotCommittedError: the catalog went away during the commit and is back without it.

@@ -98,8 +98,8 @@ def load(
         LabError: the table was changed or created by somebody else at the same moment, or the catalog or
             the object store went away.
 
-    Whatever is raised, nothing was committed and no data file stays behind; CommitUnknownError alone says
-    that neither is known.
+    Whatever is raised, nothing was committed; CommitUnknownError alone says that this is not known. Data
+    files stay behind only where the commit itself got no answer or was interrupted.
     """
     chosen = options or LoadOptions()
     started_s = time.monotonic()

@@ -98,8 +98,8 @@ def access_control(opa_url: str) -> str:
             "opa.allow-permission-management-operations": "false",
             "opa.log-requests": "false",
             "opa.log-responses": "false",
-            # A query is denied when its decision can't be had: on a machine under load, 5 s to connect and
-            # connections that are dropped after a minute make that happen with OPA in the best of health.
+            # A query is denied when its decision can't be had: a slow machine gets more than 5 s to connect,
+            # and connections are not made anew after each quiet minute.
             "opa.http-client.connect-timeout": "30s",
             "opa.http-client.idle-timeout": "10m",
             "opa.http-client.destination-idle-timeout": "10m",

@@ -26,7 +26,7 @@ from tests.engine.plugins_support import Project, new_project
 from tests.mocks.test_kubernetes import ALL, EXTERNAL
 
 # What is built for it, where no cache has it, takes longest.
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(3000)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(2400)]
 
 ROOT = Path(__file__).parents[2]
 NAMESPACE = "lakehouse-lab"
