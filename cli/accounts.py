@@ -48,7 +48,7 @@ def refuse_protected(lab: Lab) -> None:
             f"what lab {lab.name!r} keeps in its account is protected",
             value="awsProtect: true",
             permitted="awsProtect: false, applied",
-            next_command="lab bootstrap --set awsProtect=false, then lab destroy",
+            next_command="lab bootstrap --set awsProtect=false --throw-away, then lab destroy",
         )
 
 

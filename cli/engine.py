@@ -215,12 +215,17 @@ class PulumiEngine:
         say: Callable[[str], None] = silent,
         verbose: bool = False,
         rebuilt_at_will: bool = False,
-        policy_packs: Sequence[Path] = (),
+        policy_packs: Mapping[Path, Path | None] | None = None,
     ) -> None:
         """``rebuilt_at_will``: whatever the lab stack makes is found again by its next run, so that a run
         which is killed in its middle may leave the state as it was before. ``policy_packs`` judge every
-        ``up`` and ``preview``."""
-        self._packs = [str(pack) for pack in policy_packs] or None
+        ``up`` and ``preview``; each may have a file with its configuration."""
+        packs = policy_packs or {}
+        self._judged: dict[str, list[str]] = {}
+        if packs:
+            self._judged["policy_packs"] = [str(pack) for pack in packs]
+        if configured := [str(file) for file in packs.values() if file]:
+            self._judged["policy_pack_configs"] = configured
         self._without_checkpoints = {Role.LAB} if rebuilt_at_will else set[Role]()
         self._lab, self._say, self._verbose, self._interrupts = lab, say, verbose, interrupts
         self._environment = dict(environment)
@@ -238,7 +243,7 @@ class PulumiEngine:
         return self._run(
             "up",
             role,
-            lambda **k: stack.up(show_secrets=False, config_file=file, policy_packs=self._packs, **k),
+            lambda **k: stack.up(show_secrets=False, config_file=file, **self._judged, **k),
         )
 
     def preview(self, role: Role, *, diff: bool = False) -> RunResult:
@@ -246,7 +251,7 @@ class PulumiEngine:
         return self._run(
             "preview",
             role,
-            lambda **k: stack.preview(diff=diff, policy_packs=self._packs, **k),
+            lambda **k: stack.preview(diff=diff, **self._judged, **k),
             print_output=diff,
         )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cli.events import silent
+from cli.guardrails import guardrails_file
 from cli.interrupts import Interrupts
 from cli.locks import one_command
 from cli.project import Lab, program_environment, read_config, write_private
@@ -91,6 +92,8 @@ class Session:
         self.interrupts = Interrupts()
         self.guardrails = False
         """Set to have the guardrails judge a local lab, too."""
+        self.throw_away = False
+        """Set to have the guardrails let this one command take the lab's protection away."""
         self._engine, self._supervisor = engine, supervisor
         self._slot: Slot | None = None
 
@@ -247,14 +250,13 @@ class Session:
         """Where this lab is."""
         return read_config(self.lab, Role.LAB).get("placement", "local")
 
-    def policy_packs(self) -> tuple[Path, ...]:
-        """What judges each change of the stacks: the guardrails where they were asked for, and always where
-        a change reaches beyond this machine."""
-        if self.placement() == "aws" and read_config(self.lab, Role.PERSISTENT).get("awsProtect") == "false":
-            # Somebody is about to destroy it for good; the rules would keep its protection on for ever.
-            return ()
-        wanted = self.guardrails or not self.is_local()
-        return (self.lab.root / "policies" / "guardrails",) if wanted else ()
+    def policy_packs(self) -> dict[Path, Path | None]:
+        """What judges each change of the stacks, with its configuration: the guardrails where they were asked
+        for, and always where a change reaches beyond this machine."""
+        if not self.guardrails and self.is_local():
+            return {}
+        configured = guardrails_file(self.lab, self.environ, self.throw_away)
+        return {self.lab.root / "policies" / "guardrails": configured}
 
     def is_local(self) -> bool:
         """Whether this lab's services are processes of this machine."""

@@ -128,8 +128,9 @@ AWS_SETTINGS: tuple[Setting, ...] = (
         default="true",
         example="false",
         parse=choice("true", "false"),
-        doc="aws: whether database, buckets, key and network refuse to be deleted. Set it to false and bring "
-        "the stack up once before you destroy it; a final snapshot of the database is kept even then.",
+        doc="aws: whether database, buckets, key and network refuse to be deleted. The guardrails refuse "
+        "false unless their own configuration names the lab: `lab bootstrap --set awsProtect=false "
+        "--throw-away` once, before you destroy it. A final snapshot of the database is kept even then.",
     ),
     Setting(
         key="awsDatabaseVersion",

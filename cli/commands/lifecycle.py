@@ -111,12 +111,35 @@ def up_text(result: UpResult) -> str:
     help="For a new lab: where it is. The same as --set placement=…",
 )
 @_SET
-def bootstrap(options: Options, catalog: str | None, placement: str | None, changes: tuple[str, ...]) -> None:
+@click.option(
+    "--throw-away",
+    is_flag=True,
+    help="aws: let this command take the protection of what is kept away (awsProtect=false). Asks for the "
+    "lab's name.",
+)
+@click.option("--yes", is_flag=True, help="Don't ask (for scripts).")
+def bootstrap(
+    options: Options,
+    catalog: str | None,
+    placement: str | None,
+    changes: tuple[str, ...],
+    throw_away: bool,
+    yes: bool,
+) -> None:
     """Make or update only what is kept: databases, object store, passwords and keys."""
     from cli.operations import bootstrap as run
 
-    options.say("making what is kept; no service of the lab stack is started")
     session, wanted = options.session(), assignments(changes)
+    if throw_away:
+        options.say(
+            f"without protection one command deletes the database of lab {session.lab.name!r} and of all "
+            "labs that share it, its buckets with all that is in them, its key and its network; a last "
+            "snapshot of the database stays"
+        )
+        if not yes:
+            typed_confirmation(session.lab.name)
+        session.throw_away = True
+    options.say("making what is kept; no service of the lab stack is started")
     result = run(
         session, catalog=catalog, changes={**wanted, **({"placement": placement} if placement else {})}
     )
@@ -263,7 +286,7 @@ def typed_confirmation(name: str) -> None:
     """Raises UsageError unless the user types the lab's name."""
     if not sys.stdin.isatty():
         raise UsageError(
-            "nobody is there to confirm", permitted="--yes, or a terminal", next_command="lab destroy --yes"
+            "nobody is there to confirm", permitted="--yes, or a terminal", next_command="the same with --yes"
         )
     typed = click.prompt("type the lab's name to go on", err=True, default="", show_default=False)
     if typed != name:

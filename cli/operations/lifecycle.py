@@ -11,6 +11,7 @@ from cli.accounts import left_in_account
 from cli.components import chosen_components, merge, saved_set
 from cli.engine import RunResult
 from cli.events import PlannedStep
+from cli.guardrails import refuse_unprotected
 from cli.session import Session
 from cli.steps import (
     asked_port_base,
@@ -122,6 +123,7 @@ def up(
     """
     lab, timings, began = session.lab, Timings(), time.monotonic()
     check_settings(changes or {})
+    refuse_unprotected(lab, changes or {}, session.environ, session.throw_away)
     saved = merge(saved_set(lab), add, without)
     choice = catalog_for(session, catalog)
     chosen = chosen_components(() if core else saved, choice.kind)
@@ -151,8 +153,10 @@ def up(
 def bootstrap(
     session: Session, *, catalog: str | None = None, changes: Mapping[str, str] | None = None
 ) -> RunResult:
-    """Makes or updates the persistent stack alone: databases, object store, secrets, identities."""
+    """Makes or updates the persistent stack alone: databases, object store, secrets, identities. Raises as
+    :func:`up`, and UsageError where it would be without protection though nobody asked for that."""
     check_settings(changes or {})
+    refuse_unprotected(session.lab, changes or {}, session.environ, session.throw_away)
     choice = catalog_for(session, catalog)
     with session.exclusive("bootstrap"):
         check_machine(session, (), changes)

@@ -8,6 +8,7 @@ from typing import Any
 from contracts.tags import REQUIRED_TAGS
 from policies.guardrails.exposure import BUCKETS, without
 from policies.guardrails.model import (
+    THROW_AWAY,
     UNKNOWN,
     Finding,
     Resource,
@@ -224,18 +225,15 @@ PROTECTED = frozenset(
 """Types whose loss loses data; the engine itself must refuse to delete them."""
 
 _MIN_KEY_WINDOW_DAYS = 7
+_DATABASES = ("aws:rds/cluster:Cluster", "aws:rds/instance:Instance")
 
 
 def _deletion(resource: Resource) -> Iterator[str]:
-    if resource.type in PROTECTED and not resource.protect:
-        yield "the engine may delete it; set protect in its options"
-    if resource.type in ("aws:rds/cluster:Cluster", "aws:rds/instance:Instance"):
-        if not on_or_unknown(resource.props.get("deletionProtection")):
-            yield "it may be deleted; set deletionProtection to true"
-        if is_true(resource.props.get("skipFinalSnapshot")):
-            yield "it would be deleted without a last snapshot; set skipFinalSnapshot to false"
-    if resource.type in BUCKETS and is_true(resource.props.get("forceDestroy")):
-        yield "it may be deleted with what it holds; set forceDestroy to false"
+    if not resource.throw_away:
+        yield from _unprotected(resource)
+    # What a mistake can be undone with holds for a throw-away lab, too.
+    if resource.type in _DATABASES and is_true(resource.props.get("skipFinalSnapshot")):
+        yield "it would be deleted without a last snapshot; set skipFinalSnapshot to false"
     window = resource.props.get("deletionWindowInDays")
     if (
         resource.type == "aws:kms/key:Key"
@@ -245,8 +243,21 @@ def _deletion(resource: Resource) -> Iterator[str]:
         yield f"it is gone {window:g} days after its deletion; set deletionWindowInDays to 7 at least"
 
 
+def _unprotected(resource: Resource) -> Iterator[str]:
+    if resource.type in PROTECTED and not resource.protect:
+        yield "the engine may delete it; set protect in its options"
+    if resource.type in _DATABASES and not on_or_unknown(resource.props.get("deletionProtection")):
+        yield "it may be deleted; set deletionProtection to true"
+    if resource.type in BUCKETS and is_true(resource.props.get("forceDestroy")):
+        yield "it may be deleted with what it holds; set forceDestroy to false"
+
+
 DELETION_PROTECTION = Rule(
     name="deletion-protection",
-    description="What is kept can't be deleted by one command.",
+    description="What is kept can't be deleted by one command, except in labs that the pack's configuration "
+    f"names as {THROW_AWAY}.",
     check=_deletion,
+    settings={
+        THROW_AWAY: {"type": "array", "items": {"type": "string"}, "default": []},
+    },
 )

@@ -153,6 +153,6 @@ def test_the_persistent_stack_makes_every_secret_of_the_model() -> None:
 
 
 def test_an_unbuilt_placement_is_refused_before_anything_is_registered() -> None:
-    found = run("persistent", "placement=aws")
+    found = run("lab", "placement=aws")
     assert "'aws' is not part of this version" in (found.error or "")
     assert not found.of(PASSWORD)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -243,11 +244,56 @@ def test_destroy_is_refused_until_protection_is_off(run: FakeRun) -> None:
     with pytest.raises(PreflightError, match="protected") as refused:
         operations.destroy(run.session, asked.append)
     assert not asked
-    assert "awsProtect=false" in str(refused.value)
+    assert "awsProtect=false --throw-away" in str(refused.value)
+    run.session.throw_away = True
     operations.bootstrap(run.session, changes={"awsProtect": "false"})
     operations.destroy(run.session, asked.append)
     assert "destroy persistent" in run.calls
     assert any("final snapshot" in kept for kept in asked[0].keeps)
+
+
+def test_no_setting_of_a_lab_takes_its_protection_away(run: FakeRun) -> None:
+    operations.bootstrap(run.session, changes={"placement": "aws", "awsRegion": REGION})
+    before = list(run.calls)
+    with pytest.raises(UsageError, match="without protection") as refused:
+        operations.bootstrap(run.session, changes={"awsProtect": "false"})
+    assert "--throw-away" in str(refused.value)
+    assert run.calls == before
+    assert "awsProtect" not in read_config(run.lab, Role.PERSISTENT)
+    ((_, configured),) = run.session.policy_packs().items()
+    assert configured is None, "the rules hold for it as they are"
+
+
+def test_its_owner_may_take_it_away_for_one_command_and_the_guardrails_hold(run: FakeRun) -> None:
+    operations.bootstrap(run.session, changes={"placement": "aws", "awsRegion": REGION})
+    run.session.throw_away = True
+    operations.bootstrap(run.session, changes={"awsProtect": "false"})
+    ((pack, configured),) = run.session.policy_packs().items()
+    assert pack.name == "guardrails"
+    assert configured is not None
+    assert json.loads(configured.read_text()) == {"deletion-protection": {"throwAwayLabs": ["lab"]}}
+    run.session.throw_away = False
+    with pytest.raises(UsageError, match="without protection"):
+        operations.bootstrap(run.session)
+
+
+def test_the_packs_own_configuration_names_labs_to_throw_away(run: FakeRun, tmp_path: Path) -> None:
+    file = tmp_path / "own.json"
+    environ = {**run.session.environ, "LAB_GUARDRAILS_CONFIG": str(file)}
+    run.session.environ = environ
+    unprotected = {"placement": "aws", "awsRegion": REGION, "awsProtect": "false"}
+    for content, said in (
+        ("", "does not name a configuration"),
+        ('{"deletion-protection": {"throwAwayLabs": "lab"}}', "other content"),
+        ('{"deletion-protection": {"throwAwayLabs": ["another"]}}', "without protection"),
+    ):
+        file.write_text(content)
+        with pytest.raises(UsageError, match=said):
+            operations.bootstrap(run.session, changes=unprotected)
+    assert run.calls == []
+    file.write_text('{"deletion-protection": {"throwAwayLabs": ["lab"]}}')
+    operations.bootstrap(run.session, changes=unprotected)
+    assert list(run.session.policy_packs().values()) == [file]
 
 
 def test_down_reports_what_is_left(run: FakeRun) -> None:

@@ -288,13 +288,14 @@ def test_credentials_keep_service_keys_back_unless_asked(run: FakeRun) -> None:
 
 def test_guardrails_judge_a_local_lab_when_asked_and_every_other_always(run: FakeRun) -> None:
     operations.up(run.session)
-    assert run.session.policy_packs() == ()
+    assert run.session.policy_packs() == {}
     run.session.guardrails = True
-    (pack,) = run.session.policy_packs()
+    ((pack, configured),) = run.session.policy_packs().items()
+    assert configured is None
     assert (pack / "PulumiPolicy.yaml").is_file()
     run.session.guardrails = False
     set_config(run.session.lab, Role.LAB, "placement", "kubernetes")
-    assert run.session.policy_packs() == (pack,)
+    assert run.session.policy_packs() == {pack: None}
 
 
 def test_a_preview_tells_what_would_be_done_to_what_and_no_inputs(run: FakeRun) -> None:
