@@ -216,10 +216,12 @@ class PulumiEngine:
         verbose: bool = False,
         rebuilt_at_will: bool = False,
         policy_packs: Mapping[Path, Path | None] | None = None,
+        secrets_key: str | None = None,
     ) -> None:
         """``rebuilt_at_will``: whatever the lab stack makes is found again by its next run, so that a run
         which is killed in its middle may leave the state as it was before. ``policy_packs`` judge every
-        ``up`` and ``preview``; each may have a file with its configuration."""
+        ``up`` and ``preview``; each may have a file with its configuration. ``secrets_key`` is the URL of
+        the key that encrypts a new stack's secrets; None: its passphrase."""
         packs = policy_packs or {}
         self._judged: dict[str, list[str]] = {}
         if packs:
@@ -233,6 +235,7 @@ class PulumiEngine:
             work_dir=str(lab.project_dir),
             pulumi_home=str(lab.pulumi_home),
             env_vars=dict(environment),
+            secrets_provider=secrets_key,
             pulumi_command=ForwardingCommand(path, version, interrupts),
         )
         self._state_dir = file_backend(lab, environment)

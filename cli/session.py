@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from cli.backend import secrets_provider
 from cli.events import silent
 from cli.guardrails import guardrails_file
 from cli.interrupts import Interrupts
@@ -129,6 +130,7 @@ class Session:
                 verbose=self.verbose,
                 rebuilt_at_will=self.is_local(),
                 policy_packs=self.policy_packs(),
+                secrets_key=secrets_provider(self.lab, self.environ),
             )
         return self._engine
 

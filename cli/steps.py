@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cli.accounts import check_aws_lab, refuse_lab_stack, remember_account
-from cli.backend import backend_url
+from cli.backend import backend_url, file_backend, has_own_key, secrets_provider
 from cli.catalog_choice import CatalogChoice, choose_catalog
 from cli.components import artifacts_of, check_placement, saved_set
 from cli.engine import RunResult
@@ -48,15 +48,18 @@ def prepare_project(session: Session, *, port_base: int | None = None) -> bool:
         port_base: the first port of a new lab's block; None chooses one.
     """
     lab = session.lab
-    backend = backend_url(lab, session.environ)
+    place = {
+        "backend": backend_url(lab, session.environ),
+        "secrets_key": secrets_provider(lab, session.environ),
+    }
     if lab.exists:
-        return ensure_project(lab, virtualenv=session.virtualenv, port_base=0, backend=backend)
+        return ensure_project(lab, virtualenv=session.virtualenv, port_base=0, **place)
     labs = labs_home(session.environ)
     # Two labs that are made at the same moment must not choose the same block, wherever they are.
     with waiting_for(lab.cache / "labs-folders.lock"):
         others = remember_folder(lab.cache, labs)
         base = port_base or half_made_port_base(lab) or choose_block(labs, others)
-        new = ensure_project(lab, virtualenv=session.virtualenv, port_base=base, backend=backend)
+        new = ensure_project(lab, virtualenv=session.virtualenv, port_base=base, **place)
     session.say(f"new lab {lab.name!r} in {lab.home}, ports {base} to {base + PORTS_PER_LAB - 1}")
     return new
 
@@ -286,8 +289,25 @@ def forget_strays(session: Session, chosen: Sequence[ComponentInfo]) -> None:
             session.supervisor.remove(service.name)
 
 
+def refuse_anothers_state(session: Session) -> None:
+    """Raises UsageError where a lab's first run would go into the state of another one: stacks are called by
+    their roles, so that each lab needs a place of its own."""
+    lab = session.lab
+    if persistent_digest(lab) or has_own_key(lab, Role.PERSISTENT) or file_backend(lab, {}) == lab.state_dir:
+        return
+    if session.engine.exists(Role.PERSISTENT):
+        url = backend_url(lab, session.environ)
+        raise UsageError(
+            "the state of a lab lies there already, which was not made from this folder",
+            value=url,
+            permitted=f"a place of its own for each lab, such as {url}/{lab.name}",
+            next_command=f"lab --name OTHER bootstrap --state {url}/OTHER",
+        )
+
+
 def run_persistent(session: Session) -> RunResult:
-    """Runs the persistent stack and notes what it was made from."""
+    """Runs the persistent stack and notes what it was made from. Raises as :func:`refuse_anothers_state`."""
+    refuse_anothers_state(session)
     session.say("persistent stack: databases, object store, keys and passwords")
     result = session.engine.up(Role.PERSISTENT)
     session.forget_former_outputs()

@@ -13,6 +13,7 @@ from contracts.errors import UsageError
 if TYPE_CHECKING:
     from cli.operations.lifecycle import UpResult
     from cli.operations.removal import DestroyPlan
+    from cli.session import Session
     from seed.model import TableResult
 
 _CATALOG = click.Choice(["polaris", "nessie"])
@@ -36,6 +37,26 @@ def assignments(values: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
+_STATE = click.option(
+    "--state",
+    metavar="URL",
+    help="For a new lab: where Pulumi's state lies, such as s3://BUCKET/LAB. The same as LAB_BACKEND_URL.",
+)
+_SECRETS = click.option(
+    "--secrets",
+    metavar="URL",
+    help="For a new lab: the key that encrypts secrets in it, such as awskms://alias/NAME?region=REGION. The "
+    "same as LAB_SECRETS_PROVIDER.",
+)
+
+
+def at(session: Session, state: str | None, secrets: str | None) -> Session:
+    """The session, with what its options say of the state in place of the environment's."""
+    asked = {"LAB_BACKEND_URL": state, "LAB_SECRETS_PROVIDER": secrets}
+    session.environ = {**session.environ, **{name: url for name, url in asked.items() if url}}
+    return session
+
+
 _GUARDRAILS = click.option(
     "--guardrails",
     is_flag=True,
@@ -49,6 +70,8 @@ _GUARDRAILS = click.option(
 @click.option("--core", is_flag=True, help="Run the core alone this time; the saved set stays.")
 @click.option("--catalog", type=_CATALOG, help="For a new lab: which Iceberg catalog.")
 @_SET
+@_STATE
+@_SECRETS
 @_GUARDRAILS
 def up(
     options: Options,
@@ -57,12 +80,14 @@ def up(
     core: bool,
     catalog: str | None,
     changes: tuple[str, ...],
+    state: str | None,
+    secrets: str | None,
     guardrails: bool,
 ) -> None:
     """Bring the lab up. What is named joins the lab's saved set; plain `lab up` runs that set."""
     from cli.operations import up as run
 
-    session = options.session()
+    session = at(options.session(), state, secrets)
     session.guardrails = guardrails
     options.say(f"bringing up lab {session.lab.name!r}: software, what is kept, then the services")
     result = run(
@@ -111,6 +136,8 @@ def up_text(result: UpResult) -> str:
     help="For a new lab: where it is. The same as --set placement=…",
 )
 @_SET
+@_STATE
+@_SECRETS
 @click.option(
     "--throw-away",
     is_flag=True,
@@ -123,13 +150,15 @@ def bootstrap(
     catalog: str | None,
     placement: str | None,
     changes: tuple[str, ...],
+    state: str | None,
+    secrets: str | None,
     throw_away: bool,
     yes: bool,
 ) -> None:
     """Make or update only what is kept: databases, object store, passwords and keys."""
     from cli.operations import bootstrap as run
 
-    session, wanted = options.session(), assignments(changes)
+    session, wanted = at(options.session(), state, secrets), assignments(changes)
     if throw_away:
         options.say(
             f"without protection one command deletes the database of lab {session.lab.name!r} and of all "

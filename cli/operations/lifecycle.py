@@ -27,6 +27,7 @@ from cli.steps import (
     keep_model_key,
     pin_catalog,
     prepare_project,
+    refuse_anothers_state,
     run_persistent,
     save_components,
     save_settings,
@@ -173,6 +174,7 @@ def preview(session: Session, *, diff: bool = False) -> PreviewResult:
     """Says what ``up`` would do and changes nothing."""
     if not session.lab.exists:
         prepare_project(session)
+    refuse_anothers_state(session)
     with session.uninterrupted():
         persistent = session.engine.preview(Role.PERSISTENT, diff=diff)
         made = session.engine.outputs(Role.PERSISTENT)

@@ -268,6 +268,20 @@ def test_destroy_goes_through_the_engine_when_state_is_elsewhere(run: FakeRun, t
     ]
 
 
+def test_two_labs_never_share_the_place_of_their_state(run: FakeRun, tmp_path: Path) -> None:
+    run.session.environ = {**run.session.environ, "LAB_BACKEND_URL": f"file://{tmp_path}"}
+    run.engine.stacks.add(Role.PERSISTENT)
+    for command in (operations.up, operations.bootstrap, operations.preview):
+        with pytest.raises(UsageError, match="state of a lab lies there already") as refused:
+            command(run.session)
+        assert f"{tmp_path}/lab" in str(refused.value.permitted)
+        assert not [call for call in run.calls if call.startswith(("up", "preview"))]
+    file = run.lab.stack_file(Role.PERSISTENT)
+    file.write_text(f"{file.read_text()}encryptionsalt: v1:abc\n")
+    operations.up(run.session)
+    assert "up persistent" in run.calls, "a first run that ended in its middle goes on"
+
+
 def test_preview_of_a_new_lab_shows_what_is_kept_first(run: FakeRun) -> None:
     assert operations.preview(run.session).lab is None
     assert run.calls == ["preview persistent"]
