@@ -16,10 +16,14 @@ def check_aws_lab(session: Session) -> str:
         PreflightError: no credentials, another account's, missing rights (by name), a quota that is used up.
     """
     # Loaded here: a lab on this machine has no use for it.
-    from placements.aws.account import check_account, clients_of, region_of
+    from placements.aws.account import check_account, check_cluster_version, clients_of, region_of
+    from placements.aws.foundation.budget import check_budget
 
     own = settings(session.lab, Role.PERSISTENT, session.environ)
-    account, notes = check_account(own, clients_of(region_of(own)))
+    check_budget(own)
+    clients = clients_of(region_of(own))
+    account, notes = check_account(own, clients)
+    notes += check_cluster_version(settings(session.lab, Role.LAB, session.environ), clients)
     for note in notes:
         session.say(note)
     return account

@@ -18,6 +18,10 @@ _LARGEST_ALLOWED = 8
 """Prefix length of the largest network that may reach a cluster's public endpoint."""
 
 
+_MOST_ADDRESSES = 10
+"""That AWS Budgets tells of one threshold."""
+
+
 def _each(text: str, parse: Callable[[str], Any], rule: str) -> tuple[str, ...]:
     """Every part of a list, checked; the parts as they were given."""
     found = listed(text)
@@ -69,6 +73,14 @@ def _instance_types(text: str) -> tuple[str, ...]:
 def _principals(text: str) -> tuple[str, ...]:
     rule = "ARNs of IAM roles or users, separated by commas"
     return _each(text, matching(r"arn:aws[a-z-]*:iam::\d{12}:(role|user)/[\w+=,.@/-]+", rule), rule)
+
+
+def _emails(text: str) -> tuple[str, ...]:
+    rule = "up to ten addresses such as platform@example.com, separated by commas"
+    found = _each(text, matching(r"[^@]+@[^@]+\.[^@.]+", rule), rule)
+    if len(found) > _MOST_ADDRESSES:
+        raise ValueError(rule)
+    return found
 
 
 def _database_version(text: str) -> str:
@@ -171,6 +183,23 @@ AWS_SETTINGS: tuple[Setting, ...] = (
         example="30",
         parse=integer(1, 3650),
         doc="aws: days that an overwritten or deleted object of the warehouse can still be restored.",
+    ),
+    Setting(
+        key="awsBudgetUsd",
+        roles=_PERSISTENT,
+        default="0",
+        example="200",
+        parse=decimal(0.0, 1_000_000.0),
+        doc="aws: US dollars a month for all labs of this persistent stack; awsBudgetEmails is told at 80% "
+        "of it, and when the month is forecast to go beyond it. Nothing is stopped by it. 0: no budget.",
+    ),
+    Setting(
+        key="awsBudgetEmails",
+        roles=_PERSISTENT,
+        default="",
+        example="platform@example.com",
+        parse=_emails,
+        doc="aws: up to ten addresses that awsBudgetUsd tells, separated by commas.",
     ),
     Setting(
         key="awsAccessLogs",

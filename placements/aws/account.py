@@ -114,7 +114,7 @@ def check_account(settings: Settings, clients: Clients) -> tuple[str, tuple[str,
     notes: list[str] = []
     _check_zones(settings, clients)
     _check_version(settings, clients)
-    notes += _check_rights(clients, principal)
+    notes += _check_rights(clients, principal, (*PERSISTENT_ACTIONS, *_by_setting(settings)))
     if not _is_made(settings, clients):
         notes += _check_quotas(clients)
     return account, tuple(notes)
@@ -176,11 +176,44 @@ def _check_version(settings: Settings, clients: Clients) -> None:
         )
 
 
+def check_cluster_version(settings: Settings, clients: Clients) -> tuple[str, ...]:
+    """A note where the region's versions of EKS can't be asked for, or the cluster's costs more than others.
+
+    Raises:
+        PreflightError: EKS does not offer the version.
+    """
+    wanted = str(settings.values["awsKubernetesVersion"])
+    try:
+        answer = clients("eks").describe_cluster_versions(includeAll=False)
+    except (BotoCoreError, ClientError) as error:
+        return (f"whether EKS has version {wanted} is not known: {error}",)
+    offered = {
+        str(one["clusterVersion"]): str(one.get("versionStatus", "")) for one in answer["clusterVersions"]
+    }
+    standard = sorted((v for v, status in offered.items() if "EXTENDED" not in status.upper()), key=_version)
+    if wanted in standard:
+        return ()
+    if wanted in offered:
+        return (
+            f"EKS has version {wanted} in extended support alone, which costs more: {', '.join(standard)}",
+        )
+    raise PreflightError(
+        f"EKS does not offer version {wanted} in this region",
+        value=wanted,
+        permitted=", ".join(standard) or "none",
+        next_command=f"lab bootstrap --set awsKubernetesVersion={standard[-1] if standard else wanted}",
+    )
+
+
 def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(".") if part.isdigit())
 
 
-def _check_rights(clients: Clients, principal: str) -> Sequence[str]:
+def _by_setting(settings: Settings) -> tuple[str, ...]:
+    return ("budgets:ModifyBudget",) if settings.values["awsBudgetUsd"] else ()
+
+
+def _check_rights(clients: Clients, principal: str, actions: Sequence[str]) -> Sequence[str]:
     """Whether the principal may do what is about to be done; a note where that can't be asked."""
     if principal.endswith(":root"):
         return ("these are the root user's credentials: make a role for this instead",)
@@ -190,7 +223,7 @@ def _check_rights(clients: Clients, principal: str) -> Sequence[str]:
             clients("iam"),
             "simulate_principal_policy",
             PolicySourceArn=principal,
-            ActionNames=list(PERSISTENT_ACTIONS),
+            ActionNames=list(actions),
         )
         for page in pages:
             denied += [

@@ -115,6 +115,7 @@ ENCRYPTED = Rule(
 
 TAGGED = frozenset(
     {
+        "aws:budgets/budget:Budget",
         "aws:cloudwatch/logGroup:LogGroup",
         "aws:ebs/volume:Volume",
         "aws:ec2/eip:Eip",

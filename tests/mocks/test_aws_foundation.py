@@ -123,6 +123,26 @@ def test_what_keeps_data_can_not_be_deleted_by_accident(stack: Recorded) -> None
     assert cluster["skipFinalSnapshot"] is False, "a snapshot is kept even then"
 
 
+def test_a_budget_tells_of_the_labs_costs_and_is_there_by_setting_alone(stack: Recorded) -> None:
+    kind = "aws:budgets/budget:Budget"
+    assert not stack.of(kind)
+    found = run("persistent", *GIVEN, "awsBudgetUsd=200", "awsBudgetEmails=a@example.com,b@example.com")
+    assert found.error is None
+    (budget,) = found.of(kind).values()
+    assert (budget["limitAmount"], budget["limitUnit"], budget["timeUnit"]) == ("200", "USD", "MONTHLY")
+    assert budget["costFilters"] == [{"name": "TagKeyValue", "values": ["user:Lab$lab"]}]
+    assert [(n["notificationType"], n["threshold"]) for n in budget["notifications"]] == [
+        ("ACTUAL", 80),
+        ("FORECASTED", 100),
+    ]
+    assert all(
+        n["subscriberEmailAddresses"] == ["a@example.com", "b@example.com"] for n in budget["notifications"]
+    )
+    refused = run("persistent", *GIVEN, "awsBudgetUsd=200")
+    assert "somebody whom it tells" in (refused.error or "")
+    assert not [r for r in refused.resources if r["type"].startswith("aws:")]
+
+
 def test_nothing_is_public_and_nothing_costs_by_the_hour(stack: Recorded) -> None:
     kinds = {r["type"] for r in of_account(stack)}
     for costly in ("aws:ec2/natGateway:NatGateway", "aws:ec2/eip:Eip", "aws:eks/cluster:Cluster"):

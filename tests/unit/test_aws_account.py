@@ -18,7 +18,8 @@ from cli.project import read_config
 from contracts.errors import PreflightError, UsageError
 from contracts.settings import Role, read_settings
 from contracts.tags import resource_tags
-from placements.aws.account import PERSISTENT_ACTIONS, check_account
+from contracts.versions import EKS
+from placements.aws.account import PERSISTENT_ACTIONS, check_account, check_cluster_version
 from placements.aws.leftovers import leftovers
 from tests.moto_aws.data_api import client_error
 from tests.unit.cli_fakes import FakeRun, fake_run
@@ -48,6 +49,13 @@ class Clients:
     denied: frozenset[str] = frozenset()
     limits: Mapping[str, int] = field(default_factory=dict)
     versions: tuple[str, ...] = ("15.10", "16.8", "17.4")
+    cluster_versions: Mapping[str, str] = field(
+        default_factory=lambda: {
+            "1.31": "EXTENDED_SUPPORT",
+            EKS: "STANDARD_SUPPORT",
+            "1.99": "STANDARD_SUPPORT",
+        }
+    )
     blind: bool = False
     asked: list[str] = field(default_factory=list)
 
@@ -56,6 +64,7 @@ class Clients:
             "iam": {"simulate_principal_policy": self._simulate},
             "rds": {"describe_db_engine_versions": self._versions},
             "service-quotas": {"get_service_quota": self._quota},
+            "eks": {"describe_cluster_versions": self._cluster_versions},
         }
         return Overridden(boto3.client(service, region_name=REGION), calls.get(service, {}))
 
@@ -75,6 +84,15 @@ class Clients:
 
     def _versions(self, **arguments: Any) -> Mapping[str, Any]:
         return {"DBEngineVersions": [{"EngineVersion": version} for version in self.versions]}
+
+    def _cluster_versions(self, **arguments: Any) -> Mapping[str, Any]:
+        if self.blind:
+            raise client_error("AccessDeniedException", "no")
+        found = [
+            {"clusterVersion": version, "versionStatus": status}
+            for version, status in self.cluster_versions.items()
+        ]
+        return {"clusterVersions": found}
 
     def _quota(self, **arguments: Any) -> Mapping[str, Any]:
         if self.blind:
@@ -159,6 +177,33 @@ def test_what_the_region_does_not_have_is_said_with_what_it_has(
     with pytest.raises(PreflightError, match=said) as refused:
         check(Clients(), **given)
     assert permitted in str(refused.value.permitted)
+
+
+def test_the_clusters_version_is_one_that_the_region_offers(account: None) -> None:
+    def check_version(clients: Clients, **given: str) -> tuple[str, ...]:
+        settings = read_settings({"role": "lab", "placement": "aws", "awsRegion": REGION, **given}, {})
+        return check_cluster_version(settings, clients)
+
+    assert check_version(Clients()) == ()
+    (note,) = check_version(Clients(), awsKubernetesVersion="1.31")
+    assert "extended support" in note
+    with pytest.raises(PreflightError, match=r"does not offer version 1\.20") as refused:
+        check_version(Clients(), awsKubernetesVersion="1.20")
+    assert refused.value.permitted == f"{EKS}, 1.99"
+    (unknown,) = check_version(Clients(blind=True))
+    assert "is not known" in unknown
+
+
+def test_a_budget_tells_somebody_and_its_right_is_asked_for(account: None, run: FakeRun) -> None:
+    given = {"placement": "aws", "awsRegion": REGION, "awsBudgetUsd": "200"}
+    with pytest.raises(UsageError, match="somebody whom it tells"):
+        operations.bootstrap(run.session, changes=given)
+    assert run.calls == []
+    settings = {"awsBudgetUsd": "200", "awsBudgetEmails": "a@example.com"}
+    with pytest.raises(PreflightError, match="lacks rights") as refused:
+        check(Clients(denied=frozenset({"budgets:ModifyBudget"})), **settings)
+    assert refused.value.value == "budgets:ModifyBudget"
+    assert check(Clients(denied=frozenset({"budgets:ModifyBudget"})))[1] == ()
 
 
 def test_without_credentials_it_says_how_to_get_some() -> None:

@@ -10,6 +10,7 @@ from contracts.outputs import Database, Network, StoreUser, Warehouse
 from contracts.settings import Settings
 from placements.aws import policies
 from placements.aws.foundation.buckets import Bucket, log_requests
+from placements.aws.foundation.budget import budget, check_budget
 from placements.aws.foundation.ci import CiRoles
 from placements.aws.foundation.database import AuroraCluster
 from placements.aws.foundation.databases import AuroraDatabases
@@ -37,6 +38,8 @@ class AwsFoundation(pulumi.ComponentResource):
     def __init__(self, name: str, settings: Settings, *, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("lab:aws:Foundation", name, None, opts)
         self.settings, self.scope, zones = settings, scope_of(settings), zones_of(settings)
+        # Before anything is registered.
+        check_budget(settings)
         scope, values = self.scope, settings.values
         provider = aws().Provider(
             "account",
@@ -91,6 +94,7 @@ class AwsFoundation(pulumi.ComponentResource):
                 source_name=self.warehouse_name,
                 opts=self.kept,
             )
+        budget(scope, settings, opts=self.plain)
         self.ci_role_arns: Mapping[str, pulumi.Output[str]] = {}
         if values["awsCiRepository"]:
             ci = CiRoles("ci", scope=scope, settings=settings, key_arn=key.arn, opts=self.plain)
