@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cli.accounts import check_aws_lab, refuse_lab_stack, remember_account
+from cli.accounts import check_aws_lab, remember_account
 from cli.backend import backend_url, file_backend, has_own_key, secrets_provider
 from cli.catalog_choice import CatalogChoice, choose_catalog
 from cli.components import artifacts_of, check_placement, saved_set
@@ -30,7 +30,6 @@ from contracts.settings import SETTINGS, Role, environment, labs_home, polaris_h
 from placements.local import artifacts as artifact_cache
 from placements.local import preflight
 from placements.local.ports import FOUNDATION_ORDER, PORTS_PER_LAB, service_port
-from stacks.placement import BUILT
 
 DATA_FREE_MIB = 1024
 """Free space that tables, logs and state of a small lab need to grow into."""
@@ -135,10 +134,19 @@ def core_config(lab: Lab) -> Path:
     return path
 
 
-def catalog_for(session: Session, asked: str | None) -> CatalogChoice:
-    """The catalog this lab has or, before its persistent stack is made, gets."""
+def catalog_for(
+    session: Session, asked: str | None, changes: Mapping[str, str] | None = None
+) -> CatalogChoice:
+    """The catalog this lab has or, before its persistent stack is made, gets. In an account that is the one
+    that runs there; its software is in an image."""
     lab = session.lab
     pinned = read_config(lab, Role.PERSISTENT).get("catalog") if persistent_digest(lab) else None
+    made_for = session.placement() if lab.exists else "local"
+    if pinned is None and (changes or {}).get("placement", made_for) == "aws":
+        from placements.aws.lab import CATALOG, check_catalog
+
+        check_catalog(asked or CATALOG)
+        return CatalogChoice(kind=CATALOG)
     return choose_catalog(
         asked,
         pinned=pinned,
@@ -162,14 +170,6 @@ def check_machine(
     lab = session.lab
     made_for = settings(lab, Role.LAB, session.environ).placement if lab.exists else "local"
     placement = (changes or {}).get("placement", made_for)
-    if placement == "aws" and chosen:
-        refuse_lab_stack(placement)
-    if placement not in (*BUILT, "aws"):
-        raise UsageError(
-            f"placement {placement!r} is not part of this version",
-            value=placement,
-            permitted=", ".join((*BUILT, "aws")),
-        )
     if placement != made_for and persistent_digest(lab):
         raise UsageError(
             f"lab {lab.name!r} was made on placement {made_for!r}, where what it keeps stays",
@@ -201,7 +201,7 @@ def check_elsewhere(session: Session, chosen: Sequence[ComponentInfo]) -> None:
     """Whether the cluster or the account of a lab that is not on this machine can carry it. Raises
     PreflightError or UsageError, the lab's settings being kept."""
     if session.placement() == "aws":
-        remember_account(session.lab, check_aws_lab(session))
+        remember_account(session.lab, check_aws_lab(session, chosen))
     elif not session.is_local():
         from cli.clusters import check_cluster_lab, remember_cluster
 

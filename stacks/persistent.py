@@ -12,7 +12,7 @@ from contracts.identity import lab_realm
 from contracts.outputs import to_exports
 from contracts.settings import Settings
 from placements.local.foundation import DATABASES, STORE_USERS, FoundationArgs, LocalFoundation
-from stacks.placement import local_placement, refuse_unbuilt
+from stacks.placement import local_placement
 
 if TYPE_CHECKING:
     from placements.aws.foundation import AwsSlot
@@ -24,7 +24,6 @@ LOOPBACK_NAMES = ("127.0.0.1", "localhost")
 
 def persistent(settings: Settings) -> None:
     """Makes the secrets, the foundation and this lab's slot in it, and exports the contract."""
-    refuse_unbuilt(settings)
     if settings.placement == "kubernetes":
         _on_a_cluster(settings)
     elif settings.placement == "aws":
@@ -60,6 +59,7 @@ def _on_a_cluster(settings: Settings) -> None:
     from placements.kubernetes.external import ExternalFoundation, check_given
     from placements.kubernetes.foundation import Namespace
     from placements.kubernetes.naming import Scope
+    from placements.kubernetes.resources import provider
 
     check_given(settings)
     cluster = cluster_of(settings)
@@ -69,8 +69,7 @@ def _on_a_cluster(settings: Settings) -> None:
     foundation = ExternalFoundation("foundation", settings, database_passwords=secrets.database_passwords)
     Namespace(
         "namespace",
-        cluster=cluster,
-        cluster_id=cluster_id,
+        provider=provider(cluster, cluster_id=cluster_id),
         scope=scope,
         memory_mib=settings.values["quotaMemoryMib"],
         cpu_millicores=settings.values["quotaCpuMillicores"],

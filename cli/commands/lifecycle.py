@@ -173,9 +173,7 @@ def bootstrap(
         session, catalog=catalog, changes={**wanted, **({"placement": placement} if placement else {})}
     )
     options.show(result, lambda: f"persistent stack done in {result.seconds:.0f} s: {_words(result.changes)}")
-    # In an account nothing runs yet that could be brought up.
-    then = "up" if session.placement() != "aws" else "preview"
-    options.next_steps(lab_command(options, then))
+    options.next_steps(lab_command(options, "up"))
 
 
 def _words(changes: object) -> str:

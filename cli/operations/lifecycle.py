@@ -126,7 +126,7 @@ def up(
     check_settings(changes or {})
     refuse_unprotected(lab, changes or {}, session.environ, session.throw_away)
     saved = merge(saved_set(lab), add, without)
-    choice = catalog_for(session, catalog)
+    choice = catalog_for(session, catalog, changes)
     chosen = chosen_components(() if core else saved, choice.kind)
     with session.exclusive("up"):
         check_machine(session, chosen, changes)
@@ -158,7 +158,7 @@ def bootstrap(
     :func:`up`, and UsageError where it would be without protection though nobody asked for that."""
     check_settings(changes or {})
     refuse_unprotected(session.lab, changes or {}, session.environ, session.throw_away)
-    choice = catalog_for(session, catalog)
+    choice = catalog_for(session, catalog, changes)
     with session.exclusive("bootstrap"):
         check_machine(session, (), changes)
         prepare_project(session, port_base=asked_port_base(changes))
@@ -178,9 +178,7 @@ def preview(session: Session, *, diff: bool = False) -> PreviewResult:
     with session.uninterrupted():
         persistent = session.engine.preview(Role.PERSISTENT, diff=diff)
         made = session.engine.outputs(Role.PERSISTENT)
-        # An account has no lab stack yet.
-        has_lab = made and session.placement() != "aws"
-        lab = session.engine.preview(Role.LAB, diff=diff) if has_lab else None
+        lab = session.engine.preview(Role.LAB, diff=diff) if made else None
     runs = {Role.PERSISTENT: persistent, **({Role.LAB: lab} if lab else {})}
     return PreviewResult(
         persistent=persistent.changes,

@@ -15,6 +15,9 @@ SERVICE_ACCOUNTS = ("catalog", "governor", "opa")
 """Workloads that have an IAM role. No other one has any right in the account: engines read and write data
 with credentials that the catalog vends."""
 
+KUBECONFIG = "kubeconfig.json"
+"""File in the lab's folder by which this machine reaches the cluster."""
+
 MANAGED_POLICIES = (
     "AmazonEKSClusterPolicy",
     "AmazonEKSWorkerNodePolicy",

@@ -43,6 +43,7 @@ class KubernetesPlacement:
         port_base: the first loopback port of the tunnels.
         cache: the per-user cache.
         service_order: all services in the order that fixes the tunnels' ports.
+        after: what has to be there before anything is registered with the cluster.
     """
 
     name = "kubernetes"
@@ -59,6 +60,7 @@ class KubernetesPlacement:
         port_base: int,
         cache: Path,
         service_order: Sequence[str],
+        after: Sequence[pulumi.Resource] = (),
     ) -> None:
         self.cluster = cluster
         self.scope = scope
@@ -68,6 +70,7 @@ class KubernetesPlacement:
         self.cache = cache
         self.service_order = tuple(service_order)
         self._provider = provider
+        self._after = list(after)
         self._layouts: dict[str, Layout] = {}
         self._promised: dict[str, str] = {}
         self._deployed: dict[str, pulumi.Resource] = {}
@@ -130,7 +133,7 @@ class KubernetesPlacement:
             content=content,
         )
         policies = edges(workload, self.scope)
-        name, options = workload.name, _merge(opts, pulumi.ResourceOptions(provider=self._provider))
+        name, options = workload.name, self._options(opts)
         first = [register(objects.service_account(name, self.scope), name, options)]
         first += [register(manifest, resource, options) for resource, manifest in before]
         first += [register(policy, policy["metadata"]["name"], options) for policy in policies]
@@ -147,6 +150,10 @@ class KubernetesPlacement:
             ready=held.plan_hash.apply(lambda _: True),
             resource=held,
         )
+
+    def _options(self, opts: pulumi.ResourceOptions | None) -> pulumi.ResourceOptions:
+        own = pulumi.ResourceOptions(provider=self._provider, depends_on=self._after or None)
+        return _merge(opts, own)
 
     def _content(self, workload: Workload) -> tuple[Content, list[tuple[str, Manifest]]]:
         """What the workload is given, and the objects that hold it with their resources' names. A value that

@@ -18,14 +18,27 @@ from contracts.errors import LabError
 from contracts.outputs import Network, to_exports
 from contracts.settings import Settings, read_settings
 from tests.unit.fake_kubectl import CLUSTER_ID
-from tests.unit.slots import make_slot
+from tests.unit.slots import make_aws_slot, make_slot
+
+NETWORK = Network(
+    region="eu-central-1",
+    account_id="123456789012",
+    vpc_id="vpc-1",
+    cidr="10.40.0.0/16",
+    zones=("eu-central-1a", "eu-central-1b"),
+    private_subnet_ids=("subnet-private-a", "subnet-private-b"),
+    public_subnet_ids=("subnet-public-a", "subnet-public-b"),
+    private_route_table_ids=("rtb-a", "rtb-b"),
+    key_arn="arn:key",
+)
 
 
 class Recorder(pulumi.runtime.Mocks):
     """Remembers every registration; answers with the inputs."""
 
-    def __init__(self) -> None:
+    def __init__(self, placement: str) -> None:
         self.resources: list[dict[str, Any]] = []
+        self.placement = placement
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         self.resources.append({"type": args.typ, "name": args.name, "inputs": args.inputs})
@@ -37,11 +50,7 @@ class Recorder(pulumi.runtime.Mocks):
         if args.typ.endswith("lab:RsaKeyPair"):
             state |= {"private_key": "private", "public_key": "public"}
         if args.typ == "pulumi:pulumi:StackReference":
-            state["outputs"] = {
-                "slots": {"lab": to_exports(make_slot())},
-                "catalog_kind": "nessie",
-                "cluster_id": CLUSTER_ID,
-            }
+            state["outputs"] = persistent_outputs(self.placement)
         if args.typ.startswith(("aws:", "eks:")):
             state |= aws_outputs(args)
         if args.typ == "keycloak:openid/client:Client":
@@ -50,6 +59,14 @@ class Recorder(pulumi.runtime.Mocks):
 
     def call(self, args: MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
         return {"id": "realm-management-id", **args.args}, []
+
+
+def persistent_outputs(placement: str) -> dict[str, Any]:
+    """What a lab stack reads."""
+    if placement == "aws":
+        slots = {"lab": to_exports(make_aws_slot())}
+        return {"slots": slots, "catalog_kind": "polaris", "network": to_exports(NETWORK)}
+    return {"slots": {"lab": to_exports(make_slot())}, "catalog_kind": "nessie", "cluster_id": CLUSTER_ID}
 
 
 def aws_outputs(args: MockResourceArgs) -> dict[str, Any]:
@@ -92,22 +109,10 @@ def cluster(settings: Settings) -> None:
     """The cluster in a network as the persistent stack exports it."""
     from placements.aws.cluster import AwsCluster
 
-    zones = ("eu-central-1a", "eu-central-1b")
-    network = Network(
-        region="eu-central-1",
-        account_id="123456789012",
-        vpc_id="vpc-1",
-        cidr="10.40.0.0/16",
-        zones=zones,
-        private_subnet_ids=("subnet-private-a", "subnet-private-b"),
-        public_subnet_ids=("subnet-public-a", "subnet-public-b"),
-        private_route_table_ids=("rtb-a", "rtb-b"),
-        key_arn="arn:key",
-    )
     AwsCluster(
         "cluster",
         settings,
-        network=pulumi.Output.from_input(to_exports(network)),
+        network=pulumi.Output.from_input(to_exports(NETWORK)),
         role_arns={name: f"arn:role/{name}" for name in ("catalog", "governor", "opa")},
         namespace="lakehouse-lab",
     )
@@ -116,12 +121,12 @@ def cluster(settings: Settings) -> None:
 def main(role: str, *pairs: str) -> None:
     """``role key=value …``; role ``cluster`` is the cluster of placement aws alone, with a lab stack's
     settings."""
-    recorder = Recorder()
+    own = "lab" if role == "cluster" else role
+    settings = read_settings({"role": own, **dict(pair.split("=", 1) for pair in pairs)}, {})
+    recorder = Recorder(settings.placement)
     remember_options(recorder)
     asyncio.set_event_loop(asyncio.new_event_loop())
     pulumi.runtime.set_mocks(recorder, project="lakehouse-lab", stack=role, preview=False)
-    own = "lab" if role == "cluster" else role
-    settings = read_settings({"role": own, **dict(pair.split("=", 1) for pair in pairs)}, {})
     if role == "cluster":
         program = cluster
     elif role == "lab":

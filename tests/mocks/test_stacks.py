@@ -150,9 +150,3 @@ def test_the_persistent_stack_makes_every_secret_of_the_model() -> None:
         expected = not client.public and not client.bearer_only
         assert (f"client-{client.client_id}" in passwords) == expected
     assert set(found.specs) == {"postgres", "s3"}
-
-
-def test_an_unbuilt_placement_is_refused_before_anything_is_registered() -> None:
-    found = run("lab", "placement=aws")
-    assert "'aws' is not part of this version" in (found.error or "")
-    assert not found.of(PASSWORD)

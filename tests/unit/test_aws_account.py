@@ -18,7 +18,7 @@ from cli.project import read_config
 from contracts.errors import PreflightError, UsageError
 from contracts.settings import Role, read_settings
 from contracts.tags import resource_tags
-from contracts.versions import EKS
+from contracts.versions import EKS, IMAGES
 from placements.aws.account import PERSISTENT_ACTIONS, check_account, check_cluster_version
 from placements.aws.leftovers import leftovers
 from tests.moto_aws.data_api import client_error
@@ -276,10 +276,42 @@ def test_bootstrap_looks_first_and_remembers_the_account(run: FakeRun) -> None:
         assert read_config(run.lab, role)["awsAccountId"] == ACCOUNT
 
 
-def test_up_says_that_nothing_runs_there_yet(run: FakeRun) -> None:
-    with pytest.raises(UsageError, match="has no lab stack in this version") as refused:
-        operations.up(run.session, changes={"placement": "aws", "awsRegion": REGION})
-    assert "lab bootstrap --placement aws" in str(refused.value)
+def images_and_programs(run: FakeRun, folder: Path) -> dict[str, str]:
+    """Settings and an environment with which services may be brought up."""
+    programs = folder / "bin"
+    programs.mkdir()
+    for name in ("kubectl", "aws"):
+        (programs / name).write_text("#!/bin/sh\n")
+        (programs / name).chmod(0o755)
+    run.session.environ = {**run.session.environ, "PATH": str(programs)}
+    references = {name: f"registry.example/{name}@sha256:{'0' * 64}" for name in IMAGES}
+    (folder / "images.json").write_text(json.dumps(references))
+    return {"placement": "aws", "awsRegion": REGION, "imagesFile": str(folder / "images.json")}
+
+
+def test_up_brings_up_both_stacks_with_the_catalog_that_runs_there(run: FakeRun, tmp_path: Path) -> None:
+    given = images_and_programs(run, tmp_path)
+    operations.up(run.session, changes=given)
+    assert run.calls[-2:] == ["up persistent", "up lab"]
+    assert read_config(run.lab, Role.LAB)["catalog"] == "polaris"
+    assert any("private endpoint alone" in line for line in run.said)
+    with pytest.raises(UsageError, match="this lab's catalog is polaris"):
+        operations.up(run.session, catalog="nessie")
+
+
+def test_up_says_first_what_its_services_lack(run: FakeRun, tmp_path: Path) -> None:
+    given = images_and_programs(run, tmp_path)
+    with pytest.raises(UsageError, match="runs catalog polaris"):
+        operations.up(run.session, changes=given, catalog="nessie")
+    with pytest.raises(PreflightError, match="images whose digest is not known"):
+        operations.up(run.session, changes={**given, "imagesFile": ""})
+    (tmp_path / "bin" / "aws").unlink()
+    with pytest.raises(PreflightError, match="aws is not on PATH"):
+        operations.up(run.session, changes=given)
+    (tmp_path / "bin" / "aws").symlink_to(tmp_path / "bin" / "kubectl")
+    run.session.environ = {**run.session.environ, "AWS_ACCESS_KEY_ID": "AKIA"}
+    with pytest.raises(PreflightError, match="keys that stand in the environment"):
+        operations.up(run.session, changes=given)
     assert run.calls == []
 
 
