@@ -44,7 +44,8 @@ def backend_url(lab: Lab, environ: Mapping[str, str] | None = None) -> str:
             permitted="file:///FOLDER, s3://BUCKET, gs://BUCKET, azblob://CONTAINER or https://HOST",
             next_command="unset LAB_BACKEND_URL",
         )
-    asked = asked.rstrip("/")
+    place, mark, options = asked.partition("?")
+    asked = f"{place.rstrip('/')}{mark}{options}"
     if made is not None and made != asked:
         raise UsageError(
             f"the state of lab {lab.name!r} lies elsewhere than LAB_BACKEND_URL says",

@@ -296,12 +296,13 @@ def refuse_anothers_state(session: Session) -> None:
     if persistent_digest(lab) or has_own_key(lab, Role.PERSISTENT) or file_backend(lab, {}) == lab.state_dir:
         return
     if session.engine.exists(Role.PERSISTENT):
-        url = backend_url(lab, session.environ)
+        url, mark, options = backend_url(lab, session.environ).partition("?")
+        own = f"{url}/{lab.name}{mark}{options}"
         raise UsageError(
             "the state of a lab lies there already, which was not made from this folder",
             value=url,
-            permitted=f"a place of its own for each lab, such as {url}/{lab.name}",
-            next_command=f"lab --name OTHER bootstrap --state {url}/OTHER",
+            permitted=f"a place of its own for each lab, such as {own}",
+            next_command="lab --name OTHER bootstrap --state URL",
         )
 
 
