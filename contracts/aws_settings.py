@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from contracts.setting_values import Role, Setting, choice, decimal, integer, listed, matching, names
@@ -73,6 +74,16 @@ def _instance_types(text: str) -> tuple[str, ...]:
 def _principals(text: str) -> tuple[str, ...]:
     rule = "ARNs of IAM roles or users, separated by commas"
     return _each(text, matching(r"arn:aws[a-z-]*:iam::\d{12}:(role|user)/[\w+=,.@/-]+", rule), rule)
+
+
+def _moment(text: str) -> str:
+    rule = "a moment in UTC such as 2027-01-31T18:00:00Z, or nothing"
+    if text:
+        try:
+            datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        except ValueError:
+            raise ValueError(rule) from None
+    return text
 
 
 def _emails(text: str) -> tuple[str, ...]:
@@ -236,6 +247,15 @@ AWS_SETTINGS: tuple[Setting, ...] = (
         ),
         doc="aws: GitHub's identity provider, where the account has it already: it can have only one. "
         "Empty: it is made.",
+    ),
+    Setting(
+        key="awsExpiresAt",
+        roles=_LAB,
+        default="",
+        example="2027-01-31T18:00:00Z",
+        parse=_moment,
+        doc="aws: when the account ends the cluster by itself, in UTC; `lab up --ttl 8h` sets it. Empty: "
+        "never.",
     ),
     Setting(
         key="awsNat",

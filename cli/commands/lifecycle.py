@@ -70,6 +70,11 @@ _GUARDRAILS = click.option(
 @click.option("--core", is_flag=True, help="Run the core alone this time; the saved set stays.")
 @click.option("--catalog", type=_CATALOG, help="For a new lab: which Iceberg catalog.")
 @_SET
+@click.option(
+    "--ttl",
+    metavar="TIME",
+    help="aws: how long the lab lives; then the account ends its cluster by itself: 90m, 8h, 2d.",
+)
 @_STATE
 @_SECRETS
 @_GUARDRAILS
@@ -80,6 +85,7 @@ def up(
     core: bool,
     catalog: str | None,
     changes: tuple[str, ...],
+    ttl: str | None,
     state: str | None,
     secrets: str | None,
     guardrails: bool,
@@ -97,6 +103,7 @@ def up(
         core=core,
         catalog=catalog,
         changes=assignments(changes),
+        ttl=ttl,
     )
     options.show(result, lambda: up_text(result))
     steps = [

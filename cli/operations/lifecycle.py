@@ -11,6 +11,7 @@ from cli.accounts import left_in_account
 from cli.components import chosen_components, merge, saved_set
 from cli.engine import RunResult
 from cli.events import PlannedStep
+from cli.expiry import with_ttl
 from cli.guardrails import refuse_unprotected
 from cli.session import Session
 from cli.steps import (
@@ -107,6 +108,7 @@ def up(
     core: bool = False,
     catalog: str | None = None,
     changes: Mapping[str, str] | None = None,
+    ttl: str | None = None,
 ) -> UpResult:
     """Brings the lab up: software, the persistent stack where it is missing or changed, the lab stack.
 
@@ -116,15 +118,17 @@ def up(
         core: run the core alone this time; the saved set stays as it is.
         catalog: for a new lab: ``polaris`` or ``nessie``.
         changes: settings to keep from now on, by key.
+        ttl: how long from now a lab in an account lives, such as ``8h``.
 
     Raises:
-        UsageError: an unknown component or setting; nothing was started.
+        UsageError: an unknown component or setting, or a lab whose time is over; nothing was started.
         PreflightError: the machine can't carry it; nothing was started.
         LabError: a step failed; the next ``up`` continues.
     """
     lab, timings, began = session.lab, Timings(), time.monotonic()
     check_settings(changes or {})
     refuse_unprotected(lab, changes or {}, session.environ, session.throw_away)
+    changes, ended = with_ttl(lab, changes or {}, ttl)
     saved = merge(saved_set(lab), add, without)
     choice = catalog_for(session, catalog, changes)
     chosen = chosen_components(() if core else saved, choice.kind)
@@ -143,6 +147,9 @@ def up(
             head_start(session, chosen)
             converge_persistent(session)
             began = timings.measure("persistent stack", began)
+            if ended and session.engine.exists(Role.LAB):
+                session.say("the account ended the cluster; what is left of its stack goes first")
+                session.engine.destroy(Role.LAB)
             session.say(f"lab stack: {', '.join(info.name for info in chosen)}")
             run = session.engine.up(Role.LAB, config_file=core_config(lab) if core else None)
             forget_strays(session, chosen)

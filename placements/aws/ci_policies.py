@@ -3,6 +3,7 @@ the deploy role changes it, and deletes nothing that is kept."""
 
 from __future__ import annotations
 
+from placements.aws.ending import machine_arn, role_arns
 from placements.aws.naming import MANAGED_POLICIES, SERVICE_ACCOUNTS, Scope
 from placements.aws.policies import Statement, allow, document
 
@@ -100,6 +101,13 @@ _CHANGES_OF_LOGS = (
     *("logs:CreateLogGroup", "logs:DeleteLogGroup", "logs:PutRetentionPolicy", "logs:TagResource"),
     *("logs:UntagResource", "logs:ListTagsForResource"),
 )
+_CHANGES_OF_ENDINGS = (
+    *("states:CreateStateMachine", "states:UpdateStateMachine", "states:DeleteStateMachine"),
+    *("states:TagResource", "states:UntagResource", "states:ListTagsForResource"),
+    *("states:DescribeStateMachine", "states:ListStateMachineVersions"),
+    *("scheduler:CreateSchedule", "scheduler:UpdateSchedule", "scheduler:DeleteSchedule"),
+    "scheduler:GetSchedule",
+)
 _SERVICE_ROLES = ("eks.amazonaws.com", "eks-nodegroup.amazonaws.com")
 _PASSED_TO = ("eks.amazonaws.com", "ec2.amazonaws.com", "pods.eks.amazonaws.com")
 
@@ -148,6 +156,15 @@ def deploy_policy(scope: Scope, key_arn: str) -> str:
             ["iam:AttachRolePolicy", "iam:DetachRolePolicy"],
             made,
             ArnEquals={"iam:PolicyARN": managed},
+        ),
+        allow(
+            _CHANGES_OF_ENDINGS,
+            [machine_arn(scope), scope.arn("scheduler", f"schedule/default/{scope.prefix}-*")],
+        ),
+        allow(
+            ["iam:PassRole"],
+            role_arns(scope),
+            StringEquals={"iam:PassedToService": ["states.amazonaws.com", "scheduler.amazonaws.com"]},
         ),
         allow(["iam:PassRole"], passed, StringEquals={"iam:PassedToService": list(_PASSED_TO)}),
         allow(["kms:CreateGrant"], [key_arn], Bool={"kms:GrantIsForAWSResource": "true"}),

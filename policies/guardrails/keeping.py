@@ -143,6 +143,7 @@ TAGGED = frozenset(
         "aws:s3/bucket:Bucket",
         "aws:s3/bucketV2:BucketV2",
         "aws:secretsmanager/secret:Secret",
+        "aws:sfn/stateMachine:StateMachine",
     }
 )
 """Types that take tags and that a lab makes."""

@@ -191,6 +191,21 @@ def test_nothing_that_keeps_data_is_in_the_lab_stack_and_all_of_it_is_tagged(sta
             assert resource["options"]["protect"] is False
 
 
+def test_a_lab_that_is_to_end_has_what_ends_it_before_it_has_a_cluster(stack: Recorded) -> None:
+    assert not stack.of("aws:scheduler/schedule:Schedule")
+    found = run("cluster", *GIVEN, "awsExpiresAt=2027-01-31T18:00:00Z")
+    assert found.error is None
+    (schedule,) = found.of("aws:scheduler/schedule:Schedule").values()
+    assert schedule["scheduleExpression"] == "at(2027-01-31T18:00:00)"
+    assert schedule["scheduleExpressionTimezone"] == "UTC"
+    assert schedule["target"]["roleArn"] == f"arn:aws:iam::{ACCOUNT}:role/lakehouse-lab-ending-schedule"
+    (machine,) = found.of("aws:sfn/stateMachine:StateMachine").values()
+    assert machine["roleArn"] == f"arn:aws:iam::{ACCOUNT}:role/lakehouse-lab-ending"
+    assert "lakehouse-lab" in machine["definition"]
+    before = waits_for(found, "eks:index:Cluster", "cluster")
+    assert "aws:scheduler/schedule:Schedule::ending" in before
+
+
 def test_a_network_elsewhere_is_refused() -> None:
     other = run("cluster", "placement=aws", "awsRegion=eu-west-1", f"awsAccountId={ACCOUNT}")
     assert "region differ" in (other.error or "")

@@ -14,7 +14,7 @@ from moto import mock_aws
 
 from cli import operations, steps
 from cli.operations.removal import DestroyPlan
-from cli.project import read_config
+from cli.project import read_config, set_config
 from contracts.errors import PreflightError, UsageError
 from contracts.settings import Role, read_settings
 from contracts.tags import resource_tags
@@ -297,6 +297,22 @@ def test_up_brings_up_both_stacks_with_the_catalog_that_runs_there(run: FakeRun,
     assert any("private endpoint alone" in line for line in run.said)
     with pytest.raises(UsageError, match="this lab's catalog is polaris"):
         operations.up(run.session, catalog="nessie")
+
+
+def test_a_lab_whose_time_is_over_wants_a_new_one_and_is_made_anew(run: FakeRun, tmp_path: Path) -> None:
+    given = images_and_programs(run, tmp_path)
+    operations.up(run.session, changes=given, ttl="8h")
+    assert read_config(run.lab, Role.LAB)["awsExpiresAt"].endswith("Z")
+    set_config(run.lab, Role.LAB, "awsExpiresAt", "2020-01-31T18:00:00Z")
+    run.calls.clear()
+    with pytest.raises(UsageError, match="time of lab 'lab' is over"):
+        operations.up(run.session)
+    assert run.calls == []
+    operations.up(run.session, ttl="2d")
+    assert [call for call in run.calls if call.endswith("lab")] == ["destroy lab", "up lab"]
+    run.calls.clear()
+    operations.up(run.session, changes={"awsExpiresAt": ""})
+    assert "destroy lab" not in run.calls
 
 
 def test_up_says_first_what_its_services_lack(run: FakeRun, tmp_path: Path) -> None:

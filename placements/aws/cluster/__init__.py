@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
@@ -12,6 +12,7 @@ from contracts.outputs import Network, from_exports
 from contracts.settings import Settings
 from placements.aws.cluster.addons import BEFORE_NODES, ON_NODES, Addon
 from placements.aws.cluster.nodes import NodePlan, launch_template, node_plans
+from placements.aws.ending import ending
 from placements.aws.naming import SERVICE_ACCOUNTS, Scope, scope_of, zones_of
 from placements.aws.policies import pod_trust, service_trust
 from placements.aws.sdk import aws, eks
@@ -86,8 +87,10 @@ class AwsCluster(pulumi.ComponentResource):
         )
         self._own = pulumi.ResourceOptions(parent=self, provider=provider)
         self._network: pulumi.Output[Network] = network.apply(self._checked)
+        # First: a cluster that does not come up to its end is ended all the same.
+        ends = ending(scope, str(settings.values["awsExpiresAt"]), opts=self._own)
         routes = self._ways_out()
-        self._cluster = self._control_plane(provider)
+        self._cluster = self._control_plane(provider, ends)
         first = [self._addon(addon) for addon in BEFORE_NODES]
         template = launch_template(scope, opts=self._own)
         nodes_role = self._role(
@@ -165,7 +168,7 @@ class AwsCluster(pulumi.ComponentResource):
             for index, zone in enumerate(self._zones)
         ]
 
-    def _control_plane(self, provider: Any) -> Any:
+    def _control_plane(self, provider: Any, ends: Sequence[pulumi.Resource]) -> Any:
         scope, values = self._scope, self._settings.values
         allowed: tuple[str, ...] = values["awsApiCidrs"]
         # EKS makes the group itself when it is missing, and keeps it and its logs for ever.
@@ -210,7 +213,7 @@ class AwsCluster(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 providers=[provider],
-                depends_on=[logs, *role.attachments],
+                depends_on=[*ends, logs, *role.attachments],
                 custom_timeouts=_CREATION,
             ),
         )

@@ -9,6 +9,7 @@ import pulumi
 from contracts.outputs import Database, Network, StoreUser, Warehouse
 from contracts.settings import Settings
 from placements.aws import policies
+from placements.aws.ending import ending_roles
 from placements.aws.foundation.buckets import Bucket, log_requests
 from placements.aws.foundation.budget import budget, check_budget
 from placements.aws.foundation.ci import CiRoles
@@ -95,6 +96,7 @@ class AwsFoundation(pulumi.ComponentResource):
                 opts=self.kept,
             )
         budget(scope, settings, opts=self.plain)
+        ending_roles(scope, opts=self.plain)
         self.ci_role_arns: Mapping[str, pulumi.Output[str]] = {}
         if values["awsCiRepository"]:
             ci = CiRoles("ci", scope=scope, settings=settings, key_arn=key.arn, opts=self.plain)
