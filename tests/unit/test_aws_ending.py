@@ -102,7 +102,11 @@ class Run:
         if service == "eks":
             given = {key[0].lower() + key[1:]: value for key, value in given.items()}
         method = re.sub(r"(?<=[a-z])([A-Z])", lambda m: f"_{m[1].lower()}", action)
-        answer = getattr(boto3.client(service, region_name=REGION), method)(**given)
+        try:
+            answer = getattr(boto3.client(service, region_name=REGION), method)(**given)
+        except KeyError as error:
+            # What moto raises where EKS says so.
+            raise client_error("ResourceNotFoundException", f"no cluster {error}") from error
         return {key[0].upper() + key[1:]: value for key, value in answer.items()}
 
 

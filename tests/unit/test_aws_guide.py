@@ -3,6 +3,7 @@ that there are."""
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -54,5 +55,6 @@ def test_its_backend_and_its_key_are_accepted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_every_command_of_the_guide_is_understood(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    context = parsed(shlex.split(line, comments=True), monkeypatch)
+    monkeypatch.setenv("HOME", "/home/ada")
+    context = parsed(shlex.split(os.path.expandvars(line), comments=True), monkeypatch)
     check_settings(assignments(context.params.get("changes") or ()))
