@@ -223,7 +223,7 @@ class PulumiEngine:
         ``up`` and ``preview``; each may have a file with its configuration. ``secrets_key`` is the URL of
         the key that encrypts a new stack's secrets; None: its passphrase."""
         packs = policy_packs or {}
-        self._judged: dict[str, list[str]] = {}
+        self._judged: dict[str, Any] = {}
         if packs:
             self._judged["policy_packs"] = [str(pack) for pack in packs]
         if configured := [str(file) for file in packs.values() if file]:

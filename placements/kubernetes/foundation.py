@@ -35,11 +35,11 @@ class Namespace(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self, provider=provider)
         waits = pulumi.ResourceOptions(depends_on=list(after) or None)
         made = register(first, scope.namespace, pulumi.ResourceOptions.merge(child, waits))
-        after = pulumi.ResourceOptions(
+        inside = pulumi.ResourceOptions(
             parent=self, provider=child.provider, depends_on=[made], deleted_with=made
         )
         self.objects: list[pulumi.Resource] = [made]
         for manifest in others:
             name = f"{manifest['kind'].lower()}-{manifest['metadata']['name']}"
-            self.objects.append(register(manifest, name, after))
+            self.objects.append(register(manifest, name, inside))
         self.register_outputs({"namespace": scope.namespace})

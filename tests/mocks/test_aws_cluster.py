@@ -38,7 +38,11 @@ def control_plane(stack: Recorded) -> dict[str, Any]:
 
 def waits_for(stack: Recorded, kind: str, name: str) -> set[str]:
     """All that a resource comes after, at any distance, as type::name."""
-    edges = {f"{r['type']}::{r['name']}": set(r["options"]["depends_on"]) for r in stack.resources}
+    edges = {
+        f"{r['type']}::{r['name']}": set(r["options"]["depends_on"])
+        for r in stack.resources
+        if "options" in r
+    }
     seen: set[str] = set()
     left = [f"{kind}::{name}"]
     while left:

@@ -183,7 +183,7 @@ def test_subnets_lie_in_the_vpc_and_do_not_move_when_a_zone_is_added() -> None:
 def test_only_three_workloads_have_a_role_and_pods_alone_assume_it(stack: Recorded) -> None:
     roles = stack.of("aws:iam/role:Role")
     workloads = {f"{lab}-{w}" for lab in ("lab", "team-b") for w in ("catalog", "governor", "opa", "vending")}
-    assert set(roles) == workloads | {"ci-preview", "ci-deploy"}
+    assert set(roles) == workloads | {"ci-preview", "ci-deploy", "ending", "ending-schedule"}
     for name in workloads:
         (trust,) = statements(roles[name]["assumeRolePolicy"])
         if name.endswith("vending"):
@@ -295,7 +295,7 @@ def test_workflows_of_nobody_else_assume_the_roles(stack: Recorded) -> None:
 
 def test_no_statement_allows_everything(stack: Recorded) -> None:
     policies = stack.of("aws:iam/rolePolicy:RolePolicy")
-    assert len(policies) == 10
+    assert len(policies) == 12
     for name in policies:
         for s in inline(stack, name):
             if s["Effect"] == "Allow":

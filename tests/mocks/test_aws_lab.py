@@ -188,7 +188,7 @@ def test_it_is_within_the_guardrails(stack: Recorded) -> None:
 @pytest.mark.parametrize(
     ("pairs", "said"),
     [
-        (("catalog=nessie", "imagesFile={images}"), "placement aws runs catalog polaris"),
+        (("catalog=nessie", "imagesFile={images}"), "permitted: polaris"),
         (("catalog=polaris",), "images whose digest is not known"),
         (("catalog=polaris", "components=spark", "imagesFile={images}"), "spark does not run on placement"),
     ],

@@ -47,34 +47,37 @@ class Run:
         name, states = machine["StartAt"], machine["States"]
         for _ in range(200):
             state = states[name]
-            step: Step = getattr(self, state["Type"].lower())
+            step: Step = getattr(self, f"do_{state['Type'].lower()}")
             data, following = step(state, data)
             if following is None:
                 return data
             name = following
         raise AssertionError(f"it never ends: {self.calls[-20:]}")
 
-    def succeed(self, state: Mapping[str, Any], data: Any) -> tuple[Any, str | None]:
+    def do_succeed(self, state: Mapping[str, Any], data: Any) -> tuple[Any, str | None]:
         return data, None
 
-    def wait(self, state: Mapping[str, Any], data: Any) -> tuple[Any, str | None]:
+    def do_pass(self, state: Mapping[str, Any], data: Any) -> tuple[Any, str | None]:
+        return data, None if state.get("End") else state["Next"]
+
+    def do_wait(self, state: Mapping[str, Any], data: Any) -> tuple[Any, str | None]:
         self.waits += 1
         assert 30 <= state["Seconds"] <= 300
         return data, state["Next"]
 
-    def choice(self, state: Mapping[str, Any], data: Any) -> tuple[Any, str | None]:
+    def do_choice(self, state: Mapping[str, Any], data: Any) -> tuple[Any, str | None]:
         for choice in state["Choices"]:
             if (at(choice["Variable"], data) is not None) == choice["IsPresent"]:
                 return data, choice["Next"]
         return data, state["Default"]
 
-    def map(self, state: Mapping[str, Any], data: Any) -> tuple[Any, str | None]:
+    def do_map(self, state: Mapping[str, Any], data: Any) -> tuple[Any, str | None]:
         for item in at(state["ItemsPath"], data):
             self(state["ItemProcessor"], item)
         assert state["ResultPath"] is None
         return data, state["Next"]
 
-    def task(self, state: Mapping[str, Any], data: Any) -> tuple[Any, str | None]:
+    def do_task(self, state: Mapping[str, Any], data: Any) -> tuple[Any, str | None]:
         service, action = state["Resource"].removeprefix("arn:aws:states:::aws-sdk:").split(":")
         given = {
             key.removesuffix(".$"): at(value, data) if key.endswith(".$") else value
