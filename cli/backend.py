@@ -106,15 +106,6 @@ def remember_secrets_provider(lab: Lab, url: str) -> None:
             path.write_text(f"{text.rstrip()}\nsecretsprovider: {url}\n", encoding="utf-8")
 
 
-def has_own_key(lab: Lab, role: Role) -> bool:
-    """Whether a stack was made from this folder: its file then holds what its secrets are encrypted with."""
-    try:
-        document = yaml.safe_load(lab.stack_file(role).read_text(encoding="utf-8")) or {}
-    except FileNotFoundError:
-        return False
-    return bool(document.get("encryptedkey") or document.get("encryptionsalt"))
-
-
 def _encrypted_with(lab: Lab) -> str | None:
     """The URL of the key, empty for a passphrase, None where nothing is encrypted yet."""
     for role in Role:

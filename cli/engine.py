@@ -98,6 +98,10 @@ class EnginePort(Protocol):
         """Forgets a stack that was destroyed, with its history."""
         ...
 
+    def take_settings(self, role: Role) -> None:
+        """Writes the file of a stack as its last run had it, what its secrets are encrypted with included."""
+        ...
+
 
 class ForwardingCommand(PulumiCommand):
     """The installed CLI, run in a process group of its own so that interrupts reach it exactly once."""
@@ -295,6 +299,16 @@ class PulumiEngine:
             self._workspace.remove_stack(role.value, preserve_config=True)
         except CommandError as error:
             raise self._command_failure(error, f"removal of stack {role}") from error
+
+    def take_settings(self, role: Role) -> None:
+        try:
+            self._workspace.pulumi_command.run(
+                ["config", "refresh", "--force", "--stack", role.value],
+                self._workspace.work_dir,
+                self._workspace.env_vars,
+            )
+        except CommandError as error:
+            raise self._command_failure(error, f"settings of stack {role}") from error
 
     def _open(self, role: Role, *, create: bool) -> Stack:
         """The stack, free of what a killed run left behind."""

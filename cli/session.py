@@ -96,6 +96,7 @@ class Session:
         self.throw_away = False
         """Set to have the guardrails let this one command take the lab's protection away."""
         self._engine, self._supervisor = engine, supervisor
+        self._engine_made = False
         self._slot: Slot | None = None
 
     @property
@@ -120,6 +121,7 @@ class Session:
             from cli.toolchain import pulumi_engine
 
             found = pulumi_engine(self.lab.cache, self.progress)
+            self._engine_made = True
             self._engine = PulumiEngine(
                 self.lab,
                 path=found.program,
@@ -133,6 +135,11 @@ class Session:
                 secrets_key=secrets_provider(self.lab, self.environ),
             )
         return self._engine
+
+    def renew_engine(self) -> None:
+        """After the lab's settings became others: what was made by them is made anew."""
+        if self._engine_made:
+            self._engine, self._engine_made = None, False
 
     def engine_environment(self, engine: Engine) -> dict[str, str]:
         """All that Pulumi needs to be run on this lab, as ``lab env`` prints it."""

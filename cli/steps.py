@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cli.accounts import check_aws_lab, remember_account
-from cli.backend import backend_url, file_backend, has_own_key, secrets_provider
+from cli.backend import backend_url, secrets_provider
 from cli.catalog_choice import CatalogChoice, choose_catalog
 from cli.components import artifacts_of, check_placement, saved_set
 from cli.engine import RunResult
@@ -289,26 +289,8 @@ def forget_strays(session: Session, chosen: Sequence[ComponentInfo]) -> None:
             session.supervisor.remove(service.name)
 
 
-def refuse_anothers_state(session: Session) -> None:
-    """Raises UsageError where a lab's first run would go into the state of another one: stacks are called by
-    their roles, so that each lab needs a place of its own."""
-    lab = session.lab
-    if persistent_digest(lab) or has_own_key(lab, Role.PERSISTENT) or file_backend(lab, {}) == lab.state_dir:
-        return
-    if session.engine.exists(Role.PERSISTENT):
-        url, mark, options = backend_url(lab, session.environ).partition("?")
-        own = f"{url}/{lab.name}{mark}{options}"
-        raise UsageError(
-            "the state of a lab lies there already, which was not made from this folder",
-            value=url,
-            permitted=f"a place of its own for each lab, such as {own}",
-            next_command="lab --name OTHER bootstrap --state URL",
-        )
-
-
 def run_persistent(session: Session) -> RunResult:
-    """Runs the persistent stack and notes what it was made from. Raises as :func:`refuse_anothers_state`."""
-    refuse_anothers_state(session)
+    """Runs the persistent stack and notes what it was made from."""
     session.say("persistent stack: databases, object store, keys and passwords")
     result = session.engine.up(Role.PERSISTENT)
     session.forget_former_outputs()
@@ -332,6 +314,11 @@ def wanted_digest(lab: Lab) -> str:
         for path in sorted((lab.root / room).rglob("*.py")):
             digest.update(str(path.relative_to(lab.root)).encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+def forget_digest(lab: Lab) -> None:
+    """Notes that the persistent stack is made, and that nobody here knows from what."""
+    write_private(_digest_file(lab), "\n")
 
 
 def _digest_file(lab: Lab) -> Path:

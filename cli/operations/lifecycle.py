@@ -13,6 +13,7 @@ from cli.engine import RunResult
 from cli.events import PlannedStep
 from cli.expiry import with_ttl
 from cli.guardrails import refuse_unprotected
+from cli.joining import join
 from cli.session import Session
 from cli.steps import (
     asked_port_base,
@@ -28,7 +29,6 @@ from cli.steps import (
     keep_model_key,
     pin_catalog,
     prepare_project,
-    refuse_anothers_state,
     run_persistent,
     save_components,
     save_settings,
@@ -127,6 +127,7 @@ def up(
     """
     lab, timings, began = session.lab, Timings(), time.monotonic()
     check_settings(changes or {})
+    join(session, changes)
     refuse_unprotected(lab, changes or {}, session.environ, session.throw_away)
     changes, ended = with_ttl(lab, changes or {}, ttl)
     saved = merge(saved_set(lab), add, without)
@@ -164,6 +165,7 @@ def bootstrap(
     """Makes or updates the persistent stack alone: databases, object store, secrets, identities. Raises as
     :func:`up`, and UsageError where it would be without protection though nobody asked for that."""
     check_settings(changes or {})
+    join(session, changes)
     refuse_unprotected(session.lab, changes or {}, session.environ, session.throw_away)
     choice = catalog_for(session, catalog, changes)
     with session.exclusive("bootstrap"):
@@ -179,9 +181,9 @@ def bootstrap(
 
 def preview(session: Session, *, diff: bool = False) -> PreviewResult:
     """Says what ``up`` would do and changes nothing."""
+    join(session)
     if not session.lab.exists:
         prepare_project(session)
-    refuse_anothers_state(session)
     with session.uninterrupted():
         persistent = session.engine.preview(Role.PERSISTENT, diff=diff)
         made = session.engine.outputs(Role.PERSISTENT)

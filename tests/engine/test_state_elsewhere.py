@@ -23,10 +23,10 @@ import yaml
 from minio import Minio
 from moto import mock_aws
 
-from cli.operations import preview
+from cli.joining import join
 from cli.project import Lab
 from cli.session import Session
-from cli.steps import prepare_project, refuse_anothers_state
+from cli.steps import prepare_project
 from contracts.errors import LabError, UsageError
 from contracts.settings import Role, cache_home
 from contracts.versions import MINIO
@@ -136,19 +136,17 @@ class Elsewhere:
     key: str
     kms: Kms
 
-    def session(self, name: str, *, backend: str = "") -> Session:
-        """A session on a lab whose program is a small one."""
-        home = self.folder / "labs" / name
+    def session(self, name: str, machine: str = "one") -> Session:
+        """A session on a lab whose program is a small one, from one of several machines."""
+        home = self.folder / machine / name
         root = self.folder / "checkout"
         environ = {
             **os.environ,
             "LAB_HOME": str(home.parent),
-            "LAB_BACKEND_URL": backend or self.backend,
+            "LAB_BACKEND_URL": self.backend,
             "LAB_SECRETS_PROVIDER": self.key,
         }
-        session = Session(Lab(name=name, home=home, root=root, cache=cache_home()), environ=environ)
-        prepare_project(session, port_base=28000)
-        return session
+        return Session(Lab(name=name, home=home, root=root, cache=cache_home()), environ=environ)
 
     def objects(self) -> list[str]:
         """Keys of all objects."""
@@ -184,7 +182,8 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Elsewhere]:
 
 def test_state_lies_in_the_store_and_opens_with_the_key_alone(elsewhere: Elsewhere) -> None:
     session = elsewhere.session("team")
-    assert session.engine.exists(Role.PERSISTENT) is False
+    assert join(session) is False, "nobody's state lies there"
+    prepare_project(session)
     session.engine.up(Role.PERSISTENT)
     (checkpoint,) = [
         key for key in elsewhere.objects() if key.endswith("stacks/lakehouse-lab/persistent.json")
@@ -204,17 +203,30 @@ def test_state_lies_in_the_store_and_opens_with_the_key_alone(elsewhere: Elsewhe
 
 def test_a_second_run_needs_to_be_told_nothing(elsewhere: Elsewhere) -> None:
     session = elsewhere.session("team")
-    session.environ = {k: v for k, v in session.environ.items() if not k.startswith("LAB_BACKEND")}
-    refuse_anothers_state(session)
+    session.environ = {k: v for k, v in session.environ.items() if not k.startswith(("LAB_B", "LAB_S"))}
     assert session.engine.exists(Role.PERSISTENT)
     assert not session.engine.up(Role.PERSISTENT).changed
 
 
+def test_another_machine_takes_the_lab_over_as_it_is(elsewhere: Elsewhere) -> None:
+    session = elsewhere.session("team", "another")
+    assert join(session)
+    first, second = (one.lab.stack_file(Role.PERSISTENT) for one in (elsewhere.session("team"), session))
+    made, taken = (yaml.safe_load(file.read_text()) for file in (first, second))
+    assert taken["encryptedkey"] == made["encryptedkey"]
+    assert taken["config"]["lakehouse-lab:name"] == "team"
+    assert taken["config"]["lakehouse-lab:home"] == str(session.lab.home)
+    assert session.engine.outputs(Role.PERSISTENT, secrets=True) == {"plain": "text", "secret": SECRET}
+    assert not session.engine.up(Role.PERSISTENT).changed
+    assert join(session) is False
+
+
 def test_another_lab_does_not_take_it_for_its_own(elsewhere: Elsewhere) -> None:
     other = elsewhere.session("other")
-    with pytest.raises(UsageError, match="state of a lab lies there already") as refused:
-        preview(other)
+    with pytest.raises(UsageError, match="state of lab 'team' lies there") as refused:
+        join(other)
     assert "s3://state/team/other?" in str(refused.value.permitted)
+    assert not other.lab.home.exists()
 
 
 def test_without_the_key_nothing_opens(elsewhere: Elsewhere) -> None:
