@@ -284,10 +284,7 @@ config:
   lakehouse-lab:catalog: polaris
 {f"secretsprovider: {key}" if key else "encryptionsalt: v1:abc"}
 """
-    run.engine.settings_there = {
-        Role.PERSISTENT: text,
-        Role.LAB: text.replace("role: pers", "role: lab  # pers"),
-    }
+    run.engine.settings_there = {Role.PERSISTENT: text}
     run.engine.stacks.add(Role.PERSISTENT)
 
 
