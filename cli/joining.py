@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from cli.backend import backend_url, file_backend, secrets_provider
 from cli.project import read_config, set_config
 from cli.session import Session
-from cli.steps import asked_port_base, forget_digest, prepare_project
+from cli.steps import asked_port_base, prepare_project, remember_made_elsewhere
 from contracts.errors import LabError, UsageError
 from contracts.settings import SETTINGS, Role
 
@@ -35,7 +35,7 @@ def join(session: Session, changes: Mapping[str, str] | None = None) -> bool:
         # It would be remembered where the state lies, and the next attempt refused.
         shutil.rmtree(lab.home)
         raise
-    forget_digest(lab)
+    remember_made_elsewhere(lab)
     session.renew_engine()
     session.say(f"lab {lab.name!r} is known there: its settings are those of its last run")
     return True

@@ -316,9 +316,9 @@ def wanted_digest(lab: Lab) -> str:
     return digest.hexdigest()
 
 
-def forget_digest(lab: Lab) -> None:
-    """Notes that the persistent stack is made, and that nobody here knows from what."""
-    write_private(_digest_file(lab), "\n")
+def remember_made_elsewhere(lab: Lab) -> None:
+    """Notes that the persistent stack is made, and that nobody here knows from what: it is run once."""
+    write_private(_digest_file(lab), "elsewhere\n")
 
 
 def _digest_file(lab: Lab) -> Path:
