@@ -42,6 +42,7 @@ class Run:
     waits: int = 0
     refusing: dict[str, int] = field(default_factory=dict)
     """How often an action is refused as in use, by its name."""
+    _clients: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, machine: Mapping[str, Any], data: Any) -> Any:
         name, states = machine["StartAt"], machine["States"]
@@ -96,6 +97,11 @@ class Run:
             data = {**data, "found": answer}
         return data, None if state.get("End") else state["Next"]
 
+    def _client(self, service: str) -> Any:
+        if service not in self._clients:
+            self._clients[service] = boto3.client(service, region_name=REGION)
+        return self._clients[service]
+
     def _ask(self, service: str, action: str, given: dict[str, Any]) -> dict[str, Any]:
         self.calls.append(f"{service}:{action}")
         if self.refusing.get(action, 0):
@@ -106,7 +112,7 @@ class Run:
             given = {key[0].lower() + key[1:]: value for key, value in given.items()}
         method = re.sub(r"(?<=[a-z])([A-Z])", lambda m: f"_{m[1].lower()}", action)
         try:
-            answer = getattr(boto3.client(service, region_name=REGION), method)(**given)
+            answer = getattr(self._client(service), method)(**given)
         except KeyError as error:
             # What moto raises where EKS says so.
             raise client_error("ResourceNotFoundException", f"no cluster {error}") from error
