@@ -170,12 +170,12 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Elsewhere]:
         kms().create_alias(AliasName="alias/lab-state", TargetKeyId=made)
         store = Minio(address, access_key="root-user", secret_key="root-password", secure=False)
         store.make_bucket("state")
-        options = f"region=us-east-1&endpoint=http://{address}&s3ForcePathStyle=true"
+        options = f"region=us-east-1&endpoint=http://{address}&s3ForcePathStyle=true&awssdk=v2"
         yield Elsewhere(
             folder=folder,
             store=store,
             backend=f"s3://state/team?{options}",
-            key=f"awskms://alias/lab-state?region={REGION}",
+            key=f"awskms://alias/lab-state?region={REGION}&awssdk=v2",
             kms=served,
         )
 

@@ -116,7 +116,22 @@ class Run:
         except KeyError as error:
             # What moto raises where EKS says so.
             raise client_error("ResourceNotFoundException", f"no cluster {error}") from error
+        if action == "describeNatGateways":
+            answer = {**answer, "NatGateways": tagged(answer["NatGateways"], given["Filter"])}
         return {key[0].upper() + key[1:]: value for key, value in answer.items()}
+
+
+def tagged(found: list[dict[str, Any]], filters: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those whose tags are asked for: moto looks at no tags of NAT gateways."""
+    wanted = {f["Name"].removeprefix("tag:"): f["Values"] for f in filters if f["Name"].startswith("tag:")}
+    return [
+        one
+        for one in found
+        if all(
+            any(tag["Key"] == key and tag["Value"] in values for tag in one["Tags"])
+            for key, values in wanted.items()
+        )
+    ]
 
 
 def at(path: str, data: Any) -> Any:
@@ -160,7 +175,7 @@ def left(lab: str) -> tuple[bool, int, int]:
     """Whether the cluster is there, and how many NAT gateways and addresses are."""
     ec2 = boto3.client("ec2", region_name=REGION)
     own = [{"Name": "tag:Lab", "Values": [lab]}]
-    gateways = ec2.describe_nat_gateways(Filter=own)["NatGateways"]
+    gateways = tagged(ec2.describe_nat_gateways()["NatGateways"], own)
     return (
         f"lakehouse-{lab}" in boto3.client("eks", region_name=REGION).list_clusters()["clusters"],
         len([g for g in gateways if g["State"] not in ("deleted", "deleting")]),
