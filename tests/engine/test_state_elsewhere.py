@@ -170,7 +170,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Elsewhere]:
         kms().create_alias(AliasName="alias/lab-state", TargetKeyId=made)
         store = Minio(address, access_key="root-user", secret_key="root-password", secure=False)
         store.make_bucket("state")
-        options = f"region=us-east-1&endpoint=http://{address}&s3ForcePathStyle=true&awssdk=v2"
+        options = f"region=us-east-1&endpoint=http://{address}&s3ForcePathStyle=true"
         yield Elsewhere(
             folder=folder,
             store=store,
