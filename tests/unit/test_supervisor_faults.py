@@ -60,6 +60,20 @@ def test_a_pid_file_of_a_crash_is_deleted_and_that_of_the_service_itself_is_not(
         server.wait()
 
 
+def test_a_program_that_is_being_loaded_has_its_command_line_a_moment_later(
+    tmp_path: Path, stranger: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "cluster" / "postmaster.pid"
+    path.parent.mkdir()
+    path.write_text(f"{stranger.pid}\n")
+    shown: Iterator[list[str]] = iter([[], [], ["server", "-D", str(path.parent)]])
+    monkeypatch.setattr(psutil.Process, "cmdline", lambda _: next(shown))
+    assert not remove_stale_pid_file(path)
+    assert path.exists()
+    monkeypatch.setattr(psutil.Process, "cmdline", lambda _: [])
+    assert remove_stale_pid_file(path), "a kernel's thread"
+
+
 def test_after_a_reboot_a_service_starts_whose_pid_somebody_else_has(
     lab: Lab, stranger: subprocess.Popen[bytes]
 ) -> None:

@@ -8,6 +8,7 @@ import pwd
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from contracts.errors import LabError, PreflightError
 
 UNPRIVILEGED_USER = "nobody"
 SAFE_ENVIRONMENT = ("PATH", "LANG", "TZ")
+_LOADING_LOOKS, _LOADING_PAUSE_S = 25, 0.02
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -170,7 +172,7 @@ def remove_stale_pid_file(path: Path) -> bool:
     names the file's folder. Returns whether it was deleted."""
     try:
         pid = int(path.read_text(encoding="utf-8", errors="replace").split(maxsplit=1)[0])
-        running = str(path.parent) in psutil.Process(pid).cmdline()
+        running = str(path.parent) in _command_line(psutil.Process(pid))
     except FileNotFoundError:
         return False
     except (ValueError, IndexError, psutil.Error):
@@ -178,6 +180,17 @@ def remove_stale_pid_file(path: Path) -> bool:
     if not running:
         path.unlink(missing_ok=True)
     return not running
+
+
+def _command_line(process: psutil.Process) -> list[str]:
+    """Its words; those of a program that is only just being loaded are not there yet, those of a kernel's
+    thread never. Raises psutil.Error."""
+    for _ in range(_LOADING_LOOKS):
+        words = process.cmdline()
+        if words:
+            return words
+        time.sleep(_LOADING_PAUSE_S)
+    return []
 
 
 def resident_mib(pid: int) -> int | None:
