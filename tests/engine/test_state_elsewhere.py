@@ -192,7 +192,7 @@ def test_state_lies_in_the_store_and_opens_with_the_key_alone(elsewhere: Elsewhe
     assert not list((session.lab.state_dir).rglob("*.json"))
     content = elsewhere.store.get_object("state", checkpoint).read().decode()
     assert SECRET not in content
-    assert elsewhere.key in content
+    assert "awskms://alias/lab-state" in content
     described = yaml.safe_load(session.lab.stack_file(Role.PERSISTENT).read_text())
     assert described["secretsprovider"] == elsewhere.key
     assert described["encryptedkey"]

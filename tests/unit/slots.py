@@ -17,10 +17,10 @@ def _database(name: str) -> Database:
 def make_aws_slot() -> Slot:
     """The same in an account: roles in place of keys, and an own role for vended credentials."""
     slot, role = make_slot(), "arn:aws:iam::123456789012:role/lakehouse-lab-"
-    users = {
-        f"{name}_store_user": StoreUser(access_key="", secret_key="", role_arn=f"{role}{name}")
-        for name in ("catalog", "governor", "opa")
-    }
+
+    def user(name: str) -> StoreUser:
+        return StoreUser(access_key="", secret_key="", role_arn=f"{role}{name}")
+
     host = "lakehouse-lab.cluster-x.eu-central-1.rds.amazonaws.com"
     warehouse = replace(
         slot.warehouse,
@@ -31,7 +31,14 @@ def make_aws_slot() -> Slot:
         role_arn=f"{role}vending",
     )
     database = replace(slot.catalog_database, host=host)
-    return replace(slot, **users, warehouse=warehouse, catalog_database=database)
+    return replace(
+        slot,
+        catalog_store_user=user("catalog"),
+        governor_store_user=user("governor"),
+        opa_store_user=user("opa"),
+        warehouse=warehouse,
+        catalog_database=database,
+    )
 
 
 def make_slot() -> Slot:
