@@ -26,7 +26,7 @@ class OpaArgs:
     region: pulumi.Input[str]
     access_key: pulumi.Input[str]
     secret_key: pulumi.Input[str]
-    by_role: pulumi.Input[bool]
+    by_role: pulumi.Input[bool] = False
     bundle_public_key: pulumi.Input[str]
     token: pulumi.Input[str]
     audit_url: str
