@@ -30,6 +30,7 @@ import sqlglot
 from sqlglot import exp
 
 from bench.governed import TWIN_HTTPS, report, tpch_queries, ungoverned_twin
+from bench.processors import Processors
 from cli.access import user_tokens
 from cli.project import open_lab
 from cli.session import Session
@@ -62,7 +63,7 @@ def main() -> None:
 
 def tpch(session: Session, persona: str, pairs: int) -> None:
     """TPC-H through the rules against the same with the rules written into it."""
-    with ungoverned_twin(session.lab.home), ExitStack() as stack:
+    with ungoverned_twin(session.lab.home) as twin_pid, ExitStack() as stack:
         governed = stack.enter_context(opened(session, persona))
         twin = stack.enter_context(opened(session, persona, f"https://127.0.0.1:{TWIN_HTTPS}"))
         views = {table: view(session, persona, table, columns) for table, columns in columns_of(twin).items()}
@@ -86,7 +87,8 @@ def tpch(session: Session, persona: str, pairs: int) -> None:
             return spent_s(twin, by_hand[statement])
 
         chosen = {name: text for name, text in tpch_queries().items() if text in by_hand}
-        report(chosen, through_rules, as_written, pairs)
+        processors = Processors.of(session.lab.home, twin_pid)
+        report(chosen, through_rules, as_written, processors, pairs)
 
 
 @contextmanager

@@ -141,6 +141,9 @@ def lake_catalog(*, catalog_uri: str, warehouse: str, token_url: str, min_retent
             f"{rest}.oauth2.credential": "trino:${ENV:TRINO_CLIENT_SECRET}",
             f"{rest}.oauth2.server-uri": token_url,
             f"{rest}.oauth2.scope": "profile",
+            # Each call of the catalog gets a token of its own. Refreshed, every one of them would ask for
+            # another each few minutes for an hour after.
+            f"{rest}.oauth2.token-refresh-enabled": "false",
             f"{rest}.vended-credentials-enabled": "true",
             f"{rest}.nested-namespace-enabled": "true",
             "iceberg.register-table-procedure.enabled": "false",

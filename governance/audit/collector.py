@@ -14,9 +14,10 @@ from enum import StrEnum
 from typing import Any
 
 from contracts.errors import LabError, UsageError
+from governance.audit.delivery import GAP
 from governance.audit.records import decision_records, encode, query_record
 from governance.audit.spool import Spool, SpoolFullError
-from governance.audit.store import GAP, AuditStore
+from governance.audit.store import AuditStore
 
 BODY_BYTES = 32 << 20
 """Of one request, unpacked."""

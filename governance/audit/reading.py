@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from contracts.access import AccessData
+from governance.audit.delivery import DENIED
 from governance.audit.joining import LOOK_BACK, Decision, Query, join, notes
 from governance.audit.report import AuditEvent, AuditLine, AuditReport, DecisionUse, Outcome, TableRead
-from governance.audit.store import DENIED, AuditFilter, AuditStore, StoredQuery
+from governance.audit.store import AuditFilter, AuditStore, StoredQuery
 from governance.client import AccessRevision
 from governance.effects import Effects, Reader
 from governance.models import AuditDecisionRow

@@ -12,11 +12,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Engine, and_, exists, func, or_, select, text
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session, aliased, sessionmaker
 from sqlalchemy.sql.elements import ColumnElement
 
+from governance.audit.delivery import GAP, UNFINISHED, Delivery, note, set_state, state
 from governance.audit.joining import missing_indexes
 from governance.audit.records import QUERY_ID
 from governance.audit.spool import Record
@@ -24,22 +24,15 @@ from governance.models import (
     AuditDecisionRow,
     AuditEventRow,
     AuditQueryRow,
-    AuditStateRow,
     GovernorEventRow,
 )
 
 _LOCK = 0x6C616B65_0004
-_EARLIER_SERVERS = 20
-_UNFINISHED = 100
 _SETTLED = timedelta(minutes=3)
 """Trino repeats an event for longer only while the collector is away, and then all come late together."""
 
 _NUMBERED = timedelta(days=1)
 """How far back numbers are looked for: they begin anew each day."""
-
-GAP = "gap"
-DENIED = "PERMISSION_DENIED"
-"""Trino's error of a refused operation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +84,7 @@ class AuditStore:
     def delivered(self, spool_id: str) -> int:
         """The number of the newest record of that spool that is here."""
         with self._sessions() as session:
-            return int(_state(session, f"spool {spool_id}").get("delivered", 0))
+            return int(state(session, f"spool {spool_id}").get("delivered", 0))
 
     def accept(self, spool_id: str, records: Sequence[Record]) -> None:
         """Stores records and how far they go, together. One that the database does not take becomes a gap."""
@@ -123,45 +116,47 @@ class AuditStore:
         with self._sessions.begin() as session:
             session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
             key = f"spool {spool_id}"
-            before = int(_state(session, key).get("delivered", 0))
+            before = int(state(session, key).get("delivered", 0))
+            delivery = Delivery(session)
             for record in records:
                 if record.number > before:
-                    _store(session, record)
-            _set_state(session, key, {"delivered": max(before, records[-1].number)})
+                    delivery.store(record)
+            delivery.finish()
+            set_state(session, key, {"delivered": max(before, records[-1].number)})
 
     def gap(self, who: str, detail: Mapping[str, Any]) -> None:
         """Notes that something is missing."""
         with self._sessions.begin() as session:
-            _note(session, who, GAP, detail)
+            note(session, who, GAP, detail)
 
     def check_numbers(self, now: datetime) -> None:
         """Trino counts its queries: a number that no event came for is a gap. Each is noted once."""
         with self._sessions.begin() as session:
             session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-            server = _state(session, "trino").get("server")
+            server = state(session, "trino").get("server")
             if server is None:
                 return
             key = f"numbers {server}"
-            checked: dict[str, int] = dict(_state(session, key))
+            checked: dict[str, int] = dict(state(session, key))
             for day, seen in _numbers(session, str(server), checked, now).items():
                 last = max(seen)
                 runs = missing_indexes(seen, checked.get(day, -1) + 1, last)
                 if runs:
-                    _note(
+                    note(
                         session,
                         "trino",
                         GAP,
                         {"reason": _MISSING, "server": server, "day": day, **_runs(runs)},
                     )
                 checked[day] = last
-            _set_state(session, key, dict(sorted(checked.items())[-2:]))
+            set_state(session, key, dict(sorted(checked.items())[-2:]))
 
     def retain(self, days: int) -> int:
         """Removes what was recorded more than ``days`` days ago; how many lines that were."""
         with self._sessions.begin() as session:
             removed = int(session.scalar(text("SELECT audit_retain(:days)"), {"days": days}) or 0)
             if removed:
-                _note(session, "governor", "retention", {"removed": removed, "days": days})
+                note(session, "governor", "retention", {"removed": removed, "days": days})
             return removed
 
     # --- reading -------------------------------------------------------------------------------------
@@ -233,90 +228,10 @@ class AuditStore:
     def servers(self) -> tuple[str | None, str | None]:
         """The running Trino and the running OPA, as they name themselves; None before their first record."""
         with self._sessions() as session:
-            return _state(session, "trino").get("server"), _state(session, "opa").get("server")
+            return state(session, "trino").get("server"), state(session, "opa").get("server")
 
 
 _MISSING = "no event came for these numbers of queries: given up before they began, or lost"
-
-
-def _store(session: Session, record: Record) -> None:
-    if record.payload is None:
-        _note(session, "audit", GAP, {"reason": "records on the disk can't be read", "from": record.number})
-        return
-    try:
-        _store_one(session, json.loads(record.payload))
-    except (ValueError, KeyError, TypeError):
-        # Written by another version of this program, or by nobody: the rest must not wait for it.
-        _note(session, "audit", GAP, {"reason": "a record is not understood", "record": record.number})
-
-
-def _store_one(session: Session, found: dict[str, Any]) -> None:
-    kind = found.pop("kind")
-    if kind == "query":
-        match = QUERY_ID.fullmatch(found["query_id"])
-        _began_anew(session, "trino", match["server"] if match else "")
-        _store_query(session, found)
-    elif kind == "decision":
-        _began_anew(session, "opa", found["server"])
-        _store_decision(session, found)
-    else:
-        _note(session, found.pop("who"), GAP, found)
-
-
-def _store_query(session: Session, found: dict[str, Any]) -> None:
-    tables = {one["name"] for one in found.get("tables", ())} | (
-        {found["written"]} if found.get("written") else set()
-    )
-    values = {
-        "query_id": found.pop("query_id"),
-        "stage": found.pop("stage"),
-        "username": found.pop("user"),
-        "begun_at": datetime.fromisoformat(found.pop("begun_at")),
-        "ended_at": datetime.fromisoformat(found.pop("ended_at")) if "ended_at" in found else None,
-        "denied": found.get("error") == DENIED,
-        "tables": sorted(tables),
-    }
-    session.execute(insert(AuditQueryRow).values(**values, detail=found).on_conflict_do_nothing())
-
-
-def _store_decision(session: Session, found: dict[str, Any]) -> None:
-    values = {
-        "decision_id": found.pop("id"),
-        "at": datetime.fromisoformat(found.pop("at")),
-        "username": found.pop("user"),
-        **{key: found.pop(key) for key in ("query_id", "operation", "object", "allowed", "revision")},
-    }
-    session.execute(insert(AuditDecisionRow).values(**values, detail=found).on_conflict_do_nothing())
-
-
-def _began_anew(session: Session, producer: str, server: str) -> None:
-    """Notes a producer's new life: what the one before had not sent when it ended is lost with it."""
-    state = _state(session, producer)
-    before = state.get("server")
-    earlier = list(state.get("earlier", ()))
-    if not server or server == before or server in earlier:
-        return
-    if before is None:
-        _note(session, producer, "start", {"server": server})
-    else:
-        detail: dict[str, Any] = {"reason": f"{producer} began anew; what it had not sent is lost"}
-        detail |= {"before": before, "server": server}
-        if producer == "trino":
-            detail["unfinished"] = _unfinished(session, before)
-        _note(session, producer, GAP, detail)
-        earlier = [before, *earlier][:_EARLIER_SERVERS]
-    _set_state(session, producer, {"server": server, "earlier": earlier})
-
-
-def _unfinished(session: Session, server: str) -> list[str]:
-    ended = aliased(AuditQueryRow)
-    over = exists().where(ended.query_id == AuditQueryRow.query_id, ended.stage == "completed")
-    query = select(AuditQueryRow.query_id).where(
-        AuditQueryRow.stage == "created",
-        AuditQueryRow.query_id.endswith(f"_{server}", autoescape=True),
-        ~over,
-    )
-    return list(session.scalars(query.order_by(AuditQueryRow.query_id).limit(_UNFINISHED)))
 
 
 def _numbers(session: Session, server: str, checked: Mapping[str, int], now: datetime) -> dict[str, set[int]]:
@@ -339,7 +254,7 @@ def _numbers(session: Session, server: str, checked: Mapping[str, int], now: dat
 
 def _runs(runs: Sequence[tuple[int, int]]) -> dict[str, Any]:
     shown = [f"{first:05d}" if first == last else f"{first:05d} to {last:05d}" for first, last in runs]
-    return {"numbers": shown[:_UNFINISHED], "count": sum(last - first + 1 for first, last in runs)}
+    return {"numbers": shown[:UNFINISHED], "count": sum(last - first + 1 for first, last in runs)}
 
 
 def _last_word() -> ColumnElement[bool]:
@@ -372,21 +287,3 @@ def _query(row: AuditQueryRow) -> StoredQuery:
         ended_at=row.ended_at,
         detail=row.detail,
     )
-
-
-def _note(session: Session, who: str, what: str, detail: Mapping[str, Any]) -> None:
-    session.add(AuditEventRow(who=who, what=what, detail=dict(detail)))
-
-
-def _state(session: Session, name: str) -> dict[str, Any]:
-    row = session.get(AuditStateRow, name)
-    return {} if row is None else dict(row.value)
-
-
-def _set_state(session: Session, name: str, value: Mapping[str, Any]) -> None:
-    values = {"name": name, "value": dict(value)}
-    statement = insert(AuditStateRow).values(**values)
-    session.execute(
-        statement.on_conflict_do_update(index_elements=[AuditStateRow.name], set_={"value": values["value"]})
-    )
-    session.expire_all()

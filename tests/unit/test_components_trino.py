@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from components.trino.properties import CLOCK_SKEW_S, authentication
+from components.trino.properties import CLOCK_SKEW_S, authentication, lake_catalog
 
 FOUND = authentication(issuer_url="http://127.0.0.1:1/realms/lab", realm_url="http://keycloak:1/realms/lab")
 OAUTH2 = "http-server.authentication.oauth2"
@@ -25,3 +25,11 @@ def test_only_tokens_open_it_and_their_issuer_is_asked_inside() -> None:
 
 def test_no_secret_is_in_the_file() -> None:
     assert FOUND[f"{OAUTH2}.client-secret"] == "${ENV:TRINO_CLIENT_SECRET}"
+
+
+def test_no_token_of_a_call_of_the_catalog_is_refreshed() -> None:
+    lines = lake_catalog(
+        catalog_uri="http://catalog:1", warehouse="lake", token_url="http://keycloak:1", min_retention_days=1
+    ).splitlines()
+    assert "iceberg.rest-catalog.oauth2.token-refresh-enabled=false" in lines
+    assert not [line for line in lines if line.startswith("iceberg.rest-catalog.session=")], "a token a call"
