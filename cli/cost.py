@@ -150,6 +150,7 @@ _BY_USE: Mapping[str, str] = {
     "aws:eks/nodeGroup:NodeGroup": "nodes beyond the desired ones; bytes sent between zones and out",
     "aws:lb/loadBalancer:LoadBalancer": "load balancer: capacity units",
     "aws:scheduler/schedule:Schedule": "scheduler and what it starts: invocations",
+    "aws:sfn/stateMachine:StateMachine": "Step Functions: transitions, some hundred when a lab is ended",
     "aws:lambda/function:Function": "Lambda: requests and their time",
 }
 

@@ -98,6 +98,10 @@ class EnginePort(Protocol):
         """Forgets a stack that was destroyed, with its history."""
         ...
 
+    def take_settings(self, role: Role) -> None:
+        """Writes the file of a stack as its last run had it, what its secrets are encrypted with included."""
+        ...
+
 
 class ForwardingCommand(PulumiCommand):
     """The installed CLI, run in a process group of its own so that interrupts reach it exactly once."""
@@ -215,12 +219,19 @@ class PulumiEngine:
         say: Callable[[str], None] = silent,
         verbose: bool = False,
         rebuilt_at_will: bool = False,
-        policy_packs: Sequence[Path] = (),
+        policy_packs: Mapping[Path, Path | None] | None = None,
+        secrets_key: str | None = None,
     ) -> None:
         """``rebuilt_at_will``: whatever the lab stack makes is found again by its next run, so that a run
         which is killed in its middle may leave the state as it was before. ``policy_packs`` judge every
-        ``up`` and ``preview``."""
-        self._packs = [str(pack) for pack in policy_packs] or None
+        ``up`` and ``preview``; each may have a file with its configuration. ``secrets_key`` is the URL of
+        the key that encrypts a new stack's secrets; None: its passphrase."""
+        packs = policy_packs or {}
+        self._judged: dict[str, Any] = {}
+        if packs:
+            self._judged["policy_packs"] = [str(pack) for pack in packs]
+        if configured := [str(file) for file in packs.values() if file]:
+            self._judged["policy_pack_configs"] = configured
         self._without_checkpoints = {Role.LAB} if rebuilt_at_will else set[Role]()
         self._lab, self._say, self._verbose, self._interrupts = lab, say, verbose, interrupts
         self._environment = dict(environment)
@@ -228,6 +239,7 @@ class PulumiEngine:
             work_dir=str(lab.project_dir),
             pulumi_home=str(lab.pulumi_home),
             env_vars=dict(environment),
+            secrets_provider=secrets_key,
             pulumi_command=ForwardingCommand(path, version, interrupts),
         )
         self._state_dir = file_backend(lab, environment)
@@ -238,7 +250,7 @@ class PulumiEngine:
         return self._run(
             "up",
             role,
-            lambda **k: stack.up(show_secrets=False, config_file=file, policy_packs=self._packs, **k),
+            lambda **k: stack.up(show_secrets=False, config_file=file, **self._judged, **k),
         )
 
     def preview(self, role: Role, *, diff: bool = False) -> RunResult:
@@ -246,7 +258,7 @@ class PulumiEngine:
         return self._run(
             "preview",
             role,
-            lambda **k: stack.preview(diff=diff, policy_packs=self._packs, **k),
+            lambda **k: stack.preview(diff=diff, **self._judged, **k),
             print_output=diff,
         )
 
@@ -287,6 +299,16 @@ class PulumiEngine:
             self._workspace.remove_stack(role.value, preserve_config=True)
         except CommandError as error:
             raise self._command_failure(error, f"removal of stack {role}") from error
+
+    def take_settings(self, role: Role) -> None:
+        try:
+            self._workspace.pulumi_command.run(
+                ["config", "refresh", "--force", "--stack", role.value],
+                self._workspace.work_dir,
+                self._workspace.env_vars,
+            )
+        except CommandError as error:
+            raise self._command_failure(error, f"settings of stack {role}") from error
 
     def _open(self, role: Role, *, create: bool) -> Stack:
         """The stack, free of what a killed run left behind."""

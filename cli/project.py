@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from cli.backend import backend_url, own_backend_url
+from cli.backend import backend_url, own_backend_url, remember_secrets_provider
 from contracts.errors import LabError, UsageError
 from contracts.settings import (
     ENVIRONMENT,
@@ -127,12 +127,15 @@ def existing_labs(folder: Path) -> list[str]:
     return sorted(path.parent.parent.name for path in folder.glob("*/project/Pulumi.yaml"))
 
 
-def ensure_project(lab: Lab, *, virtualenv: Path, port_base: int, backend: str | None = None) -> bool:
+def ensure_project(
+    lab: Lab, *, virtualenv: Path, port_base: int, backend: str | None = None, secrets_key: str | None = None
+) -> bool:
     """Makes the project directory, or brings its Pulumi.yaml up to date (the checkout or the virtual
     environment may have moved). Stack files are made once. Returns whether the lab is new.
 
     Args:
         backend: where the stacks' state lies; None leaves it where it is.
+        secrets_key: URL of the key that encrypts secrets in it; None leaves that as it is.
     """
     new = not lab.exists
     backend = backend or backend_url(lab, {})
@@ -153,6 +156,8 @@ def ensure_project(lab: Lab, *, virtualenv: Path, port_base: int, backend: str |
     for role in Role:
         if not lab.stack_file(role).exists():
             _make_stack_file(lab, role, begun or port_base)
+    if secrets_key:
+        remember_secrets_provider(lab, secrets_key)
     _write_if_changed(lab.project_dir / "Pulumi.yaml", _project_yaml(lab, virtualenv, backend))
     install_plugins(lab.launchers_dir, virtualenv / "bin" / "python")
     return new

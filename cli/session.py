@@ -10,7 +10,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from cli.backend import secrets_provider
 from cli.events import silent
+from cli.guardrails import guardrails_file
 from cli.interrupts import Interrupts
 from cli.locks import one_command
 from cli.project import Lab, program_environment, read_config, write_private
@@ -91,7 +93,10 @@ class Session:
         self.interrupts = Interrupts()
         self.guardrails = False
         """Set to have the guardrails judge a local lab, too."""
+        self.throw_away = False
+        """Set to have the guardrails let this one command take the lab's protection away."""
         self._engine, self._supervisor = engine, supervisor
+        self._engine_made = False
         self._slot: Slot | None = None
 
     @property
@@ -116,6 +121,7 @@ class Session:
             from cli.toolchain import pulumi_engine
 
             found = pulumi_engine(self.lab.cache, self.progress)
+            self._engine_made = True
             self._engine = PulumiEngine(
                 self.lab,
                 path=found.program,
@@ -126,8 +132,14 @@ class Session:
                 verbose=self.verbose,
                 rebuilt_at_will=self.is_local(),
                 policy_packs=self.policy_packs(),
+                secrets_key=secrets_provider(self.lab, self.environ),
             )
         return self._engine
+
+    def renew_engine(self) -> None:
+        """After the lab's settings became others: what was made by them is made anew."""
+        if self._engine_made:
+            self._engine, self._engine_made = None, False
 
     def engine_environment(self, engine: Engine) -> dict[str, str]:
         """All that Pulumi needs to be run on this lab, as ``lab env`` prints it."""
@@ -243,12 +255,18 @@ class Session:
             self._slot = persistent.slots[self.lab.name]
         return self._slot
 
-    def policy_packs(self) -> tuple[Path, ...]:
-        """What judges each change of the stacks: the guardrails where they were asked for, and always where
-        a change reaches beyond this machine."""
-        wanted = self.guardrails or not self.is_local()
-        return (self.lab.root / "policies" / "guardrails",) if wanted else ()
+    def placement(self) -> str:
+        """Where this lab is."""
+        return read_config(self.lab, Role.LAB).get("placement", "local")
+
+    def policy_packs(self) -> dict[Path, Path | None]:
+        """What judges each change of the stacks, with its configuration: the guardrails where they were asked
+        for, and always where a change reaches beyond this machine."""
+        if not self.guardrails and self.is_local():
+            return {}
+        configured = guardrails_file(self.lab, self.environ, self.throw_away)
+        return {self.lab.root / "policies" / "guardrails": configured}
 
     def is_local(self) -> bool:
         """Whether this lab's services are processes of this machine."""
-        return read_config(self.lab, Role.LAB).get("placement", "local") == "local"
+        return self.placement() == "local"

@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cli.backend import backend_url
+from cli.accounts import check_aws_lab, remember_account
+from cli.backend import backend_url, secrets_provider
 from cli.catalog_choice import CatalogChoice, choose_catalog
 from cli.components import artifacts_of, check_placement, saved_set
 from cli.engine import RunResult
@@ -29,7 +30,6 @@ from contracts.settings import SETTINGS, Role, environment, labs_home, polaris_h
 from placements.local import artifacts as artifact_cache
 from placements.local import preflight
 from placements.local.ports import FOUNDATION_ORDER, PORTS_PER_LAB, service_port
-from stacks.placement import BUILT
 
 DATA_FREE_MIB = 1024
 """Free space that tables, logs and state of a small lab need to grow into."""
@@ -47,15 +47,18 @@ def prepare_project(session: Session, *, port_base: int | None = None) -> bool:
         port_base: the first port of a new lab's block; None chooses one.
     """
     lab = session.lab
-    backend = backend_url(lab, session.environ)
+    place = {
+        "backend": backend_url(lab, session.environ),
+        "secrets_key": secrets_provider(lab, session.environ),
+    }
     if lab.exists:
-        return ensure_project(lab, virtualenv=session.virtualenv, port_base=0, backend=backend)
+        return ensure_project(lab, virtualenv=session.virtualenv, port_base=0, **place)
     labs = labs_home(session.environ)
     # Two labs that are made at the same moment must not choose the same block, wherever they are.
     with waiting_for(lab.cache / "labs-folders.lock"):
         others = remember_folder(lab.cache, labs)
         base = port_base or half_made_port_base(lab) or choose_block(labs, others)
-        new = ensure_project(lab, virtualenv=session.virtualenv, port_base=base, backend=backend)
+        new = ensure_project(lab, virtualenv=session.virtualenv, port_base=base, **place)
     session.say(f"new lab {lab.name!r} in {lab.home}, ports {base} to {base + PORTS_PER_LAB - 1}")
     return new
 
@@ -131,10 +134,19 @@ def core_config(lab: Lab) -> Path:
     return path
 
 
-def catalog_for(session: Session, asked: str | None) -> CatalogChoice:
-    """The catalog this lab has or, before its persistent stack is made, gets."""
+def catalog_for(
+    session: Session, asked: str | None, changes: Mapping[str, str] | None = None
+) -> CatalogChoice:
+    """The catalog this lab has or, before its persistent stack is made, gets. In an account that is the one
+    that runs there; its software is in an image."""
     lab = session.lab
     pinned = read_config(lab, Role.PERSISTENT).get("catalog") if persistent_digest(lab) else None
+    made_for = session.placement() if lab.exists else "local"
+    if pinned is None and (changes or {}).get("placement", made_for) == "aws":
+        from placements.aws.lab import CATALOG, check_catalog
+
+        check_catalog(asked or CATALOG)
+        return CatalogChoice(kind=CATALOG)
     return choose_catalog(
         asked,
         pinned=pinned,
@@ -158,12 +170,6 @@ def check_machine(
     lab = session.lab
     made_for = settings(lab, Role.LAB, session.environ).placement if lab.exists else "local"
     placement = (changes or {}).get("placement", made_for)
-    if placement not in BUILT:
-        raise UsageError(
-            f"placement {placement!r} is not part of this version",
-            value=placement,
-            permitted=", ".join(BUILT),
-        )
     if placement != made_for and persistent_digest(lab):
         raise UsageError(
             f"lab {lab.name!r} was made on placement {made_for!r}, where what it keeps stays",
@@ -192,9 +198,11 @@ def check_machine(
 
 
 def check_elsewhere(session: Session, chosen: Sequence[ComponentInfo]) -> None:
-    """Whether the cluster of a lab that is not on this machine can carry it. Raises PreflightError or
-    UsageError, the lab's settings being kept."""
-    if not session.is_local():
+    """Whether the cluster or the account of a lab that is not on this machine can carry it. Raises
+    PreflightError or UsageError, the lab's settings being kept."""
+    if session.placement() == "aws":
+        remember_account(session.lab, check_aws_lab(session, chosen))
+    elif not session.is_local():
         from cli.clusters import check_cluster_lab, remember_cluster
 
         remember_cluster(session.lab, check_cluster_lab(session, chosen))
@@ -306,6 +314,11 @@ def wanted_digest(lab: Lab) -> str:
         for path in sorted((lab.root / room).rglob("*.py")):
             digest.update(str(path.relative_to(lab.root)).encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+def remember_made_elsewhere(lab: Lab) -> None:
+    """Notes that the persistent stack is made, and that nobody here knows from what: it is run once."""
+    write_private(_digest_file(lab), "elsewhere\n")
 
 
 def _digest_file(lab: Lab) -> Path:

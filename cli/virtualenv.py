@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import hashlib
 import importlib.util
+import itertools
 import os
 import re
 import shutil
@@ -45,8 +46,8 @@ def start(root: str, arguments: Sequence[str], module: str = "cli") -> int:
     missing. Returns an exit code only when that fails; otherwise this process is replaced."""
     signal.signal(signal.SIGTERM, _interrupt)
     words = _words(arguments)
-    on_dev = module == "cli" and words[:1] in (["test"], ["lock"])
-    kind = "dev" if on_dev else placement_kind(arguments, os.environ)
+    developing = module == "cli" and words[:1] in (["test"], ["lock"])
+    kind = "dev" if developing else placement_kind(arguments, os.environ)
     try:
         if words[:2] == ["cache", "import"] and len(words) == 3:
             _take_wheels(Path(words[2]), Path(root))
@@ -89,7 +90,9 @@ def _words(arguments: Sequence[str]) -> list[str]:
 def placement_kind(arguments: Sequence[str], environ: Mapping[str, str]) -> str:
     """``cloud`` for a lab on a cluster, as its settings say or are about to; else ``local``. A lab's files
     are not checked here: whoever reads them next does."""
-    if any(re.fullmatch(r"(--set=)?placement=(kubernetes|aws)", word) for word in arguments):
+    elsewhere = r"(--set=|--)?placement[= ](kubernetes|aws)"
+    pairs = (" ".join(pair) for pair in itertools.pairwise(arguments))
+    if any(re.fullmatch(elsewhere, words) for words in (*arguments, *pairs)):
         return "cloud"
     name, given = environ.get("LAB_NAME") or "lab", list(arguments)
     for position, word in enumerate(given):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contracts.aws_settings import AWS_SETTINGS
 from contracts.setting_values import Role, Setting, choice, folder, integer, matching, text_mapping
 
 _BOTH = frozenset(Role)
@@ -44,23 +45,23 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         default="",
         example="lakehouse-lab",
         parse=matching(f"({_LABEL})?", "lower-case letters, digits and hyphens, or nothing"),
-        doc="kubernetes: the lab's own namespace, made by the persistent stack. Empty: lakehouse-<name>.",
+        doc="kubernetes, aws: the lab's own namespace. Empty: lakehouse-<name>.",
     ),
     Setting(
         key="quotaMemoryMib",
-        roles=_PERSISTENT,
+        roles=_BOTH,
         default="16384",
         example="65536",
         parse=integer(4096, 16777216),
-        doc="kubernetes: MiB of memory that all pods of the lab may request together.",
+        doc="kubernetes, aws: MiB of memory that all pods of the lab may request together.",
     ),
     Setting(
         key="quotaCpuMillicores",
-        roles=_PERSISTENT,
+        roles=_BOTH,
         default="8000",
         example="32000",
         parse=integer(1000, 10000000),
-        doc="kubernetes: thousandths of a processor that all pods of the lab may request together.",
+        doc="kubernetes, aws: thousandths of a processor that all pods of the lab may request together.",
     ),
     Setting(
         key="imagesFile",
@@ -68,7 +69,7 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         default="",
         example="~/lab-images.json",
         parse=folder,
-        doc="kubernetes: JSON file with the reference of each image by digest. Without one nothing is "
+        doc="kubernetes, aws: JSON file with the reference of each image by digest. Without one nothing is "
         "deployed.",
     ),
     Setting(
@@ -229,4 +230,5 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         "may AssumeRole), governor (writes bundles) and opa (reads bundles). pulumi config set --secret.",
         secret=True,
     ),
+    *AWS_SETTINGS,
 )

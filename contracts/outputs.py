@@ -50,10 +50,12 @@ class Warehouse:
 
 @dataclass(frozen=True, kw_only=True)
 class StoreUser:
-    """An identity in the object store."""
+    """An identity in the object store: a pair of keys, or, both empty, the IAM role that the workload has
+    there by itself."""
 
     access_key: str
     secret_key: str
+    role_arn: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,16 +107,35 @@ class Slot:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Network:
+    """What a lab stack puts a cluster into: subnets and route tables in the order of ``zones``, and the key
+    that encrypts what is the lab's."""
+
+    region: str
+    account_id: str
+    vpc_id: str
+    cidr: str
+    zones: tuple[str, ...]
+    private_subnet_ids: tuple[str, ...]
+    public_subnet_ids: tuple[str, ...]
+    private_route_table_ids: tuple[str, ...]
+    key_arn: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class PersistentOutputs:
     """Exports of the persistent stack. ``catalog_kind`` is pinned there and never flips by itself.
     ``cluster_id`` is the UID of the namespace kube-system of the cluster it was made on, None on none;
-    ``ingress_domain`` is what its certificate is for beside the services' own names."""
+    ``ingress_domain`` is what its certificate is for beside the services' own names. ``network`` and
+    ``ci_role_arns`` (``preview``, ``deploy``) are those of placement aws, None on others."""
 
     placement: str
     catalog_kind: str
     slots: Mapping[str, Slot]
     cluster_id: str | None = None
     ingress_domain: str | None = None
+    network: Network | None = None
+    ci_role_arns: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -407,6 +407,8 @@ ENVIRONMENT: Mapping[str, str] = {
     "LAB_AGENT_MODEL_KEY": "API key of the agent's model; `lab up` keeps it in the lab's folder (0600).",
     "LAB_AGENT_MODEL_KEY_FILE": "File with that key; default: the one in the lab's folder.",
     "LAB_BACKEND_URL": "Pulumi state backend of a new lab, which remembers it; default: in the lab's folder.",
+    "LAB_SECRETS_PROVIDER": "Key of a new lab's state, such as awskms://…; default: a passphrase.",
+    "LAB_GUARDRAILS_CONFIG": "JSON file with the configuration of policies/guardrails; default: none.",
     "LAB_DIRECT_LOGIN": "Set to 1 to print the sign-in address instead of opening a browser.",
 }
 """Every environment variable that the lab itself reads."""

@@ -31,8 +31,10 @@ from contracts.artifacts import (
 __all__ = [
     "AGENT_LIBRARIES",
     "ARTIFACTS",
+    "AURORA_POSTGRESQL",
     "BASE_IMAGE",
     "CI_RUNNER",
+    "EKS",
     "GO",
     "ICEBERG_AWS_BUNDLE",
     "ICEBERG_SPARK_RUNTIME",
@@ -471,6 +473,14 @@ ARTIFACTS: Mapping[str, Artifact] = {
 
 CI_RUNNER = "ubuntu-24.04"
 """GitHub's runner that the workflows name. Its images have no digest that a workflow could ask for."""
+
+# --- managed services --------------------------------------------------------------------------
+
+AURORA_POSTGRESQL = "16.8"
+"""Aurora PostgreSQL: a minor version with long-term support that can pause (16.3 or newer)."""
+
+EKS = "1.33"
+"""Kubernetes version of EKS."""
 
 # --- container images --------------------------------------------------------------------------
 

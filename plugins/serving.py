@@ -21,7 +21,9 @@ _PARENT_CHECK_S = 1.0
 _MESSAGE_BYTES = 400 * 1024 * 1024
 
 
-def start(provider: Provider[Any], workers: int = _WORKERS) -> tuple[grpc.Server, int]:
+def start(
+    provider: provider_pb2_grpc.ResourceProviderServicer, workers: int = _WORKERS
+) -> tuple[grpc.Server, int]:
     """A started server of ``provider`` on a free loopback port, and that port."""
     # Without SO_REUSEPORT no other process can take the port of this one.
     options = [

@@ -13,14 +13,14 @@ from contracts.errors import LabError, UsageError
 from contracts.identity import lab_realm
 from contracts.outputs import LabOutputs, Slot, from_exports, to_exports
 from contracts.settings import Settings
+from contracts.workload import Placement
 from seed.access import Access
 from seed.resource import Tables
-from stacks.placement import kubernetes_placement, local_placement, refuse_unbuilt
+from stacks.placement import aws_placement, kubernetes_placement, local_placement
 
 
 def lab(settings: Settings) -> None:
     """Reads the persistent stack's contract, deploys the selected components, seeds, exports."""
-    refuse_unbuilt(settings)
     catalog_kind = settings.catalog
     chosen = selected(settings.components, catalog_kind)
     _refuse_misplaced(chosen, settings)
@@ -30,15 +30,7 @@ def lab(settings: Settings) -> None:
     ).apply(lambda outputs: _slot(settings, outputs["slots"], outputs["pinned"]))
     context = LabContext(
         settings=settings,
-        placement=kubernetes_placement(
-            settings,
-            slot,
-            persistent.get_output("cluster_id"),
-            persistent.get_output("ingress_domain"),
-            chosen,
-        )
-        if settings.placement == "kubernetes"
-        else local_placement(settings),
+        placement=_placement(settings, slot, persistent, chosen),
         slot=slot,
         realm=lab_realm(settings.name),
         catalog_kind=catalog_kind,
@@ -91,6 +83,21 @@ def lab(settings: Settings) -> None:
         pulumi.export(name, value)
     # A certificate is public; the slot it comes from is secret as a whole.
     pulumi.export("ca_certificate", pulumi.Output.unsecret(slot.apply(lambda s: s.pki.ca_certificate)))
+
+
+def _placement(
+    settings: Settings,
+    slot: pulumi.Output[Slot],
+    persistent: pulumi.StackReference,
+    chosen: Sequence[ComponentInfo],
+) -> Placement:
+    """Where the settings say, with what the persistent stack tells of it."""
+    if settings.placement == "kubernetes":
+        cluster_id, domain = (persistent.get_output(name) for name in ("cluster_id", "ingress_domain"))
+        return kubernetes_placement(settings, slot, cluster_id, domain, chosen)
+    if settings.placement == "aws":
+        return aws_placement(settings, slot, persistent.get_output("network"), chosen)
+    return local_placement(settings)
 
 
 def seed_connection(context: LabContext) -> dict[str, pulumi.Input[str]]:

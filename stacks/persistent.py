@@ -12,9 +12,10 @@ from contracts.identity import lab_realm
 from contracts.outputs import to_exports
 from contracts.settings import Settings
 from placements.local.foundation import DATABASES, STORE_USERS, FoundationArgs, LocalFoundation
-from stacks.placement import local_placement, refuse_unbuilt
+from stacks.placement import local_placement
 
 if TYPE_CHECKING:
+    from placements.aws.foundation import AwsSlot
     from placements.kubernetes.external import ExternalFoundation
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost")
@@ -23,9 +24,10 @@ LOOPBACK_NAMES = ("127.0.0.1", "localhost")
 
 def persistent(settings: Settings) -> None:
     """Makes the secrets, the foundation and this lab's slot in it, and exports the contract."""
-    refuse_unbuilt(settings)
     if settings.placement == "kubernetes":
         _on_a_cluster(settings)
+    elif settings.placement == "aws":
+        _in_an_account(settings)
     else:
         _on_this_machine(settings)
     pulumi.export("placement", settings.placement)
@@ -57,6 +59,7 @@ def _on_a_cluster(settings: Settings) -> None:
     from placements.kubernetes.external import ExternalFoundation, check_given
     from placements.kubernetes.foundation import Namespace
     from placements.kubernetes.naming import Scope
+    from placements.kubernetes.resources import provider
 
     check_given(settings)
     cluster = cluster_of(settings)
@@ -68,8 +71,7 @@ def _on_a_cluster(settings: Settings) -> None:
     foundation = ExternalFoundation("foundation", settings, database_passwords=secrets.database_passwords)
     Namespace(
         "namespace",
-        cluster=cluster,
-        cluster_id=cluster_id,
+        provider=provider(cluster, cluster_id=cluster_id),
         scope=scope,
         memory_mib=settings.values["quotaMemoryMib"],
         cpu_millicores=settings.values["quotaCpuMillicores"],
@@ -80,18 +82,50 @@ def _on_a_cluster(settings: Settings) -> None:
     pulumi.export("ingress_domain", domain)
 
 
-def _secrets(settings: Settings, server_names: Sequence[str], store_users: Sequence[str]) -> LabSecrets:
+def _in_an_account(settings: Settings) -> None:
+    """Network, Aurora and warehouse of an account, and a slot for each lab that shares them."""
+    # Loaded here: a lab on this machine has no use for it.
+    from placements.aws.foundation import AwsFoundation, AwsSlot
+
+    foundation = AwsFoundation("foundation", settings)
+    slots: dict[str, Any] = {}
+    for lab in dict.fromkeys((settings.name, *settings.values["awsMoreLabs"])):
+        secrets = _secrets(
+            settings,
+            (*LOOPBACK_NAMES, "trino", f"trino.lakehouse-{lab}.svc"),
+            (),
+            lab=lab,
+            # Without its keys what is kept could not be read any more.
+            protect=settings.values["awsProtect"] == "true",
+        )
+        slot = AwsSlot(lab, foundation, database_passwords=secrets.database_passwords)
+        slots[lab] = _slot(slot, secrets)
+    pulumi.export("slots", slots)
+    pulumi.export("network", _exported(foundation.network))
+    pulumi.export("ci_role_arns", dict(foundation.ci_role_arns))
+
+
+def _secrets(
+    settings: Settings,
+    server_names: Sequence[str],
+    store_users: Sequence[str],
+    *,
+    lab: str = "",
+    protect: bool | None = None,
+) -> LabSecrets:
+    name = lab or settings.name
     return LabSecrets(
-        settings.name,
-        realm=lab_realm(settings.name),
+        name,
+        realm=lab_realm(name),
         server_names=server_names,
         databases=DATABASES,
         store_users=store_users,
         rotations=Rotations(people=settings.values["peopleRotation"], keys=settings.values["keysRotation"]),
+        opts=pulumi.ResourceOptions(protect=protect),
     )
 
 
-def _slot(foundation: LocalFoundation | ExternalFoundation, secrets: LabSecrets) -> dict[str, Any]:
+def _slot(foundation: LocalFoundation | ExternalFoundation | AwsSlot, secrets: LabSecrets) -> dict[str, Any]:
     return {
         **{f"{name}_database": _exported(value) for name, value in foundation.databases.items()},
         "warehouse": _exported(foundation.warehouse),

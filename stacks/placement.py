@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -11,7 +11,6 @@ import pulumi
 
 from components.registry import SERVICE_ORDER, ComponentInfo
 from components.service import secret
-from contracts.errors import LabError
 from contracts.outputs import Slot
 from contracts.settings import Settings, cache_home
 from contracts.workload import Placement
@@ -19,20 +18,6 @@ from placements.local.placement import LocalPlacement
 
 if TYPE_CHECKING:
     from placements.kubernetes.naming import Manifest
-
-BUILT = ("local", "kubernetes")
-"""Placements that this version has."""
-
-
-def refuse_unbuilt(settings: Settings) -> None:
-    """Raises LabError for a placement that this version does not have."""
-    if settings.placement not in BUILT:
-        raise LabError(
-            f"placement {settings.placement!r} is not part of this version",
-            value=settings.placement,
-            permitted=", ".join(BUILT),
-            next_command="pulumi config set placement local",
-        )
 
 
 def local_placement(settings: Settings) -> LocalPlacement:
@@ -59,18 +44,13 @@ def kubernetes_placement(
     """
     # Loaded here: a lab on this machine has no use for it.
     from placements.kubernetes.cluster import LAB_RIGHTS, check_cluster, cluster_of, require_same_cluster
-    from placements.kubernetes.images import image_references, require_images
     from placements.kubernetes.ingress import publishing_of, require_same_domain
     from placements.kubernetes.naming import Scope
-    from placements.kubernetes.network import outside
     from placements.kubernetes.placement import KubernetesPlacement
     from placements.kubernetes.resources import provider
 
     values = settings.values
-    given = values["imagesFile"]
-    images = image_references(Path(given).expanduser() if given else None)
-    # Before anything is registered, not when the first workload misses its own.
-    require_images([info.image for info in chosen], images)
+    images = _images(settings, chosen)
 
     def certificate() -> dict[str, pulumi.Input[str]]:
         domain = ingress_domain.apply(lambda known: require_same_domain(known, values["ingressDomain"]))
@@ -84,23 +64,12 @@ def kubernetes_placement(
     found = check_cluster(cluster, expected_id=values["clusterId"], rights=LAB_RIGHTS)
     same = cluster_id.apply(lambda expected: require_same_cluster(expected, found))
 
-    def to(pick: Callable[[Slot], tuple[str, int]]) -> pulumi.Output[Manifest]:
-        def rule(known: Slot) -> Manifest:
-            host, port = pick(known)
-            return outside(port, host)
-
-        # Where the servers are is no secret; the slot is one as a whole.
-        return pulumi.Output.unsecret(slot.apply(rule))
-
     scope = Scope(
         lab=settings.name,
         namespace=cluster.namespace,
         stack="lab",
         classes_required=values["nodeClasses"] == "required",
-        external={
-            "postgres": to(lambda s: (s.catalog_database.host, s.catalog_database.port)),
-            "s3": to(lambda s: host_and_port(s.warehouse.endpoint_url)),
-        },
+        external=_kept_servers(slot),
         storage_class=values["storageClass"],
         pull_secret=values["imagePullSecret"],
     )
@@ -116,6 +85,61 @@ def kubernetes_placement(
         service_order=SERVICE_ORDER,
         publishing=publishing,
     )
+
+
+def aws_placement(
+    settings: Settings,
+    slot: pulumi.Output[Slot],
+    network: pulumi.Output[object],
+    chosen: Sequence[ComponentInfo],
+) -> Placement:
+    """A cluster in the network that the persistent stack keeps, and the objects of the lab on it.
+
+    Raises:
+        PreflightError: an image has no digest, or a program that reaches the cluster is missing.
+        UsageError: the file of image references is not usable, or the catalog does not run there.
+    """
+    # Loaded here: a lab on this machine has no use for it.
+    from placements.aws.lab import aws_lab
+
+    return aws_lab(
+        settings,
+        network=network,
+        slot=slot,
+        external=_kept_servers(slot),
+        images=_images(settings, chosen),
+        cache=cache_home(),
+        service_order=SERVICE_ORDER,
+    )
+
+
+def _images(settings: Settings, chosen: Sequence[ComponentInfo]) -> Mapping[str, str]:
+    """References of all images that will run, before anything is registered, not when the first workload
+    misses its own."""
+    from placements.kubernetes.images import image_references, require_images
+
+    given = settings.values["imagesFile"]
+    images = image_references(Path(given).expanduser() if given else None)
+    require_images([info.image for info in chosen], images)
+    return images
+
+
+def _kept_servers(slot: pulumi.Output[Slot]) -> dict[str, pulumi.Output[Manifest]]:
+    """Egress rules to what the persistent stack keeps, by the workload that would be in its place."""
+    from placements.kubernetes.network import outside
+
+    def to(pick: Callable[[Slot], tuple[str, int]]) -> pulumi.Output[Manifest]:
+        def rule(known: Slot) -> Manifest:
+            host, port = pick(known)
+            return outside(port, host)
+
+        # Where the servers are is no secret; the slot is one as a whole.
+        return pulumi.Output.unsecret(slot.apply(rule))
+
+    return {
+        "postgres": to(lambda s: (s.catalog_database.host, s.catalog_database.port)),
+        "s3": to(lambda s: host_and_port(s.warehouse.endpoint_url)),
+    }
 
 
 def host_and_port(url: str) -> tuple[str, int]:

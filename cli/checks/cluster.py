@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
+from cli.accounts import check_aws_lab
 from cli.checks.findings import Finding, ok, problem
 from cli.clusters import check_cluster_lab
 from cli.project import settings
@@ -14,17 +16,27 @@ from contracts.settings import Role
 
 def cluster(session: Session, chosen: Sequence[ComponentInfo]) -> Iterator[Finding]:
     """What ``lab up`` asks before it starts anything. Raises its LabError."""
+    if session.placement() == "aws":
+        yield ok("account", f"{check_aws_lab(session, chosen)}, with all that is needed")
+        return
     found = check_cluster_lab(session, chosen)
     yield ok("cluster", f"{found}, with all rights that are needed")
 
 
 def pods(session: Session) -> Iterator[Finding]:
     """Pods that do not run, and why. Raises LabError when the cluster can't be asked."""
+    from placements.aws.naming import KUBECONFIG
     from placements.kubernetes.cluster import cluster_of
     from placements.kubernetes.naming import LAB_LABEL
     from placements.kubernetes.troubles import KINDS, troubles
 
     own = settings(session.lab, Role.LAB, session.environ)
+    if session.placement() == "aws":
+        file = session.lab.home / KUBECONFIG
+        if not file.exists():
+            # It is written with the cluster and goes with it.
+            return
+        own = replace(own, values={**own.values, "kubeconfig": str(file)})
     items = cluster_of(own, session.environ).labelled(KINDS, {LAB_LABEL: own.name})
     found = [line for item in items for line in troubles(item)]
     for line in found:

@@ -13,6 +13,7 @@ from contracts.errors import UsageError
 if TYPE_CHECKING:
     from cli.operations.lifecycle import UpResult
     from cli.operations.removal import DestroyPlan
+    from cli.session import Session
     from seed.model import TableResult
 
 _CATALOG = click.Choice(["polaris", "nessie"])
@@ -36,6 +37,26 @@ def assignments(values: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
+_STATE = click.option(
+    "--state",
+    metavar="URL",
+    help="For a new lab: where Pulumi's state lies, such as s3://BUCKET/LAB. The same as LAB_BACKEND_URL.",
+)
+_SECRETS = click.option(
+    "--secrets",
+    metavar="URL",
+    help="For a new lab: the key that encrypts secrets in it, such as awskms://alias/NAME?region=REGION. The "
+    "same as LAB_SECRETS_PROVIDER.",
+)
+
+
+def at(session: Session, state: str | None, secrets: str | None) -> Session:
+    """The session, with what its options say of the state in place of the environment's."""
+    asked = {"LAB_BACKEND_URL": state, "LAB_SECRETS_PROVIDER": secrets}
+    session.environ = {**session.environ, **{name: url for name, url in asked.items() if url}}
+    return session
+
+
 _GUARDRAILS = click.option(
     "--guardrails",
     is_flag=True,
@@ -49,6 +70,13 @@ _GUARDRAILS = click.option(
 @click.option("--core", is_flag=True, help="Run the core alone this time; the saved set stays.")
 @click.option("--catalog", type=_CATALOG, help="For a new lab: which Iceberg catalog.")
 @_SET
+@click.option(
+    "--ttl",
+    metavar="TIME",
+    help="aws: how long the lab lives; then the account ends its cluster by itself: 90m, 8h, 2d.",
+)
+@_STATE
+@_SECRETS
 @_GUARDRAILS
 def up(
     options: Options,
@@ -57,12 +85,15 @@ def up(
     core: bool,
     catalog: str | None,
     changes: tuple[str, ...],
+    ttl: str | None,
+    state: str | None,
+    secrets: str | None,
     guardrails: bool,
 ) -> None:
     """Bring the lab up. What is named joins the lab's saved set; plain `lab up` runs that set."""
     from cli.operations import up as run
 
-    session = options.session()
+    session = at(options.session(), state, secrets)
     session.guardrails = guardrails
     options.say(f"bringing up lab {session.lab.name!r}: software, what is kept, then the services")
     result = run(
@@ -72,6 +103,7 @@ def up(
         core=core,
         catalog=catalog,
         changes=assignments(changes),
+        ttl=ttl,
     )
     options.show(result, lambda: up_text(result))
     steps = [
@@ -105,13 +137,48 @@ def up_text(result: UpResult) -> str:
 
 @command("bootstrap")
 @click.option("--catalog", type=_CATALOG, help="For a new lab: which Iceberg catalog.")
+@click.option(
+    "--placement",
+    type=click.Choice(["local", "kubernetes", "aws"]),
+    help="For a new lab: where it is. The same as --set placement=…",
+)
 @_SET
-def bootstrap(options: Options, catalog: str | None, changes: tuple[str, ...]) -> None:
+@_STATE
+@_SECRETS
+@click.option(
+    "--throw-away",
+    is_flag=True,
+    help="aws: let this command take the protection of what is kept away (awsProtect=false). Asks for the "
+    "lab's name.",
+)
+@click.option("--yes", is_flag=True, help="Don't ask (for scripts).")
+def bootstrap(
+    options: Options,
+    catalog: str | None,
+    placement: str | None,
+    changes: tuple[str, ...],
+    state: str | None,
+    secrets: str | None,
+    throw_away: bool,
+    yes: bool,
+) -> None:
     """Make or update only what is kept: databases, object store, passwords and keys."""
     from cli.operations import bootstrap as run
 
+    session, wanted = at(options.session(), state, secrets), assignments(changes)
+    if throw_away:
+        options.say(
+            f"without protection one command deletes the database of lab {session.lab.name!r} and of all "
+            "labs that share it, its buckets with all that is in them, its key and its network; a last "
+            "snapshot of the database stays"
+        )
+        if not yes:
+            typed_confirmation(session.lab.name)
+        session.throw_away = True
     options.say("making what is kept; no service of the lab stack is started")
-    result = run(options.session(), catalog=catalog, changes=assignments(changes))
+    result = run(
+        session, catalog=catalog, changes={**wanted, **({"placement": placement} if placement else {})}
+    )
     options.show(result, lambda: f"persistent stack done in {result.seconds:.0f} s: {_words(result.changes)}")
     options.next_steps(lab_command(options, "up"))
 
@@ -253,7 +320,7 @@ def typed_confirmation(name: str) -> None:
     """Raises UsageError unless the user types the lab's name."""
     if not sys.stdin.isatty():
         raise UsageError(
-            "nobody is there to confirm", permitted="--yes, or a terminal", next_command="lab destroy --yes"
+            "nobody is there to confirm", permitted="--yes, or a terminal", next_command="the same with --yes"
         )
     typed = click.prompt("type the lab's name to go on", err=True, default="", show_default=False)
     if typed != name:

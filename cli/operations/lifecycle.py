@@ -7,9 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from cli.accounts import left_in_account
 from cli.components import chosen_components, merge, saved_set
 from cli.engine import RunResult
 from cli.events import PlannedStep
+from cli.expiry import with_ttl
+from cli.guardrails import refuse_unprotected
+from cli.joining import join
 from cli.session import Session
 from cli.steps import (
     asked_port_base,
@@ -104,6 +108,7 @@ def up(
     core: bool = False,
     catalog: str | None = None,
     changes: Mapping[str, str] | None = None,
+    ttl: str | None = None,
 ) -> UpResult:
     """Brings the lab up: software, the persistent stack where it is missing or changed, the lab stack.
 
@@ -113,16 +118,20 @@ def up(
         core: run the core alone this time; the saved set stays as it is.
         catalog: for a new lab: ``polaris`` or ``nessie``.
         changes: settings to keep from now on, by key.
+        ttl: how long from now a lab in an account lives, such as ``8h``.
 
     Raises:
-        UsageError: an unknown component or setting; nothing was started.
+        UsageError: an unknown component or setting, or a lab whose time is over; nothing was started.
         PreflightError: the machine can't carry it; nothing was started.
         LabError: a step failed; the next ``up`` continues.
     """
     lab, timings, began = session.lab, Timings(), time.monotonic()
     check_settings(changes or {})
+    join(session, changes)
+    refuse_unprotected(lab, changes or {}, session.environ, session.throw_away)
+    changes, ended = with_ttl(lab, changes or {}, ttl)
     saved = merge(saved_set(lab), add, without)
-    choice = catalog_for(session, catalog)
+    choice = catalog_for(session, catalog, changes)
     chosen = chosen_components(() if core else saved, choice.kind)
     with session.exclusive("up"):
         check_machine(session, chosen, changes)
@@ -139,6 +148,9 @@ def up(
             head_start(session, chosen)
             converge_persistent(session)
             began = timings.measure("persistent stack", began)
+            if ended and session.engine.exists(Role.LAB):
+                session.say("the account ended the cluster; what is left of its stack goes first")
+                session.engine.destroy(Role.LAB)
             session.say(f"lab stack: {', '.join(info.name for info in chosen)}")
             run = session.engine.up(Role.LAB, config_file=core_config(lab) if core else None)
             forget_strays(session, chosen)
@@ -150,9 +162,12 @@ def up(
 def bootstrap(
     session: Session, *, catalog: str | None = None, changes: Mapping[str, str] | None = None
 ) -> RunResult:
-    """Makes or updates the persistent stack alone: databases, object store, secrets, identities."""
+    """Makes or updates the persistent stack alone: databases, object store, secrets, identities. Raises as
+    :func:`up`, and UsageError where it would be without protection though nobody asked for that."""
     check_settings(changes or {})
-    choice = catalog_for(session, catalog)
+    join(session, changes)
+    refuse_unprotected(session.lab, changes or {}, session.environ, session.throw_away)
+    choice = catalog_for(session, catalog, changes)
     with session.exclusive("bootstrap"):
         check_machine(session, (), changes)
         prepare_project(session, port_base=asked_port_base(changes))
@@ -166,6 +181,7 @@ def bootstrap(
 
 def preview(session: Session, *, diff: bool = False) -> PreviewResult:
     """Says what ``up`` would do and changes nothing."""
+    join(session)
     if not session.lab.exists:
         prepare_project(session)
     with session.uninterrupted():
@@ -217,9 +233,11 @@ def down(session: Session) -> DownResult:
 
 
 def left_elsewhere(session: Session) -> tuple[str, ...]:
-    """What a lab that is not on this machine left on its cluster; none on this machine."""
+    """What a lab that is not on this machine left on its cluster or in its account; none on this machine."""
     if session.is_local():
         return ()
+    if session.placement() == "aws":
+        return left_in_account(session)
     from cli.clusters import left_behind
 
     return left_behind(session)

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cli.accounts import refuse_protected
 from cli.backend import file_backend
 from cli.locks import remove_stale
 from cli.operations.lifecycle import stop_services
@@ -29,6 +30,23 @@ def destroy_plan(session: Session) -> DestroyPlan:
     """Names what goes, before anybody is asked."""
     lab = session.lab
     lab.require()
+    if session.placement() == "aws":
+        refuse_protected(lab)
+        return DestroyPlan(
+            lab=lab.name,
+            removes=(
+                f"every table, user, policy and query history of lab {lab.name!r}",
+                "the same of all labs that share its persistent stack (awsMoreLabs)",
+                "its database, its buckets with all that is in them, its network and its IAM roles",
+                "its key, after the 30 days in which AWS lets that be undone",
+                f"its passwords and keys ({lab.home}), its Pulumi stacks and their state",
+            ),
+            keeps=(
+                f"the database's final snapshot, lakehouse-{lab.name}-final, encrypted by that key",
+                f"downloaded software and virtual environments ({lab.cache})",
+                "all other labs",
+            ),
+        )
     if not session.is_local():
         return DestroyPlan(
             lab=lab.name,

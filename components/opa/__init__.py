@@ -26,6 +26,7 @@ class OpaArgs:
     region: pulumi.Input[str]
     access_key: pulumi.Input[str]
     secret_key: pulumi.Input[str]
+    by_role: pulumi.Input[bool] = False
     bundle_public_key: pulumi.Input[str]
     token: pulumi.Input[str]
     audit_url: str
@@ -52,8 +53,8 @@ def workload(args: OpaArgs, layout: Layout) -> Workload:
             "AUDIT_TOKEN": args.audit_token,
         },
         files={
-            "config.yaml": pulumi.Output.from_input(args.bundle_public_key).apply(
-                lambda pem: configuration(public_key_pem=pem)
+            "config.yaml": pulumi.Output.all(args.bundle_public_key, args.by_role).apply(
+                lambda given: configuration(public_key_pem=given[0], by_role=given[1])
             ),
             "authz.rego": args.authz_rego,
             "log.rego": args.log_rego,
@@ -78,6 +79,7 @@ class Opa(Service):
             region=slot.apply(lambda s: s.warehouse.region),
             access_key=secret(slot, lambda s: s.opa_store_user.access_key),
             secret_key=secret(slot, lambda s: s.opa_store_user.secret_key),
+            by_role=slot.apply(lambda s: s.opa_store_user.role_arn is not None),
             bundle_public_key=slot.apply(lambda s: s.secrets.bundle_signing_public_key),
             token=secret(slot, lambda s: s.secrets.opa_token),
             audit_url=context.placement.internal_url("governor", "http"),

@@ -16,14 +16,26 @@ _LOG_BUFFER_BYTES = 64 << 20
 """Of compressed decisions, while the governor can't be reached; about a million."""
 
 
-def configuration(*, public_key_pem: str) -> str:
+def store_credentials(*, by_role: bool) -> dict[str, object]:
+    """Whose name requests to the policy bucket are signed in: that of the keys in the environment, or of the
+    role that the pod has."""
+    if by_role:
+        return {"metadata_credentials": {"aws_region": "${AWS_REGION}"}}
+    return {"environment_credentials": {}}
+
+
+def configuration(*, public_key_pem: str, by_role: bool = False) -> str:
     """``config.yaml`` (JSON is YAML): the signed bundle from the policy bucket, polled each second, and the
-    decision log to the governor; ``policies/system/log.rego`` says what of a decision is reported."""
+    decision log to the governor; ``policies/system/log.rego`` says what of a decision is reported.
+
+    Args:
+        by_role: the bucket is read in the name of the workload's role, not with a pair of keys.
+    """
     document = {
         "services": {
             "store": {
                 "url": "${BUNDLE_BUCKET_URL}",
-                "credentials": {"s3_signing": {"environment_credentials": {}}},
+                "credentials": {"s3_signing": store_credentials(by_role=by_role)},
             },
             "audit": {"url": "${AUDIT_URL}", "credentials": {"bearer": {"token": "${AUDIT_TOKEN}"}}},
         },

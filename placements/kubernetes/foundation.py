@@ -5,12 +5,14 @@ Pods come and go with the lab stack; the namespace stays, and with it the volume
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import pulumi
 
-from placements.kubernetes.cluster import Cluster
 from placements.kubernetes.namespace import namespace_objects
 from placements.kubernetes.naming import Scope
-from placements.kubernetes.resources import provider, register
+from placements.kubernetes.resources import register
 
 
 class Namespace(pulumi.ComponentResource):
@@ -21,20 +23,23 @@ class Namespace(pulumi.ComponentResource):
         self,
         name: str,
         *,
-        cluster: Cluster,
-        cluster_id: str,
+        provider: Any,
         scope: Scope,
         memory_mib: int,
         cpu_millicores: int,
+        after: Sequence[pulumi.Resource] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("lab:kubernetes:Namespace", name, None, opts)
         first, *others = namespace_objects(scope, memory_mib=memory_mib, cpu_millicores=cpu_millicores)
-        child = pulumi.ResourceOptions(parent=self, provider=provider(cluster, cluster_id=cluster_id))
-        made = register(first, scope.namespace, child)
-        after = pulumi.ResourceOptions(
+        child = pulumi.ResourceOptions(parent=self, provider=provider)
+        waits = pulumi.ResourceOptions(depends_on=list(after) or None)
+        made = register(first, scope.namespace, pulumi.ResourceOptions.merge(child, waits))
+        inside = pulumi.ResourceOptions(
             parent=self, provider=child.provider, depends_on=[made], deleted_with=made
         )
+        self.objects: list[pulumi.Resource] = [made]
         for manifest in others:
-            register(manifest, f"{manifest['kind'].lower()}-{manifest['metadata']['name']}", after)
+            name = f"{manifest['kind'].lower()}-{manifest['metadata']['name']}"
+            self.objects.append(register(manifest, name, inside))
         self.register_outputs({"namespace": scope.namespace})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -32,6 +32,8 @@ class Scope:
             name.
         storage_class: of retained volumes; empty is the cluster's default.
         pull_secret: the secret in the namespace with which images are pulled; empty for none.
+        also_reaches: egress rules beside those that a workload declares, by its name: to what hands it the
+            identity that the cluster gives it.
     """
 
     lab: str
@@ -41,6 +43,7 @@ class Scope:
     external: Mapping[str, Input[Manifest]] = field(default_factory=dict)
     storage_class: str = ""
     pull_secret: str = ""
+    also_reaches: Mapping[str, Sequence[Manifest]] = field(default_factory=dict)
 
     def metadata(self, name: Any, component: str = "") -> Manifest:
         """Name, namespace and labels of an object; ``component`` names the workload it belongs to."""

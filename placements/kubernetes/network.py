@@ -52,6 +52,7 @@ def edges(workload: Workload, scope: Scope) -> list[Manifest]:
         spec = {"policyTypes": ["Ingress"], "ingress": [rule]}
         found.append(policy(scope, name, workload.name, target, spec))
     egress += [outside(port) for port in workload.reaches_outside]
+    egress += scope.also_reaches.get(workload.name, ())
     if egress:
         spec = {"policyTypes": ["Egress"], "egress": egress}
         found.insert(0, policy(scope, f"{workload.name}-egress", workload.name, source, spec))
@@ -84,6 +85,11 @@ def outside(port: int, host: str = "") -> Manifest:
         "to": [{"ipBlock": {"cidr": block}} for block in blocks],
         "ports": [{"protocol": "TCP", "port": port}],
     }
+
+
+def within(port: int, cidr: str) -> Manifest:
+    """The egress rule to a TCP port of any host of a network."""
+    return {"to": [{"ipBlock": {"cidr": cidr}}], "ports": [{"protocol": "TCP", "port": port}]}
 
 
 def policy(scope: Scope, name: str, component: str, labels: dict[str, str], spec: Manifest) -> Manifest:

@@ -47,6 +47,7 @@ class KubernetesPlacement:
         cache: the per-user cache.
         service_order: all services in the order that fixes the tunnels' ports.
         publishing: how people come in from outside the cluster; None: they don't.
+        after: what has to be there before anything is registered with the cluster.
     """
 
     name = "kubernetes"
@@ -64,6 +65,7 @@ class KubernetesPlacement:
         cache: Path,
         service_order: Sequence[str],
         publishing: Publishing | None = None,
+        after: Sequence[pulumi.Resource] = (),
     ) -> None:
         self.cluster = cluster
         self.scope = scope
@@ -75,6 +77,7 @@ class KubernetesPlacement:
         self.publishing = publishing
         self._provider = provider
         self._certificate: tuple[pulumi.Output[str], pulumi.Resource] | None = None
+        self._after = list(after)
         self._layouts: dict[str, Layout] = {}
         self._promised: dict[str, str] = {}
         self._deployed: dict[str, pulumi.Resource] = {}
@@ -148,7 +151,7 @@ class KubernetesPlacement:
         published = self.publishing if workload.entrance else None
         if workload.entrance and published:
             policies.append(admission(workload, workload.entrance, self.scope, published))
-        name, options = workload.name, _merge(opts, pulumi.ResourceOptions(provider=self._provider))
+        name, options = workload.name, self._options(opts)
         first = [register(objects.service_account(name, self.scope), name, options)]
         first += [register(manifest, resource, options) for resource, manifest in before]
         first += [register(policy, policy["metadata"]["name"], options) for policy in policies]
@@ -200,6 +203,10 @@ class KubernetesPlacement:
             before.append(made)
         manifest = ingress(workload, entrance, self.scope, publishing, certificate=named)
         register(manifest, workload.name, _merge(options, pulumi.ResourceOptions(depends_on=before)))
+
+    def _options(self, opts: pulumi.ResourceOptions | None) -> pulumi.ResourceOptions:
+        own = pulumi.ResourceOptions(provider=self._provider, depends_on=self._after or None)
+        return _merge(opts, own)
 
     def _content(self, workload: Workload) -> tuple[Content, list[tuple[str, Manifest]]]:
         """What the workload is given, and the objects that hold it with their resources' names. A value that

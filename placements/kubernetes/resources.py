@@ -32,6 +32,20 @@ def provider(
     return _sdk("pulumi_kubernetes").Provider("cluster", **arguments, opts=opts)
 
 
+def provider_of(
+    kubeconfig: pulumi.Input[str], *, identifier: pulumi.Input[str], opts: pulumi.ResourceOptions
+) -> Any:
+    """The provider of a cluster that is made in the same run. What was in a cluster that is gone is gone."""
+    return _sdk("pulumi_kubernetes").Provider(
+        "objects",
+        cluster_identifier=identifier,
+        kubeconfig=kubeconfig,
+        enable_server_side_apply=True,
+        delete_unreachable=True,
+        opts=opts,
+    )
+
+
 def register(manifest: Manifest, name: str, opts: pulumi.ResourceOptions) -> pulumi.Resource:
     """Registers ``manifest`` as resource ``name`` and waits as the provider does: for a rollout to be
     complete, for a service to have endpoints."""

@@ -17,8 +17,13 @@ from placements.local.supervisor import ProbeSpec, ServiceSpec
 
 MEMORY_MIB = 40
 _LOOPBACK = "127.0.0.1"
-_KEPT = ("PATH", "HOME", "KUBECONFIG")
-"""Of the operator's environment: what a kubeconfig's helper programs need."""
+_KEPT = (
+    *("PATH", "HOME", "KUBECONFIG"),
+    *("AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"),
+    *("AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"),
+)
+"""Of the operator's environment: what a kubeconfig's helper programs need. It names credentials and holds no
+key."""
 
 
 def tunnel(

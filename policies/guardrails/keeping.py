@@ -8,6 +8,7 @@ from typing import Any
 from contracts.tags import REQUIRED_TAGS
 from policies.guardrails.exposure import BUCKETS, without
 from policies.guardrails.model import (
+    THROW_AWAY,
     UNKNOWN,
     Finding,
     Resource,
@@ -37,6 +38,8 @@ _ENCRYPTIONS = (
     "aws:s3/bucketServerSideEncryptionConfigurationV2:BucketServerSideEncryptionConfigurationV2",
 )
 _POLICY = "aws:s3/bucketPolicy:BucketPolicy"
+_LOGGING = "aws:s3/bucketLogging:BucketLogging"
+_DEFAULT = "rules.applyServerSideEncryptionByDefault.sseAlgorithm"
 
 
 def _encrypted(resource: Resource) -> Iterator[str]:
@@ -56,11 +59,6 @@ def _encrypted(resource: Resource) -> Iterator[str]:
         resource.props.get("kmsMasterKeyId") or on_or_unknown(resource.props.get("sqsManagedSseEnabled"))
     ):
         yield "it is not encrypted; set sqsManagedSseEnabled to true"
-    if resource.type in _ENCRYPTIONS:
-        default = "rules.applyServerSideEncryptionByDefault.sseAlgorithm"
-        algorithm = resource.get(default)
-        if algorithm is not UNKNOWN and algorithm not in ("aws:kms", "aws:kms:dsse"):
-            yield f"it does not encrypt with a key of KMS; set {default} to aws:kms"
     if resource.type == _POLICY and not _demands_tls(resource.props.get("policy")):
         yield "it lets requests in without TLS; deny those with aws:SecureTransport false"
 
@@ -81,6 +79,20 @@ def _demands_tls(document: Any) -> bool:
 
 
 def _encrypted_buckets(resources: Sequence[Resource]) -> Iterator[Finding]:
+    loggings = [one for one in resources if one.type == _LOGGING]
+    # S3 delivers access logs to no bucket that is encrypted with a key of KMS.
+    log_buckets = {urn for one in loggings for urn in one.refers_to.get("targetBucket", ())}
+    log_names = {one.props.get("targetBucket") for one in loggings} - {UNKNOWN, None}
+    for one in resources:
+        algorithm = one.get(_DEFAULT) if one.type in _ENCRYPTIONS else UNKNOWN
+        holds_logs = not log_buckets.isdisjoint(one.refers_to.get("bucket", ())) or (
+            one.props.get("bucket") in log_names
+        )
+        permitted = ("aws:kms", "aws:kms:dsse", *(("AES256",) if holds_logs else ()))
+        if algorithm is not UNKNOWN and algorithm not in permitted:
+            yield Finding(
+                urn=one.urn, text=f"it does not encrypt with a key of KMS; set {_DEFAULT} to aws:kms"
+            )
     for bucket in without(resources, BUCKETS, _ENCRYPTIONS):
         yield Finding(
             urn=bucket.urn,
@@ -103,6 +115,7 @@ ENCRYPTED = Rule(
 
 TAGGED = frozenset(
     {
+        "aws:budgets/budget:Budget",
         "aws:cloudwatch/logGroup:LogGroup",
         "aws:ebs/volume:Volume",
         "aws:ec2/eip:Eip",
@@ -130,6 +143,7 @@ TAGGED = frozenset(
         "aws:s3/bucket:Bucket",
         "aws:s3/bucketV2:BucketV2",
         "aws:secretsmanager/secret:Secret",
+        "aws:sfn/stateMachine:StateMachine",
     }
 )
 """Types that take tags and that a lab makes."""
@@ -174,7 +188,7 @@ _KEPT_PREFIXES = (
 )
 _KEPT_DYNAMIC = frozenset(
     f"pulumi-python:dynamic/lab:{name}"
-    for name in ("Databases", "ExternalServers", "ObjectStore", "Pki", "RsaKeyPair")
+    for name in ("AuroraDatabases", "Databases", "ExternalServers", "ObjectStore", "Pki", "RsaKeyPair")
 )
 
 
@@ -213,18 +227,15 @@ PROTECTED = frozenset(
 """Types whose loss loses data; the engine itself must refuse to delete them."""
 
 _MIN_KEY_WINDOW_DAYS = 7
+_DATABASES = ("aws:rds/cluster:Cluster", "aws:rds/instance:Instance")
 
 
 def _deletion(resource: Resource) -> Iterator[str]:
-    if resource.type in PROTECTED and not resource.protect:
-        yield "the engine may delete it; set protect in its options"
-    if resource.type in ("aws:rds/cluster:Cluster", "aws:rds/instance:Instance"):
-        if not on_or_unknown(resource.props.get("deletionProtection")):
-            yield "it may be deleted; set deletionProtection to true"
-        if is_true(resource.props.get("skipFinalSnapshot")):
-            yield "it would be deleted without a last snapshot; set skipFinalSnapshot to false"
-    if resource.type in BUCKETS and is_true(resource.props.get("forceDestroy")):
-        yield "it may be deleted with what it holds; set forceDestroy to false"
+    if not resource.throw_away:
+        yield from _unprotected(resource)
+    # What a mistake can be undone with holds for a throw-away lab, too.
+    if resource.type in _DATABASES and is_true(resource.props.get("skipFinalSnapshot")):
+        yield "it would be deleted without a last snapshot; set skipFinalSnapshot to false"
     window = resource.props.get("deletionWindowInDays")
     if (
         resource.type == "aws:kms/key:Key"
@@ -234,8 +245,21 @@ def _deletion(resource: Resource) -> Iterator[str]:
         yield f"it is gone {window:g} days after its deletion; set deletionWindowInDays to 7 at least"
 
 
+def _unprotected(resource: Resource) -> Iterator[str]:
+    if resource.type in PROTECTED and not resource.protect:
+        yield "the engine may delete it; set protect in its options"
+    if resource.type in _DATABASES and not on_or_unknown(resource.props.get("deletionProtection")):
+        yield "it may be deleted; set deletionProtection to true"
+    if resource.type in BUCKETS and is_true(resource.props.get("forceDestroy")):
+        yield "it may be deleted with what it holds; set forceDestroy to false"
+
+
 DELETION_PROTECTION = Rule(
     name="deletion-protection",
-    description="What is kept can't be deleted by one command.",
+    description="What is kept can't be deleted by one command, except in labs that the pack's configuration "
+    f"names as {THROW_AWAY}.",
     check=_deletion,
+    settings={
+        THROW_AWAY: {"type": "array", "items": {"type": "string"}, "default": []},
+    },
 )

@@ -18,6 +18,10 @@ class Unknown:
 UNKNOWN = Unknown()
 """Not judged while a change is previewed; the engine asks again, with the value, before it makes it."""
 
+THROW_AWAY = "throwAwayLabs"
+"""What the pack's configuration calls the labs that may be deleted by one command. No setting of a lab says
+so: a change that takes a lab's protection away would permit itself."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Resource:
@@ -30,6 +34,7 @@ class Resource:
         protect: whether the engine refuses to delete it.
         refers_to: by property, the URNs of the resources that its value comes from.
         provider_tags: tags that the provider adds to each resource.
+        throw_away: whether the pack's own setting names its lab as one that may be deleted by one command.
     """
 
     type: str
@@ -40,6 +45,7 @@ class Resource:
     protect: bool = False
     refers_to: Mapping[str, Sequence[str]] = field(default_factory=dict)
     provider_tags: Mapping[str, Any] = field(default_factory=dict)
+    throw_away: bool = False
 
     def get(self, path: str) -> Any:
         """The value at a dotted path, None when it is not set; the first entry of each list on the way."""
@@ -64,12 +70,14 @@ class Finding:
 @dataclass(frozen=True, kw_only=True)
 class Rule:
     """One rule. ``check`` looks at a resource alone, ``check_stack`` at all of a stack together; either
-    gives what is wrong in words that say what to do."""
+    gives what is wrong in words that say what to do. ``settings``: JSON schemas of what the pack's
+    configuration may say of it, by name."""
 
     name: str
     description: str
     check: Callable[[Resource], Iterable[str]] | None = None
     check_stack: Callable[[Sequence[Resource]], Iterable[Finding]] | None = None
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def items(value: Any) -> list[Any]:

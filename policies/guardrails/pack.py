@@ -8,6 +8,7 @@ from typing import Any
 import pulumi
 from pulumi_policy import (
     EnforcementLevel,
+    PolicyConfigSchema,
     PolicyPack,
     ResourceValidationArgs,
     ResourceValidationPolicy,
@@ -17,7 +18,7 @@ from pulumi_policy import (
 from pulumi_policy.proxy import UnknownValueError
 
 from contracts.settings import NAMESPACE
-from policies.guardrails.model import UNKNOWN, Resource, Rule
+from policies.guardrails.model import THROW_AWAY, UNKNOWN, Resource, Rule
 from policies.guardrails.rules import RULES
 
 Report = Callable[..., None]
@@ -46,8 +47,14 @@ def stack_role(urn: str) -> str:
     return pulumi.Config(NAMESPACE).get("role") or urn.split("::")[0].rpartition(":")[2]
 
 
-def resource_of(args: Any) -> Resource:
-    """What the rules see of the engine's description of a resource."""
+def is_throw_away(configured: Mapping[str, Any]) -> bool:
+    """Whether the rule's own configuration names the lab whose stack runs."""
+    return (pulumi.Config(NAMESPACE).get("name") or "lab") in (configured.get(THROW_AWAY) or ())
+
+
+def resource_of(args: Any, configured: Mapping[str, Any] | None = None) -> Resource:
+    """What the rules see of the engine's description of a resource. ``configured``: what the pack's
+    configuration says of the rule that looks."""
     provider = plain(args.provider.props) if args.provider else {}
     tags = provider.get("defaultTags")
     return Resource(
@@ -62,6 +69,7 @@ def resource_of(args: Any) -> Resource:
             for name, found in (getattr(args, "property_dependencies", None) or {}).items()
         },
         provider_tags=(tags.get("tags") or {}) if isinstance(tags, Mapping) else {},
+        throw_away=is_throw_away(configured or {}),
     )
 
 
@@ -71,10 +79,17 @@ def policies_of(rule: Rule) -> list[ResourceValidationPolicy | StackValidationPo
     if (check := rule.check) is not None:
 
         def validate(args: ResourceValidationArgs, report: Report) -> None:
-            for text in check(resource_of(args)):
+            for text in check(resource_of(args, args.get_config())):
                 report(text)
 
-        made.append(ResourceValidationPolicy(name=rule.name, description=rule.description, validate=validate))
+        made.append(
+            ResourceValidationPolicy(
+                name=rule.name,
+                description=rule.description,
+                validate=validate,
+                config_schema=_schema(rule),
+            )
+        )
     if (check_stack := rule.check_stack) is not None:
 
         def validate_stack(args: StackValidationArgs, report: Report) -> None:
@@ -87,6 +102,12 @@ def policies_of(rule: Rule) -> list[ResourceValidationPolicy | StackValidationPo
             )
         )
     return made
+
+
+def _schema(rule: Rule) -> PolicyConfigSchema | None:
+    if not rule.settings:
+        return None
+    return PolicyConfigSchema(properties={name: dict(schema) for name, schema in rule.settings.items()})
 
 
 def serve() -> None:

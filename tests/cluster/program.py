@@ -87,5 +87,9 @@ if role == "lab":
     lab()
 else:
     Namespace(
-        "namespace", cluster=cluster, cluster_id=cluster_id, scope=scope, memory_mib=1024, cpu_millicores=1000
+        "namespace",
+        provider=provider(cluster, cluster_id=cluster_id),
+        scope=scope,
+        memory_mib=1024,
+        cpu_millicores=1000,
     )

@@ -13,12 +13,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import yaml
 
 from cli.toolchain import pulumi_engine
@@ -71,7 +72,7 @@ class Project:
     def run(self, *arguments: str) -> Outcome:
         """The engine, to its end."""
         process = self.start(*arguments)
-        text, _ = process.communicate(timeout=300)
+        text, _ = process.communicate(timeout=900)
         return Outcome(code=process.returncode, text=text, counts=_counts(text))
 
     def up(self, *arguments: str) -> Outcome:
@@ -202,11 +203,12 @@ def running_keycloak() -> Iterator[KeycloakServer]:
     folder.chmod(0o755)
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        database_port = _postgresql(stack, paths["postgresql"], folder)
+        database_port = running_postgresql(stack, paths["postgresql"], folder)
         yield _keycloak(stack, paths, folder, database_port)
 
 
-def _postgresql(stack: ExitStack, home: Path, folder: Path) -> int:
+def running_postgresql(stack: ExitStack, home: Path, folder: Path) -> int:
+    """An empty PostgreSQL below ``folder``, until ``stack`` is left; its port."""
     user = "nobody" if os.geteuid() == 0 else None
     group = pwd.getpwnam(user).pw_gid if user else None
     groups: list[int] | None = [] if user else None
@@ -234,9 +236,10 @@ def _postgresql(stack: ExitStack, home: Path, folder: Path) -> int:
     stack.callback(_end, process)
     deadline = time.monotonic() + _READY_S
     while True:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return port
+        # It takes connections before it answers them.
+        with suppress(psycopg.OperationalError):
+            psycopg.connect(host="127.0.0.1", port=port, dbname="postgres", user="postgres").close()
+            return port
         assert process.poll() is None, (folder / "database.log").read_text()
         assert time.monotonic() < deadline, "PostgreSQL is not ready"
         time.sleep(0.2)

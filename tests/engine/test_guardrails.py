@@ -68,6 +68,20 @@ def test_what_is_wrong_ends_the_preview(project: Project, wrong: str, rule: str,
     assert said in previewed.text
 
 
+def test_only_the_packs_own_configuration_lets_a_lab_be_thrown_away(project: Project) -> None:
+    configure(project, wrong="protect", role="persistent")
+    file = project.folder / "own.json"
+    judged = ("preview", "--policy-pack", PACK, "--policy-pack-config", str(file))
+    for labs, code in (["another"], 255), (["lab"], 0):
+        file.write_text(json.dumps({"deletion-protection": {"throwAwayLabs": labs}}), encoding="utf-8")
+        outcome = project.run(*judged)
+        assert outcome.code == code, outcome.text
+    file.write_text(json.dumps({"deletion-protection": {"throwAwayLabs": "lab"}}), encoding="utf-8")
+    refused = project.run(*judged)
+    assert refused.code != 0
+    assert "throwAwayLabs" in refused.text
+
+
 def test_the_lab_command_understands_what_the_engine_says(project: Project) -> None:
     configure(project, wrong="protect", role="persistent")
     file = project.folder / "events"

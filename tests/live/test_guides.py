@@ -12,8 +12,9 @@ from tests.live.conftest import ROOT, LiveLab
 
 pytestmark = [pytest.mark.live, pytest.mark.docs]
 
-ELSEWHERE = ("add-a-component", "without-a-network", "on-your-own-cluster", "air-gapped")
-"""Guides that change the checkout or need another machine or a cluster; tests of their own follow them."""
+ELSEWHERE = ("add-a-component", "without-a-network", "on-your-own-cluster", "air-gapped", "in-an-aws-account")
+"""Guides that change the checkout or need another machine, a cluster or an account; tests of their own follow
+them."""
 
 ALL_GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs" / "guides").glob("*.md"))]
 GUIDES = [guide for guide in ALL_GUIDES if guide.stem not in ELSEWHERE]

@@ -12,13 +12,25 @@ from collections.abc import Callable
 from typing import Any
 
 import pulumi
-from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs
+from pulumi.runtime.mocks import MockCallArgs, MockMonitor, MockResourceArgs
 
 from contracts.errors import LabError
-from contracts.outputs import to_exports
-from contracts.settings import read_settings
+from contracts.outputs import Network, to_exports
+from contracts.settings import Settings, read_settings
 from tests.unit.fake_kubectl import CLUSTER_ID
-from tests.unit.slots import make_slot
+from tests.unit.slots import make_aws_slot, make_slot
+
+NETWORK = Network(
+    region="eu-central-1",
+    account_id="123456789012",
+    vpc_id="vpc-1",
+    cidr="10.40.0.0/16",
+    zones=("eu-central-1a", "eu-central-1b"),
+    private_subnet_ids=("subnet-private-a", "subnet-private-b"),
+    public_subnet_ids=("subnet-public-a", "subnet-public-b"),
+    private_route_table_ids=("rtb-a", "rtb-b"),
+    key_arn="arn:key",
+)
 
 INGRESS_DOMAIN = "lab.example"
 """What the persistent stack's certificate is for."""
@@ -27,8 +39,9 @@ INGRESS_DOMAIN = "lab.example"
 class Recorder(pulumi.runtime.Mocks):
     """Remembers every registration; answers with the inputs."""
 
-    def __init__(self) -> None:
+    def __init__(self, placement: str) -> None:
         self.resources: list[dict[str, Any]] = []
+        self.placement = placement
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         self.resources.append({"type": args.typ, "name": args.name, "inputs": args.inputs})
@@ -40,12 +53,9 @@ class Recorder(pulumi.runtime.Mocks):
         if args.typ.endswith("lab:RsaKeyPair"):
             state |= {"private_key": "private", "public_key": "public"}
         if args.typ == "pulumi:pulumi:StackReference":
-            state["outputs"] = {
-                "slots": {"lab": to_exports(make_slot())},
-                "catalog_kind": "nessie",
-                "cluster_id": CLUSTER_ID,
-                "ingress_domain": INGRESS_DOMAIN,
-            }
+            state["outputs"] = persistent_outputs(self.placement)
+        if args.typ.startswith(("aws:", "eks:")):
+            state |= aws_outputs(args)
         if args.typ == "keycloak:openid/client:Client":
             state["serviceAccountUserId"] = f"service-account-{args.name}"
         return f"{args.name}-id", state
@@ -54,13 +64,80 @@ class Recorder(pulumi.runtime.Mocks):
         return {"id": "realm-management-id", **args.args}, []
 
 
+def persistent_outputs(placement: str) -> dict[str, Any]:
+    """What a lab stack reads."""
+    if placement == "aws":
+        slots = {"lab": to_exports(make_aws_slot())}
+        return {"slots": slots, "catalog_kind": "polaris", "network": to_exports(NETWORK)}
+    return {
+        "slots": {"lab": to_exports(make_slot())},
+        "catalog_kind": "nessie",
+        "cluster_id": CLUSTER_ID,
+        "ingress_domain": INGRESS_DOMAIN,
+    }
+
+
+def aws_outputs(args: MockResourceArgs) -> dict[str, Any]:
+    """What AWS tells of a resource that was made, as far as the stacks read it."""
+    name = args.inputs.get("name") or args.name
+    found: dict[str, Any] = {
+        "arn": f"arn:aws:test:eu-central-1:123456789012:{args.typ.split(':')[-1]}/{name}"
+    }
+    if args.typ == "aws:rds/cluster:Cluster":
+        found |= {"endpoint": "aurora.example", "masterUserSecrets": [{"secretArn": "arn:secret"}]}
+    if args.typ == "eks:index:Cluster":
+        found["kubeconfigJson"] = "{}"
+    if args.typ == "aws:ec2/launchTemplate:LaunchTemplate":
+        found["latestVersion"] = 1
+    return found
+
+
+def remember_options(recorder: Recorder) -> None:
+    """Adds each registration's options to what is remembered, which mocks are not told."""
+    register: Callable[[Any, Any], Any] = MockMonitor.RegisterResource
+
+    def recording(self: Any, request: Any) -> Any:
+        answer = register(self, request)
+        own = (r for r in recorder.resources if (r["type"], r["name"]) == (request.type, request.name))
+        for resource in own:
+            resource["options"] = {
+                "protect": request.protect,
+                "retain_on_delete": request.retainOnDelete,
+                "depends_on": sorted(
+                    {urn.split("::", 2)[-1].rsplit("$", 1)[-1] for urn in request.dependencies}
+                ),
+                "provider": request.provider.split("::", 2)[-1].rsplit("$", 1)[-1],
+            }
+        return answer
+
+    MockMonitor.RegisterResource = recording  # type: ignore[method-assign]  # the SDK has no other way in
+
+
+def cluster(settings: Settings) -> None:
+    """The cluster in a network as the persistent stack exports it."""
+    from placements.aws.cluster import AwsCluster
+
+    AwsCluster(
+        "cluster",
+        settings,
+        network=pulumi.Output.from_input(to_exports(NETWORK)),
+        role_arns={name: f"arn:role/{name}" for name in ("catalog", "governor", "opa")},
+        namespace="lakehouse-lab",
+    )
+
+
 def main(role: str, *pairs: str) -> None:
-    """``role key=value …``."""
-    recorder = Recorder()
+    """``role key=value …``; role ``cluster`` is the cluster of placement aws alone, with a lab stack's
+    settings."""
+    own = "lab" if role == "cluster" else role
+    settings = read_settings({"role": own, **dict(pair.split("=", 1) for pair in pairs)}, {})
+    recorder = Recorder(settings.placement)
+    remember_options(recorder)
     asyncio.set_event_loop(asyncio.new_event_loop())
     pulumi.runtime.set_mocks(recorder, project="lakehouse-lab", stack=role, preview=False)
-    settings = read_settings({"role": role, **dict(pair.split("=", 1) for pair in pairs)}, {})
-    if role == "lab":
+    if role == "cluster":
+        program = cluster
+    elif role == "lab":
         from stacks.lab import lab as program
     else:
         from stacks.persistent import persistent as program

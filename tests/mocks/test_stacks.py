@@ -37,7 +37,7 @@ class Recorded:
 @cache
 def run(role: str, *pairs: str) -> Recorded:
     command = [sys.executable, "-m", "tests.mocks.record", role, "home=/nonexistent/lab", *pairs]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout.splitlines()[-1])
     return Recorded(document["resources"], document["error"])
@@ -156,9 +156,3 @@ def test_the_persistent_stack_makes_every_secret_of_the_model() -> None:
         expected = not client.public and not client.bearer_only
         assert (f"client-{client.client_id}" in passwords) == expected
     assert set(found.specs) == {"postgres", "s3"}
-
-
-def test_an_unbuilt_placement_is_refused_before_anything_is_registered() -> None:
-    found = run("persistent", "placement=aws")
-    assert "'aws' is not part of this version" in (found.error or "")
-    assert not found.of(PASSWORD)

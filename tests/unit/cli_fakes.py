@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,9 @@ class FakeEngine:
     changes: Mapping[str, int] = field(default_factory=lambda: {"create": 3})
     shown: Mapping[str, Any] = field(default_factory=dict)
     """The outputs that a run shows."""
+    settings_there: dict[Role, str] = field(default_factory=dict)
+    settings_file: Callable[[Role], Path] = lambda role: Path(f"{role}.yaml")
+    """Files of stacks as their last run had them, and where they are written to."""
 
     def up(self, role: Role, *, config_file: Path | None = None) -> RunResult:
         self.config_files.append(config_file)
@@ -65,6 +68,10 @@ class FakeEngine:
     def remove(self, role: Role) -> None:
         self._run("remove", role)
         self.stacks.discard(role)
+
+    def take_settings(self, role: Role) -> None:
+        self.calls.append(f"take settings of {role.value}")
+        self.settings_file(role).write_text(self.settings_there[role], encoding="utf-8")
 
     def exists(self, role: Role) -> bool:
         return role in self.stacks
@@ -168,5 +175,6 @@ def fake_run(home: Path, name: str = "lab") -> FakeRun:
     said: list[str] = []
     environ = {"LAB_HOME": str(home), "LAB_CACHE": str(home / "cache"), "PATH": "/usr/bin:/bin"}
     lab = Lab(name=name, home=home / name, root=ROOT, cache=home / "cache")
+    engine.settings_file = lab.stack_file
     session = Session(lab, say=said.append, environ=environ, engine=engine, supervisor=supervisor)
     return FakeRun(session=session, engine=engine, supervisor=supervisor, said=said)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from contracts.identity import lab_realm
 from contracts.outputs import Database, Pki, Secrets, Slot, StoreUser, Warehouse
 
@@ -10,6 +12,33 @@ MODEL = lab_realm("lab")
 
 def _database(name: str) -> Database:
     return Database(host="127.0.0.1", port=5432, name=name, role=f"{name}_owner", password=f"{name}-password")
+
+
+def make_aws_slot() -> Slot:
+    """The same in an account: roles in place of keys, and an own role for vended credentials."""
+    slot, role = make_slot(), "arn:aws:iam::123456789012:role/lakehouse-lab-"
+
+    def user(name: str) -> StoreUser:
+        return StoreUser(access_key="", secret_key="", role_arn=f"{role}{name}")
+
+    host = "lakehouse-lab.cluster-x.eu-central-1.rds.amazonaws.com"
+    warehouse = replace(
+        slot.warehouse,
+        endpoint_url="https://s3.eu-central-1.amazonaws.com",
+        sts_endpoint_url="https://sts.eu-central-1.amazonaws.com",
+        region="eu-central-1",
+        path_style=False,
+        role_arn=f"{role}vending",
+    )
+    database = replace(slot.catalog_database, host=host)
+    return replace(
+        slot,
+        catalog_store_user=user("catalog"),
+        governor_store_user=user("governor"),
+        opa_store_user=user("opa"),
+        warehouse=warehouse,
+        catalog_database=database,
+    )
 
 
 def make_slot() -> Slot:

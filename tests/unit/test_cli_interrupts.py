@@ -297,9 +297,9 @@ def test_services_are_left_to_those_who_watch_them() -> None:
     assert (said, log.durations_s()) == ([], {"Process trino": 30.0})
 
 
-@pytest.mark.parametrize("packs", [(), ("guardrails",)])
+@pytest.mark.parametrize("packs", [{}, {"guardrails": None}, {"guardrails": "its.json"}])
 def test_policy_packs_judge_up_and_preview(
-    tmp_path: Path, packs: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, packs: dict[str, str | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab = open_lab("lab", {"LAB_HOME": str(tmp_path)})
     lab.project_dir.mkdir(parents=True)
@@ -309,20 +309,22 @@ def test_policy_packs_judge_up_and_preview(
         version="3.200.0",
         environment={},
         interrupts=Interrupts(),
-        policy_packs=[tmp_path / name for name in packs],
+        policy_packs={tmp_path / name: tmp_path / file if file else None for name, file in packs.items()},
     )
-    seen: list[object] = []
+    seen: list[tuple[object, object]] = []
 
     class OpenStack:
         def up(self, **given: object) -> None:
-            seen.append(given["policy_packs"])
+            seen.append((given.get("policy_packs"), given.get("policy_pack_configs")))
 
         preview = up
 
     monkeypatch.setattr(engine, "_open", lambda *_, **__: OpenStack())
     engine.up(Role.LAB)
     engine.preview(Role.PERSISTENT)
-    assert seen == [[str(tmp_path / name) for name in packs] or None] * 2
+    names = [str(tmp_path / name) for name in packs] or None
+    files = [str(tmp_path / file) for file in packs.values() if file] or None
+    assert seen == [(names, files)] * 2
 
 
 @pytest.mark.parametrize("rebuilt_at_will", [True, False])

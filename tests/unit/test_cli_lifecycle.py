@@ -268,6 +268,59 @@ def test_destroy_goes_through_the_engine_when_state_is_elsewhere(run: FakeRun, t
     ]
 
 
+KMS = "awskms://alias/state?region=eu-central-1"
+
+
+def known_elsewhere(run: FakeRun, folder: Path, name: str, key: str = KMS) -> None:
+    """State of a lab in ``folder``, of which this machine knows nothing."""
+    environ = {"LAB_BACKEND_URL": f"file://{folder}"}
+    run.session.environ = {**run.session.environ, **environ}
+    text = f"""\
+config:
+  lakehouse-lab:role: persistent
+  lakehouse-lab:name: {name}
+  lakehouse-lab:home: /home/somebody/else
+  lakehouse-lab:portBase: "31000"
+  lakehouse-lab:catalog: polaris
+{f"secretsprovider: {key}" if key else "encryptionsalt: v1:abc"}
+"""
+    run.engine.settings_there = {Role.PERSISTENT: text}
+    run.engine.stacks.add(Role.PERSISTENT)
+
+
+def test_a_lab_is_joined_with_the_settings_of_its_last_run(run: FakeRun, tmp_path: Path) -> None:
+    known_elsewhere(run, tmp_path, "lab")
+    operations.up(run.session)
+    assert run.calls[0] == "take settings of persistent"
+    assert "up persistent" in run.calls, "it changes nothing where nothing changed"
+    for role in Role:
+        config = read_config(run.lab, role)
+        assert config["role"] == role.value
+        assert config["catalog"] == "polaris", "it is pinned, whatever this machine would choose"
+        assert config["home"] == str(run.lab.home)
+        assert config["portBase"] != "31000"
+    run.calls.clear()
+    operations.up(run.session)
+    assert not [call for call in run.calls if call.startswith("take")]
+
+
+def test_two_labs_never_share_the_place_of_their_state(run: FakeRun, tmp_path: Path) -> None:
+    known_elsewhere(run, tmp_path, "other")
+    for command in (operations.up, operations.bootstrap, operations.preview):
+        with pytest.raises(UsageError, match="state of lab 'other' lies there") as refused:
+            command(run.session)
+        assert f"{tmp_path}/lab" in str(refused.value.permitted)
+        assert not [call for call in run.calls if call.startswith(("up", "preview"))]
+        assert not run.lab.home.exists(), "nothing is left half done"
+
+
+def test_a_state_of_a_passphrase_elsewhere_is_not_joined(run: FakeRun, tmp_path: Path) -> None:
+    known_elsewhere(run, tmp_path, "lab", key="")
+    with pytest.raises(UsageError, match="passphrase of the machine that made it"):
+        operations.up(run.session)
+    assert not run.lab.home.exists()
+
+
 def test_preview_of_a_new_lab_shows_what_is_kept_first(run: FakeRun) -> None:
     assert operations.preview(run.session).lab is None
     assert run.calls == ["preview persistent"]
@@ -288,13 +341,14 @@ def test_credentials_keep_service_keys_back_unless_asked(run: FakeRun) -> None:
 
 def test_guardrails_judge_a_local_lab_when_asked_and_every_other_always(run: FakeRun) -> None:
     operations.up(run.session)
-    assert run.session.policy_packs() == ()
+    assert run.session.policy_packs() == {}
     run.session.guardrails = True
-    (pack,) = run.session.policy_packs()
+    ((pack, configured),) = run.session.policy_packs().items()
+    assert configured is None
     assert (pack / "PulumiPolicy.yaml").is_file()
     run.session.guardrails = False
     set_config(run.session.lab, Role.LAB, "placement", "kubernetes")
-    assert run.session.policy_packs() == (pack,)
+    assert run.session.policy_packs() == {pack: None}
 
 
 def test_a_preview_tells_what_would_be_done_to_what_and_no_inputs(run: FakeRun) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cli.backend import backend_url, file_backend
+from cli.backend import backend_url, file_backend, secrets_provider
 from cli.components import merge
 from cli.ports import blocks_in_use, check_block, choose_block, remember_folder
 from cli.project import (
@@ -165,6 +165,51 @@ def test_another_backend_than_the_state_lies_in_is_refused(lab: Lab, tmp_path: P
     with pytest.raises(UsageError) as refused:
         backend_url(lab, {"LAB_BACKEND_URL": f"file://{tmp_path}/other"})
     assert refused.value.permitted == f"file://{lab.state_dir}"
+
+
+KMS = "awskms://alias/lab-state?region=eu-central-1"
+
+
+def test_a_key_for_the_state_is_remembered_by_both_stacks(lab: Lab) -> None:
+    asked = {"LAB_SECRETS_PROVIDER": KMS}
+    assert secrets_provider(lab, {}) is None
+    ensure_project(lab, virtualenv=Path("/venv"), port_base=1, secrets_key=secrets_provider(lab, asked))
+    assert secrets_provider(lab, {}) == secrets_provider(lab, asked) == KMS
+    for role in Role:
+        document = yaml.safe_load(lab.stack_file(role).read_text())
+        assert document["secretsprovider"] == KMS
+        assert document["config"]["lakehouse-lab:role"] == role.value
+        set_config(lab, role, "portBase", "29000")
+        assert yaml.safe_load(lab.stack_file(role).read_text())["secretsprovider"] == KMS
+    before = lab.stack_file(Role.LAB).read_text()
+    ensure_project(lab, virtualenv=Path("/venv"), port_base=1, secrets_key=KMS)
+    assert lab.stack_file(Role.LAB).read_text() == before
+
+
+@pytest.mark.parametrize("given", ["alias/lab-state", "awskms://", "passphrase", "s3://bucket"])
+def test_what_is_no_key_is_refused(lab: Lab, given: str) -> None:
+    with pytest.raises(UsageError, match="not the URL of a key"):
+        secrets_provider(lab, {"LAB_SECRETS_PROVIDER": given})
+
+
+@pytest.mark.parametrize(
+    ("line", "permitted"),
+    [
+        ("encryptionsalt: v1:abc", "the passphrase in its folder"),
+        (
+            "secretsprovider: awskms://alias/other?region=eu-central-1",
+            "awskms://alias/other?region=eu-central-1",
+        ),
+    ],
+)
+def test_a_state_is_not_encrypted_anew_by_itself(lab: Lab, line: str, permitted: str) -> None:
+    make(lab)
+    file = lab.stack_file(Role.PERSISTENT)
+    file.write_text(f"{file.read_text()}{line}\n")
+    with pytest.raises(UsageError, match="encrypted otherwise") as refused:
+        secrets_provider(lab, {"LAB_SECRETS_PROVIDER": KMS})
+    assert refused.value.permitted == permitted
+    assert "change-secrets-provider" in str(refused.value.next_command)
 
 
 @pytest.mark.parametrize("given", ["bucket", "file://relative/folder", "file:/x"])

@@ -6,6 +6,7 @@ import importlib
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -44,6 +45,10 @@ def allow(**statement: Any) -> str:
 
 def one(kind: str, role: str = "persistent", protect: bool = False, **props: Any) -> tuple[Resource, ...]:
     return (Resource(type=kind, name="it", urn="it", props=props, role=role, protect=protect),)
+
+
+def thrown_away(kind: str, **props: Any) -> tuple[Resource, ...]:
+    return tuple(replace(resource, throw_away=True) for resource in one(kind, **props))
 
 
 BUCKET, BLOCK = "aws:s3/bucket:Bucket", "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock"
@@ -126,6 +131,8 @@ GOOD: Sequence[tuple[str, tuple[Resource, ...]]] = (
     ("deletion-protection", one(CLUSTER, protect=True, deletionProtection=True, skipFinalSnapshot=False)),
     ("deletion-protection", one(BUCKET, protect=True, forceDestroy=False)),
     ("deletion-protection", one("aws:kms/key:Key", protect=True, deletionWindowInDays=30)),
+    ("deletion-protection", thrown_away(BUCKET, forceDestroy=True)),
+    ("deletion-protection", thrown_away(CLUSTER, deletionProtection=False, skipFinalSnapshot=False)),
 )
 
 BAD: Sequence[tuple[str, tuple[Resource, ...], str]] = (
@@ -213,6 +220,7 @@ BAD: Sequence[tuple[str, tuple[Resource, ...], str]] = (
     ("deletion-protection", one(BUCKET), "set protect"),
     ("deletion-protection", one(BUCKET, protect=True, forceDestroy=True), "forceDestroy"),
     ("deletion-protection", one(CLUSTER, protect=True), "deletionProtection"),
+    ("deletion-protection", thrown_away(CLUSTER, skipFinalSnapshot=True), "last snapshot"),
     (
         "deletion-protection",
         one(CLUSTER, protect=True, deletionProtection=True, skipFinalSnapshot=True),

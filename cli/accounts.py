@@ -1,0 +1,94 @@
+"""What a lab in an AWS account needs before the engine is started, and what it left there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from cli.project import Lab, read_config, set_config, settings
+from cli.session import Session
+from components.registry import ComponentInfo
+from contracts.errors import PreflightError
+from contracts.settings import Role, Settings
+
+
+def check_aws_lab(session: Session, chosen: Sequence[ComponentInfo]) -> str:
+    """The id of the account, once region, zones, versions, rights and quotas are as they have to be; where
+    services are to run there (``chosen``), images and programs too.
+
+    Raises:
+        UsageError: no region is set, a budget tells nobody, the catalog does not run there, or an image
+            reference is not usable.
+        PreflightError: no credentials, another account's, missing rights (by name), a quota that is used up,
+            an image without a digest, a program that is missing.
+    """
+    # Loaded here: a lab on this machine has no use for it.
+    from placements.aws.account import check_account, check_cluster_version, clients_of, region_of
+    from placements.aws.foundation.budget import check_budget
+
+    own = settings(session.lab, Role.PERSISTENT, session.environ)
+    services = settings(session.lab, Role.LAB, session.environ)
+    check_budget(own)
+    region = region_of(own)
+    if chosen:
+        for note in check_services(services, chosen, session.environ):
+            session.say(note)
+    clients = clients_of(region)
+    account, notes = check_account(own, clients)
+    for note in (*notes, *check_cluster_version(services, clients)):
+        session.say(note)
+    return account
+
+
+def check_services(
+    own: Settings, chosen: Sequence[ComponentInfo], environ: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Notes on what nobody can know beforehand. Raises as :func:`check_aws_lab`."""
+    from placements.aws.lab import check_catalog, check_programs
+    from placements.kubernetes.images import image_references, require_images
+
+    check_catalog(own.catalog)
+    file = own.values["imagesFile"]
+    references = image_references(Path(file).expanduser() if file else None)
+    require_images([info.image for info in chosen], references)
+    check_programs(environ.get("PATH"))
+    if environ.get("AWS_ACCESS_KEY_ID") and not environ.get("AWS_PROFILE"):
+        raise PreflightError(
+            "keys that stand in the environment can't be given to the tunnels: they would be written down",
+            value="AWS_ACCESS_KEY_ID",
+            permitted="a profile (AWS_PROFILE), SSO, or a role with AWS_WEB_IDENTITY_TOKEN_FILE",
+            next_command="aws configure sso, then AWS_PROFILE=… lab up",
+        )
+    if not own.values["awsApiCidrs"]:
+        return (
+            "the cluster's API will have a private endpoint alone, which this machine has to reach through "
+            "the VPC; from anywhere else: lab up --set awsApiCidrs=THIS-MACHINES-ADDRESS/32",
+        )
+    return ()
+
+
+def remember_account(lab: Lab, account: str) -> None:
+    """Keeps the account's id, so that no other account is taken for it later."""
+    for role in Role:
+        set_config(lab, role, "awsAccountId", account)
+
+
+def left_in_account(session: Session) -> tuple[str, ...]:
+    """What of the lab stack is still in the account though it was destroyed, and what could not be asked."""
+    from placements.aws.account import clients_of, region_of
+    from placements.aws.leftovers import leftovers
+
+    own = settings(session.lab, Role.LAB, session.environ)
+    found, unseen = leftovers(clients_of(region_of(own)), lab=own.name)
+    return (*(str(one) for one in found), *unseen)
+
+
+def refuse_protected(lab: Lab) -> None:
+    """Raises PreflightError while what the lab keeps in its account is protected."""
+    if read_config(lab, Role.PERSISTENT).get("awsProtect", "true") != "false":
+        raise PreflightError(
+            f"what lab {lab.name!r} keeps in its account is protected",
+            value="awsProtect: true",
+            permitted="awsProtect: false, applied",
+            next_command="lab bootstrap --set awsProtect=false --throw-away, then lab destroy",
+        )

@@ -1,0 +1,221 @@
+"""What ends a lab's cluster at a time that was set, whether or not anybody's machine is on.
+
+A schedule starts a state machine, both in the account. It calls AWS alone: no program has to be fetched, no
+state read and no secret opened. What costs by the hour goes; what is left of the stack costs nothing and goes
+with the next ``lab down``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+
+from contracts.settings import Role
+from contracts.tags import resource_tags
+from placements.aws.naming import Scope
+from placements.aws.policies import Statement, allow, document
+from placements.aws.sdk import aws
+
+_WAIT_S = 60
+_LONGEST_S = 4 * 3600
+_MACHINE_ROLE, _SCHEDULE_ROLE = "ending", "ending-schedule"
+
+
+def definition(scope: Scope) -> str:
+    """The state machine (https://states-language.net/spec.html): nodes, cluster, NAT gateways, addresses.
+    Each is looked for again until it is gone, so that a run which somebody started twice does no harm."""
+    cluster = scope.prefix
+    gone = {"ErrorEquals": ["Eks.ResourceNotFoundException"], "ResultPath": None}
+    own = [
+        {"Name": f"tag:{key}", "Values": [value]} for key, value in resource_tags(scope.lab, Role.LAB).items()
+    ]
+    alive = {"Name": "state", "Values": ["pending", "available", "deleting"]}
+    states: dict[str, Any] = {
+        "Nodes": _call(
+            "eks:listNodegroups", {"ClusterName": cluster}, "AnyNodes", catch=[{**gone, "Next": "Gateways"}]
+        ),
+        "AnyNodes": _any("$.found.Nodegroups[0]", "DeleteNodes", "DeleteCluster"),
+        "DeleteNodes": _each(
+            "$.found.Nodegroups",
+            "eks:deleteNodegroup",
+            {"ClusterName": cluster, "NodegroupName.$": "$"},
+            "WaitForNodes",
+        ),
+        "WaitForNodes": {"Type": "Wait", "Seconds": _WAIT_S, "Next": "Nodes"},
+        "DeleteCluster": _call(
+            "eks:deleteCluster",
+            {"Name": cluster},
+            "WaitForCluster",
+            catch=[
+                {**gone, "Next": "Gateways"},
+                # It is being deleted, or an add-on or a node group of it still is.
+                {
+                    "ErrorEquals": ["Eks.ResourceInUseException"],
+                    "ResultPath": None,
+                    "Next": "WaitForCluster",
+                },
+            ],
+        ),
+        "WaitForCluster": {"Type": "Wait", "Seconds": _WAIT_S, "Next": "Cluster"},
+        "Cluster": _call(
+            "eks:describeCluster", {"Name": cluster}, "Nodes", catch=[{**gone, "Next": "Gateways"}]
+        ),
+        "Gateways": _call("ec2:describeNatGateways", {"Filter": [*own, alive]}, "AnyGateways"),
+        "AnyGateways": _any("$.found.NatGateways[0]", "DeleteGateways", "Addresses"),
+        "DeleteGateways": _each(
+            "$.found.NatGateways",
+            "ec2:deleteNatGateway",
+            {"NatGatewayId.$": "$.NatGatewayId"},
+            "WaitForGateways",
+        ),
+        "WaitForGateways": {"Type": "Wait", "Seconds": _WAIT_S, "Next": "Gateways"},
+        "Addresses": _call("ec2:describeAddresses", {"Filters": own}, "AnyAddresses"),
+        "AnyAddresses": _any("$.found.Addresses[0]", "ReleaseAddresses", "Ended"),
+        "ReleaseAddresses": _each(
+            "$.found.Addresses",
+            "ec2:releaseAddress",
+            {"AllocationId.$": "$.AllocationId"},
+            "WaitForAddresses",
+        ),
+        "WaitForAddresses": {"Type": "Wait", "Seconds": _WAIT_S, "Next": "Addresses"},
+        "Ended": {"Type": "Succeed"},
+    }
+    found = {"Comment": f"Ends the cluster of lab {scope.lab}", "StartAt": "Nodes", "States": states}
+    return json.dumps({**found, "TimeoutSeconds": _LONGEST_S}, sort_keys=True)
+
+
+def _call(
+    action: str,
+    parameters: Mapping[str, Any],
+    then: str,
+    *,
+    catch: list[dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    throttled = {"ErrorEquals": ["States.TaskFailed"], "MaxAttempts": 4, "BackoffRate": 2.0}
+    return {
+        "Type": "Task",
+        "Resource": f"arn:aws:states:::aws-sdk:{action}",
+        "Parameters": dict(parameters),
+        "ResultPath": "$.found",
+        # What is caught below is an answer and not tried again.
+        "Retry": [*({**one, "MaxAttempts": 0} for one in _answers(catch)), throttled],
+        **({"Catch": catch} if catch else {}),
+        "Next": then,
+    }
+
+
+def _answers(catch: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
+    return [{"ErrorEquals": one["ErrorEquals"]} for one in catch or ()]
+
+
+def _any(path: str, then: str, otherwise: str) -> dict[str, Any]:
+    choice = {"Variable": path, "IsPresent": True, "Next": then}
+    return {"Type": "Choice", "Choices": [choice], "Default": otherwise}
+
+
+def _each(path: str, action: str, parameters: Mapping[str, Any], then: str) -> dict[str, Any]:
+    """Asks for the end of each of a list. One that is refused, since it goes already or is still in use, is
+    asked for again in the next round."""
+    task = {
+        "Type": "Task",
+        "Resource": f"arn:aws:states:::aws-sdk:{action}",
+        "Parameters": dict(parameters),
+        "Catch": [{"ErrorEquals": ["States.TaskFailed"], "Next": "Later"}],
+        "End": True,
+    }
+    states = {"Ask": task, "Later": {"Type": "Pass", "End": True}}
+    return {
+        "Type": "Map",
+        "ItemsPath": path,
+        "ItemProcessor": {"ProcessorConfig": {"Mode": "INLINE"}, "StartAt": "Ask", "States": states},
+        "ResultPath": None,
+        "Next": then,
+    }
+
+
+def machine_arn(scope: Scope) -> str:
+    """ARN of the state machine, known before it is made."""
+    return scope.arn("states", f"stateMachine:{scope.prefix}-ending")
+
+
+def machine_policy(scope: Scope) -> str:
+    """What the state machine may: end the lab's cluster and what carries the tags of its lab stack."""
+    cluster = [scope.arn("eks", f"cluster/{scope.prefix}")]
+    nodes = [scope.arn("eks", f"nodegroup/{scope.prefix}/*/*")]
+    tagged = {f"aws:ResourceTag/{key}": value for key, value in resource_tags(scope.lab, Role.LAB).items()}
+    return document(
+        allow(["eks:ListNodegroups", "eks:DescribeCluster", "eks:DeleteCluster"], cluster),
+        allow(["eks:DescribeNodegroup", "eks:DeleteNodegroup"], nodes),
+        allow(["ec2:DescribeNatGateways", "ec2:DescribeAddresses"], ["*"]),
+        allow(
+            ["ec2:DeleteNatGateway", "ec2:ReleaseAddress"],
+            [scope.arn("ec2", "natgateway/*"), scope.arn("ec2", "elastic-ip/*")],
+            StringEquals=tagged,
+        ),
+    )
+
+
+def schedule_policy(scope: Scope) -> str:
+    """What the schedule may: start that state machine."""
+    return document(allow(["states:StartExecution"], [machine_arn(scope)]))
+
+
+def _trust(scope: Scope, service: str) -> str:
+    statement: Statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": service},
+        "Action": ["sts:AssumeRole"],
+        "Condition": {"StringEquals": {"aws:SourceAccount": scope.account_id}},
+    }
+    return document(statement)
+
+
+def ending_roles(scope: Scope, *, opts: pulumi.ResourceOptions) -> None:
+    """Registers the roles of schedule and state machine. They are of the persistent stack: who deploys a lab
+    stack may write no policy."""
+    for purpose, service, policy in (
+        (_MACHINE_ROLE, "states.amazonaws.com", machine_policy(scope)),
+        (_SCHEDULE_ROLE, "scheduler.amazonaws.com", schedule_policy(scope)),
+    ):
+        role = aws().iam.Role(
+            purpose,
+            name=f"{scope.prefix}-{purpose}",
+            assume_role_policy=_trust(scope, service),
+            tags=scope.tags(purpose),
+            opts=opts,
+        )
+        aws().iam.RolePolicy(purpose, name=purpose, role=role.name, policy=policy, opts=opts)
+
+
+def role_arns(scope: Scope) -> list[str]:
+    """ARNs of those roles."""
+    return [scope.iam_arn("role", f"{scope.prefix}-{purpose}") for purpose in (_MACHINE_ROLE, _SCHEDULE_ROLE)]
+
+
+def ending(scope: Scope, expires_at: str, *, opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
+    """Registers what ends the lab at ``expires_at`` (``2027-01-31T18:00:00Z``); nothing where that is empty.
+    It is there before the cluster is, so that one that comes up halfway ends, too."""
+    if not expires_at:
+        return []
+    machine_role, schedule_role = role_arns(scope)
+    machine = aws().sfn.StateMachine(
+        "ending",
+        name=f"{scope.prefix}-ending",
+        role_arn=machine_role,
+        definition=definition(scope),
+        tags=scope.tags("ending"),
+        opts=opts,
+    )
+    schedule = aws().scheduler.Schedule(
+        "ending",
+        name=f"{scope.prefix}-ending",
+        schedule_expression=f"at({expires_at.removesuffix('Z')})",
+        schedule_expression_timezone="UTC",
+        flexible_time_window={"mode": "OFF"},
+        target={"arn": machine.arn, "role_arn": schedule_role, "input": "{}"},
+        opts=opts,
+    )
+    return [machine, schedule]
