@@ -244,11 +244,13 @@ TRINO = MavenArtifact(
         "plugin/iceberg/",
         "plugin/opa/",
         "plugin/postgresql/",
+        # Queues by workspace.
+        "plugin/resource-group-managers/",
         "plugin/tpch/",
         "plugin/http-event-listener/",
     ),
-    installed_bytes=486_253_565,
-    scratch_bytes=550_000_000,
+    installed_bytes=497_392_477,
+    scratch_bytes=560_000_000,
     files={
         None: MavenFile(
             artifact="trino-server",

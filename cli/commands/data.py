@@ -24,8 +24,14 @@ _FORMAT = click.Choice(["parquet", "csv", "tsv", "jsonl"])
 @click.option("--as", "persona", metavar="USER", help="A sample user; default: who signed in (lab login).")
 @click.option("-f", "--file", "source", type=_FILE, help="Read the SQL from this file.")
 @click.option("--csv", "as_csv", is_flag=True, help="RFC 4180; NULL is empty, an empty string is quoted.")
+@click.option("--workspace", metavar="NAME", help="Whose tables need no namespace, and whose quota counts.")
 def sql(
-    options: Options, statement: str | None, persona: str | None, source: Path | None, as_csv: bool
+    options: Options,
+    statement: str | None,
+    persona: str | None,
+    source: Path | None,
+    as_csv: bool,
+    workspace: str | None,
 ) -> None:
     """Run SQL on Trino with a user's own rights. STATEMENT - reads standard input.
 
@@ -39,7 +45,7 @@ def sql(
         raise UsageError("--csv and --json exclude each other", permitted="one of them")
     write = write_json_lines if options.json else write_csv if as_csv else write_table
     statements = split_statements(_sql_text(statement, source))
-    with connect(options.session(), persona=persona) as connection:
+    with connect(options.session(), persona=persona, workspace=workspace) as connection:
         for one in statements:
             result = connection.run(one)
             if result.columns:

@@ -24,6 +24,7 @@ from cli.tokens import (
 from contracts.errors import LabError, UsageError
 from contracts.identity import Audience, lab_realm
 from contracts.outputs import LabOutputs
+from contracts.queues import workspace_tag
 from contracts.settings import Role, environment
 
 if TYPE_CHECKING:
@@ -74,8 +75,11 @@ def logout(session: Session) -> bool:
 
 
 @contextmanager
-def sql(session: Session, *, persona: str | None = None) -> Iterator[TrinoSession]:
-    """A connection to Trino as the sample user ``persona``, or as whoever is signed in.
+def sql(
+    session: Session, *, persona: str | None = None, workspace: str | None = None
+) -> Iterator[TrinoSession]:
+    """A connection to Trino as the sample user ``persona``, or as whoever is signed in. In a ``workspace``
+    tables named alone are its, and statements wait in its queue.
 
     Raises:
         UsageError: there is no such sample user.
@@ -85,7 +89,14 @@ def sql(session: Session, *, persona: str | None = None) -> Iterator[TrinoSessio
 
     outputs = session.outputs()
     token = user_tokens(session, outputs, persona, Audience.TRINO)
-    with TrinoSession(trino_url(session, outputs), token, outputs.ca_certificate, source="lab") as connection:
+    with TrinoSession(
+        trino_url(session, outputs),
+        token,
+        outputs.ca_certificate,
+        source="lab",
+        namespace=workspace,
+        client_tags=() if workspace is None else (workspace_tag(workspace),),
+    ) as connection:
         yield connection
 
 

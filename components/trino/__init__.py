@@ -18,6 +18,7 @@ from components.trino.properties import (
     lake_catalog,
     log_levels,
     masking_catalog,
+    resource_groups,
     worker_config,
 )
 from contracts.access import MASK_KEY
@@ -121,6 +122,7 @@ def workload(args: TrinoArgs, layout: Layout) -> Workload:
                 workers=args.workers.maximum,
             ),
             "event-listener.properties": event_listener(args.audit_url),
+            "etc/resource-groups.properties": resource_groups(),
             **_engine_files(args),
             "server.pem": args.server_pem,
             "ca.pem": args.ca_certificate,

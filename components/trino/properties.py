@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 from components.java import java_command, properties
+from contracts.queues import QUEUES_SCHEMA, TRINO_ENVIRONMENT
 from contracts.workload import Layout
-
-ENVIRONMENT = "lab"
 
 DRAIN_PERIOD_S = 15
 """How long a worker waits twice while it shuts down: until the coordinator gives it no more work, and until
@@ -16,6 +15,9 @@ that has seen how the last of it ended. It looks every few seconds."""
 
 CLOCK_SKEW_S = 20
 """How far Keycloak's clock and Trino's may be apart."""
+
+QUEUES_REFRESH_S = 5
+"""How soon a changed quota is Trino's."""
 
 
 def config(layout: Layout, *, issuer_url: str, realm_url: str, heap_mib: int, workers: int = 0) -> str:
@@ -32,7 +34,7 @@ def config(layout: Layout, *, issuer_url: str, realm_url: str, heap_mib: int, wo
         }
     return properties(
         {
-            "node.environment": ENVIRONMENT,
+            "node.environment": TRINO_ENVIRONMENT,
             "node.id": "coordinator",
             "node.bind-ip": layout.bind_address,
             "coordinator": "true",
@@ -64,7 +66,7 @@ def worker_config(
     (https://trino.io/docs/476/installation/deployment.html). Its identifier is made anew at each start."""
     return properties(
         {
-            "node.environment": ENVIRONMENT,
+            "node.environment": TRINO_ENVIRONMENT,
             "node.bind-ip": layout.bind_address,
             "coordinator": "false",
             "catalog.management": "static",
@@ -241,6 +243,25 @@ def masking_catalog() -> str:
     )
 
 
+def resource_groups() -> str:
+    """``etc/resource-groups.properties``: queues by workspace, which the governor writes
+    (https://trino.io/docs/476/admin/resource-groups.html). While PostgreSQL is away those read last hold, for
+    an hour."""
+    groups = "resource-groups"
+    return properties(
+        {
+            f"{groups}.configuration-manager": "db",
+            f"{groups}.config-db-url": "${ENV:TRINO_MASKING_JDBC_URL}?currentSchema="
+            f"{QUEUES_SCHEMA}&options=-c%20default_transaction_read_only=on",
+            f"{groups}.config-db-user": "${ENV:TRINO_MASKING_ROLE}",
+            f"{groups}.config-db-password": "${ENV:TRINO_MASKING_PASSWORD}",
+            f"{groups}.db-migrations-enabled": "false",
+            f"{groups}.refresh-interval": f"{QUEUES_REFRESH_S}s",
+            f"{groups}.max-refresh-interval": "1h",
+        }
+    )
+
+
 def log_levels() -> str:
     """``log.properties``."""
     return properties({"io.trino": "INFO", "org.apache.iceberg": "WARN"})
@@ -262,6 +283,8 @@ def command(layout: Layout, *, heap_mib: int) -> list[str]:
                 "-Dfile.encoding=UTF-8",
                 "-XX:+EnableDynamicAgentLoading",
                 f"-Dconfig={layout.file('config.properties')}",
+                # Below it Trino looks for etc/resource-groups.properties, whose place has no setting.
+                f"-Duser.dir={layout.files_dir}",
                 f"-Dlog.levels-file={layout.file('log.properties')}",
             ),
         ),

@@ -112,7 +112,7 @@ def build_console(
         catalogs=catalogs,
         tables=Tables(catalogs, governor),
         directory=Directory(governor, cache),
-        workspaces=Workspaces(governor, cache, queries, settings.catalog),
+        workspaces=Workspaces(governor),
         connections=Connections(
             ConnectionStore(database.sessions), Sealer(settings.encryption_key, "connections"), sources
         ),

@@ -26,7 +26,7 @@ from governance.audit.store import AuditStore
 from governance.counting import TrinoCounter
 from governance.governor.app import create_app
 from governance.governor.auth import TokenVerifier, realm_keys
-from governance.governor.loops import audit_loop, publish_loop, reconcile_loop
+from governance.governor.loops import audit_loop, publish_loop, queues_loop, reconcile_loop
 from governance.governor.maintaining import Maintenance, MaintenanceSettings
 from governance.governor.service import Governor
 from governance.governor.settings import GovernorSettings, PolarisSettings, read_settings
@@ -52,6 +52,7 @@ from governance.reconcile.port import CatalogAdmin
 from governance.reconcile.tables import CatalogTables
 from governance.store import Store, make_engine
 from governance.trino import TrinoClient
+from governance.workspaces.queues import QueueStore
 from governance.workspaces.store import WorkspaceStore
 
 _TIMEOUT = httpx.Timeout(20.0, connect=3.0)
@@ -178,12 +179,14 @@ def build_maintenance(settings: GovernorSettings, governor: Governor, tls: ssl.S
     )
 
 
-def build_spaces(settings: GovernorSettings, governor: Governor, tls: ssl.SSLContext) -> Spaces:
+def build_spaces(
+    settings: GovernorSettings, governor: Governor, workspaces: WorkspaceStore, tls: ssl.SSLContext
+) -> Spaces:
     """Makes and removes workspaces as the governor's own service account."""
     token = ClientCredentials(settings.token_url, Audience.GOVERNOR.value, settings.client_secret)
     return Spaces(
         governor,
-        WorkspaceStore(make_engine(settings.database_url)),
+        workspaces,
         RealmGroups(_client(settings.keycloak_realm_url, token, tls)),
         Namespaces(_client(settings.catalog_uri, token, tls), settings.catalog_warehouse),
     )
@@ -226,7 +229,9 @@ def main() -> int:
         counter = build_counter(settings, tls)
         collector = build_collector(settings)
         maintenance = build_maintenance(settings, governor, tls)
-        spaces = build_spaces(settings, governor, tls)
+        workspaces = WorkspaceStore(make_engine(settings.database_url))
+        spaces = build_spaces(settings, governor, workspaces, tls)
+        queues = QueueStore(make_engine(settings.masking_database_url))
     except LabError as error:
         sys.stderr.write(f"{error.render()}\n")
         return error.exit_code
@@ -236,6 +241,7 @@ def main() -> int:
         audit_loop(governor, collector),
         maintenance.loop(),
         spaces.loop(),
+        queues_loop(governor, workspaces, queues),
     )
     verifier = TokenVerifier(settings.issuer_url, realm_keys(settings.jwks_url, tls))
     # uvicorn ends what is under way, then raises the signal again for the handler that was there before:

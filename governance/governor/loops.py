@@ -1,4 +1,4 @@
-"""The governor's loops: publishing (and signing anew), reconciling, delivering the audit."""
+"""The governor's loops: publishing (and signing anew), reconciling, delivering the audit, Trino's queues."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from contracts.errors import LabError
 from governance.audit.collector import Collector
 from governance.governor.service import Governor
+from governance.workspaces.queues import QueueStore
+from governance.workspaces.store import WorkspaceStore
 
 log = logging.getLogger(__name__)
 
@@ -148,3 +150,17 @@ def audit_loop(governor: Governor, collector: Collector, every_s: float = 60.0) 
         return None
 
     return Loop("audit", work, wake=collector.wake, every_s=every_s, errors=governor.errors)
+
+
+def queues_loop(
+    governor: Governor, workspaces: WorkspaceStore, queues: QueueStore, every_s: float = 60.0
+) -> Loop:
+    """Keeps Trino's queues as the workspaces' quotas say."""
+
+    def work() -> float | None:
+        governor.prepare()
+        if queues.write(workspaces.all()):
+            log.info("Trino's queues are written")
+        return None
+
+    return Loop("queues", work, wake=governor.signals.queues, every_s=every_s, errors=governor.errors)

@@ -49,6 +49,7 @@ class Signals:
         self.publish = threading.Event()
         self.reconcile = threading.Event()
         self.maintain = threading.Event()
+        self.queues = threading.Event()
         self._published = threading.Condition()
         self._publications = 0
 

@@ -131,6 +131,7 @@ class Spaces:
             values["quota"] = asdict(quota)
         if values:
             kept = self._store.change(workspace_id, caller.username, "workspace.change", values)
+            self._governor.signals.queues.set()
         return self._shown(caller, kept, role)
 
     def put_member(
@@ -248,10 +249,13 @@ class Spaces:
                 kept = self._store.step_done(kept.id, author, step, detail)
         if not making:
             self._store.removed(kept.id, author)
+            self._governor.signals.queues.set()
             return None
         location = self._namespaces.location(kept.namespace, str(kept.id))
         values = {"state": WorkspaceState.READY.value, "location": location}
-        return self._store.change(kept.id, author, "workspace.ready", values)
+        kept = self._store.change(kept.id, author, "workspace.ready", values)
+        self._governor.signals.queues.set()
+        return kept
 
     def _making(self) -> Mapping[Step, Callable[[Kept, str], str]]:
         def group(kept: Kept, _: str) -> str:

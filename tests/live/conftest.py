@@ -95,18 +95,25 @@ class LiveLab:
         found: dict[str, Any] = self._known["keys"]
         return found
 
-    def trino(self, persona: str) -> TrinoSession:
-        """Trino as one of the sample users, with a token of this moment; it is what ``lab sql`` opens,
-        without a start of the command for each statement."""
+    def tokens(self, persona: str) -> PersonaTokens:
+        """Tokens for Trino of one of the sample users, with the groups of this moment."""
         outputs = json.loads((self.home / "outputs.json").read_text(encoding="utf-8"))
-        tokens = PersonaTokens(
+        return PersonaTokens(
             Endpoint(issuer_url=outputs["issuer_url"]),
             username=persona,
             password=next(p["password"] for p in self.keys()["personas"] if p["username"] == persona),
             client_secret=self.keys()["keys"]["client personas"],
             audience=Audience.TRINO,
         )
-        return TrinoSession(outputs["trino_url"], tokens, outputs["ca_certificate"], source="tests")
+
+    def trino(
+        self, persona: str, *, tokens: PersonaTokens | None = None, source: str = "tests"
+    ) -> TrinoSession:
+        """Trino as one of the sample users, with a token of this moment unless ``tokens`` are given; it is
+        what ``lab sql`` opens, without a start of the command for each statement."""
+        outputs = json.loads((self.home / "outputs.json").read_text(encoding="utf-8"))
+        found = tokens or self.tokens(persona)
+        return TrinoSession(outputs["trino_url"], found, outputs["ca_certificate"], source=source)
 
     def rows(self, sql: str, persona: str) -> list[dict[str, Any]]:
         """Rows of a statement as one of the sample users, written as ``lab sql --json`` writes them."""

@@ -22,7 +22,7 @@ from governance.bundle import BUNDLE_KEY
 from governance.client import GovernorClient
 from governance.governor.app import create_app
 from governance.governor.auth import TokenVerifier
-from governance.governor.loops import Loop, publish_loop, reconcile_loop
+from governance.governor.loops import Loop, publish_loop, queues_loop, reconcile_loop
 from governance.governor.maintaining import Maintenance, MaintenanceSettings
 from governance.governor.service import Governor
 from governance.governor.spaces import Spaces
@@ -31,6 +31,7 @@ from governance.maintenance.runner import Maintainer
 from governance.maintenance.store import MaintenanceStore
 from governance.publish import BundleSettings, Publisher, PublishError
 from governance.store import Store, make_engine
+from governance.workspaces.queues import QueueStore
 from governance.workspaces.store import WorkspaceStore
 from tests.unit.governor_world import ACCESS, RETAIL, World
 from tests.unit.maintenance_world import FakeEngine, worn
@@ -115,10 +116,12 @@ class Lab:
         self.governor = Governor(self.store, publisher, self.world.reconciler, publish_wait_s=3.0)
         self.workspace_store = WorkspaceStore(make_engine(database_url))
         self.spaces = Spaces(self.governor, self.workspace_store, self.world.groups, self.world.namespaces)
+        self.queues = QueueStore(make_engine(database_url))
         self.loops: tuple[Loop, ...] = (
             publish_loop(self.governor, 3600),
             reconcile_loop(self.governor, 3600),
             self.spaces.loop(),
+            queues_loop(self.governor, self.workspace_store, self.queues),
         )
         verifier = TokenVerifier(ISSUER, lambda _: KEY.public_key())
         self.counter = Counted()
@@ -165,6 +168,7 @@ class Lab:
         self.store.close()
         self.maintenance_store.close()
         self.workspace_store.close()
+        self.queues.close()
 
     def client(self, username: str = "admin", *groups: str, service: str | None = None) -> GovernorClient:
         """The API as one caller sees it."""

@@ -21,6 +21,7 @@ from components.trino.properties import (
     authentication,
     lake_catalog,
     limits,
+    resource_groups,
     worker_authentication,
 )
 from contracts.errors import UsageError
@@ -160,3 +161,13 @@ def test_a_worker_that_refuses_is_not_waited_for(worker: tuple[str, Any]) -> Non
     handler.refuses = True
     with pytest.raises(urllib.error.HTTPError, match="401"):
         drain.drain(url, {"TRINO_INTERNAL_SECRET": "guess"})
+
+
+def test_queues_are_read_from_what_the_governor_writes_and_no_secret_is_there() -> None:
+    lines = dict(line.split("=", 1) for line in resource_groups().splitlines() if "=" in line)
+    assert lines["resource-groups.configuration-manager"] == "db"
+    url = lines["resource-groups.config-db-url"]
+    assert url.startswith("${ENV:TRINO_MASKING_JDBC_URL}?currentSchema=queues&")
+    assert "default_transaction_read_only=on" in url
+    assert lines["resource-groups.config-db-password"] == "${ENV:TRINO_MASKING_PASSWORD}"
+    assert lines["resource-groups.db-migrations-enabled"] == "false"

@@ -6,7 +6,8 @@ from typing import Any
 
 import orjson
 
-from control_plane.api.queries.trino import Token, Trino, TrinoError
+from contracts.queues import PAGES_SOURCE
+from control_plane.api.queries.trino import SOURCE, Token, Trino, TrinoError
 from control_plane.api.schemas.queries import ExplainStatement, Plan, PlanKind
 from governance.parameters import render
 
@@ -29,6 +30,7 @@ async def explain(trino: Trino, token: Token, given: ExplainStatement) -> Plan:
         TrinoError: with the position in the statement as it was given.
         UsageError: parameters are missing or wrong.
     """
+    runs = given.kind is PlanKind.ANALYZE
     rendered = render(given.statement, given.parameters).with_prefix(_PREFIXES[given.kind])
     try:
         found = await trino.rows(
@@ -36,7 +38,8 @@ async def explain(trino: Trino, token: Token, given: ExplainStatement) -> Plan:
             token,
             catalog=given.catalog,
             namespace=given.namespace,
-            timeout_s=_ANALYZE_TIMEOUT_S if given.kind is PlanKind.ANALYZE else _TIMEOUT_S,
+            timeout_s=_ANALYZE_TIMEOUT_S if runs else _TIMEOUT_S,
+            source=SOURCE if runs else PAGES_SOURCE,
         )
     except TrinoError as error:
         error.line, error.column = rendered.position(error.line, error.column)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -135,15 +135,6 @@ class Queries:
         )
         query.task = asyncio.create_task(self._runner.run(query, execution))
         return query.as_query()
-
-    def running_in(self, catalogs: Collection[str | None], namespace: str) -> int:
-        """How many queries run with a namespace of one of the catalogs as theirs, whoever's they are."""
-        running = (query.given for query in self._queries.values() if not query.state.ended)
-        return sum(
-            1
-            for given in running
-            if given.catalog in catalogs and (given.namespace or "").lower() == namespace
-        )
 
     def live(self, caller: Caller, query_id: UUID) -> RunningQuery | None:
         """One of the caller's whose rows are here."""

@@ -17,6 +17,7 @@ import httpx
 import orjson
 
 from contracts.errors import LabError
+from contracts.queues import PAGES_SOURCE, workspace_tag
 from control_plane.api.problems import UnavailableError
 from control_plane.api.queries.columns import column, safe_rows
 from control_plane.api.schemas.common import Column, Row, Rows
@@ -109,11 +110,13 @@ class Trino:
         catalog: str | None = None,
         namespace: str | None = None,
         tags: tuple[str, ...] = (),
+        source: str = SOURCE,
     ) -> Execution:
-        """A statement about to run; nothing is sent before the first :meth:`Execution.next`."""
+        """A statement about to run; nothing is sent before the first :meth:`Execution.next`. In a workspace's
+        namespace it waits in that workspace's queue."""
         headers = {
             "Content-Type": "text/plain; charset=utf-8",
-            "X-Trino-Source": SOURCE,
+            "X-Trino-Source": source,
             # Otherwise times come with milliseconds at most.
             "X-Trino-Client-Capabilities": "PARAMETRIC_DATETIME",
         }
@@ -121,6 +124,8 @@ class Trino:
             headers["X-Trino-Catalog"] = _header(used)
         if namespace is not None:
             headers["X-Trino-Schema"] = _header(namespace)
+            # A tag that is no workspace's of the user's means nothing to Trino; a comma would be two.
+            tags = (*tags, workspace_tag(namespace)) if "," not in namespace else tags
         if tags:
             headers["X-Trino-Client-Tags"] = ",".join(tags)
         return Execution(self, statement, token, headers)
@@ -140,13 +145,14 @@ class Trino:
         namespace: str | None = None,
         limit: int = 100_000,
         timeout_s: float = 60.0,
+        source: str = PAGES_SOURCE,
     ) -> Rows:
-        """A small result, whole; no more than ``limit`` rows of it.
+        """A small result for a page, whole; no more than ``limit`` rows of it.
 
         Raises:
             TrinoError (DeniedError, NoSuchObjectError), UnavailableError, and what ``token`` raises.
         """
-        execution = self.start(statement, token, catalog=catalog, namespace=namespace)
+        execution = self.start(statement, token, catalog=catalog, namespace=namespace, source=source)
         found: list[Row] = []
         columns: tuple[Column, ...] = ()
         try:

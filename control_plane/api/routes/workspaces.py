@@ -60,11 +60,9 @@ def change_workspace(
     workspace_id: UUID, body: ChangeWorkspace, request: Request, caller: Authenticated
 ) -> Workspace:
     """Changes its description, as an owner, or its quota, as a lab admin."""
-    changed = _governor(request, caller).workspaces.change(
+    return _governor(request, caller).workspaces.change(
         workspace_id, description=body.description, quota=_quota(body.quota)
     )
-    from_thread.run_sync(console_of(request).workspaces.forget)
-    return changed
 
 
 @router.post("/{workspace_id}/removal")
@@ -123,4 +121,3 @@ def _renew(request: Request, caller: Caller) -> None:
     console = console_of(request)
     from_thread.run(console.sessions.renew, caller.signed)
     from_thread.run_sync(console.catalogs.forget)
-    from_thread.run_sync(console.workspaces.forget)
