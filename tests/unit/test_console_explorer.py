@@ -409,3 +409,15 @@ def test_governor_down_is_told(governed: GovernedWorld, people: dict[str, httpx.
 def test_the_agent_is_absent_until_there_is_one(people: dict[str, httpx.Client]) -> None:
     answer = people["analyst"].post("/api/v1/chat/threads", json={})
     assert (answer.status_code, answer.json()["next_command"]) == (404, "lab up agent")
+
+
+def test_what_is_denied_is_not_asked_again_with_every_page(
+    governed: GovernedWorld, people: dict[str, httpx.Client]
+) -> None:
+    """The owners are the governor's to refuse, snapshots the engine's: a table under rules has neither."""
+    governed.trino.on(r"\$snapshots", Answer(error=DENIED), user="analyst")
+    first = people["analyst"].get(f"{RETAIL}/customer").json()
+    assert (first["current_snapshot_id"], first["owner_group"]) == (None, None)
+    before = len(governed.trino.asked)
+    assert people["analyst"].get(f"{RETAIL}/customer").json() == first
+    assert len(governed.trino.asked) == before

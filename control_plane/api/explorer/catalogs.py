@@ -244,13 +244,20 @@ class Catalogs:
             "SELECT table_name, comment FROM system.metadata.table_comments "
             f"WHERE catalog_name = {text(catalog)} AND schema_name = {text(namespace)}"
         )
-        ask = partial(self.rows, caller, statement)
+
+        async def ask() -> Mapping[str, str]:
+            try:
+                found = await self.rows(caller, statement)
+            except DeniedError:
+                return {}
+            return {str(name): str(comment) for name, comment in found.rows if comment}
+
         try:
-            found = await self._cache.get(caller, ("comments", catalog, namespace), ask)
+            comments: Mapping[str, str] = await self._cache.get(caller, ("comments", catalog, namespace), ask)
         except TrinoError:
             # A list without comments is better than no list.
             return {}
-        return {str(name): str(comment) for name, comment in found.rows if comment}
+        return comments
 
     async def _functions(self, caller: Caller) -> list[str]:
         found = await self.rows(caller, "SHOW FUNCTIONS")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from contracts.errors import UsageError
@@ -24,7 +24,7 @@ from control_plane.api.schemas.explorer import (
     TableDetail,
     TableType,
 )
-from governance.client import GovernorError
+from governance.client import GovernorError, TableOwner
 from governance.reports import Explanation, Visibility
 
 _FORBIDDEN = 403
@@ -123,14 +123,20 @@ class Tables:
             f"(SELECT snapshot_id FROM {table.part('$refs')} WHERE name = 'main' AND type = 'BRANCH') "
             f"FROM {table.part('$snapshots')} s ORDER BY s.committed_at DESC"
         )
+
+        async def ask() -> Snapshots:
+            try:
+                found = await self._catalogs.rows(caller, statement, limit=1000)
+            except (DeniedError, NoSuchObjectError) as error:
+                return Snapshots(snapshots=[], denied=_why(error))
+            return Snapshots(snapshots=[_snapshot(row) for row in found.rows])
+
         question = ("snapshots", table.catalog, table.namespace, table.name)
         try:
-            found: Rows = await self._catalogs.cached(
-                caller, question, partial(self._catalogs.rows, caller, statement, limit=1000)
-            )
+            told: Snapshots = await self._catalogs.cached(caller, question, ask)
         except TrinoError as error:
             return Snapshots(snapshots=[], denied=_why(error))
-        return Snapshots(snapshots=[_snapshot(row) for row in found.rows])
+        return told
 
     async def metadata(self, caller: Caller, table: Table, suffix: str, limit: int) -> MetadataRows:
         """Rows of a metadata table, or why the caller sees none."""
@@ -194,43 +200,50 @@ class Tables:
         if table.catalog != self._catalogs.governed:
             return None
         question = ("explanation", table.catalog, table.namespace, table.name)
-        try:
-            found: Explanation = await self._catalogs.cached(
-                caller, question, partial(self.explanation, caller, table, None)
-            )
-        except GovernorError as error:
-            if error.status is None or error.status >= 500:
-                raise
-            return None
+
+        async def ask() -> Explanation | None:
+            try:
+                return await self.explanation(caller, table, None)
+            except GovernorError as error:
+                if error.status is None or error.status >= 500:
+                    raise
+                return None
+
+        found: Explanation | None = await self._catalogs.cached(caller, question, ask)
         return found
 
     async def _require(self, caller: Caller, table: Table) -> None:
         await self._catalogs.columns(caller, table.catalog, table.namespace, table.name)
 
     async def _definition(self, caller: Caller, table: Table) -> str | None:
+        async def ask() -> str | None:
+            for kind in ("TABLE", "VIEW"):
+                try:
+                    found = await self._catalogs.rows(caller, f"SHOW CREATE {kind} {table.sql}")
+                except TrinoError as error:
+                    if isinstance(error, DeniedError | NoSuchObjectError):
+                        return None
+                    continue
+                return str(found.rows[0][0]) if found.rows else None
+            return None
+
         question = ("definition", table.catalog, table.namespace, table.name)
-        for kind in ("TABLE", "VIEW"):
-            ask = partial(self._catalogs.rows, caller, f"SHOW CREATE {kind} {table.sql}")
-            try:
-                found: Rows = await self._catalogs.cached(caller, (*question, kind), ask)
-            except TrinoError as error:
-                if isinstance(error, DeniedError | NoSuchObjectError):
-                    return None
-                continue
-            return str(found.rows[0][0]) if found.rows else None
-        return None
+        definition: str | None = await self._catalogs.cached(caller, question, ask)
+        return definition
 
     async def _owner(self, caller: Caller, table: Table) -> str | None:
         if table.catalog != self._catalogs.governed:
             return None
-        try:
-            owners = await self._catalogs.cached(
-                caller, "owners", partial(self._governor.ask, caller, lambda client: client.owners())
-            )
-        except GovernorError as error:
-            if error.status != _FORBIDDEN:
-                raise
-            return None
+
+        async def ask() -> Sequence[TableOwner]:
+            try:
+                return await self._governor.ask(caller, lambda client: client.owners())
+            except GovernorError as error:
+                if error.status != _FORBIDDEN:
+                    raise
+                return ()
+
+        owners: Sequence[TableOwner] = await self._catalogs.cached(caller, "owners", ask)
         return next((o.group for o in owners if o.table.lower() == table.governed_name.lower()), None)
 
 
