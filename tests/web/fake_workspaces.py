@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ from fastapi import APIRouter, HTTPException, Request
 
 from contracts.errors import UsageError
 from control_plane.api.schemas.workspaces import (
+    ChangeWorkspace,
     Connection,
     CreateWorkspace,
     Failure,
@@ -167,6 +169,17 @@ def workspace(workspace_id: uuid.UUID, request: Request) -> Workspace:
     found = _spaces(request).made.get(workspace_id)
     if found is None:
         raise HTTPException(404, "there is no workspace of that id")
+    return replace(found, may_set_quota=request.state.username == "admin")
+
+
+@router.patch("/{workspace_id}")
+def change(workspace_id: uuid.UUID, body: ChangeWorkspace, request: Request) -> Workspace:
+    found = workspace(workspace_id, request)
+    if body.description is not None:
+        found = replace(found, description=body.description)
+    if body.quota is not None:
+        found = replace(found, quota=WorkspaceQuota(**body.quota.model_dump()))
+    _spaces(request).made[workspace_id] = found
     return found
 
 

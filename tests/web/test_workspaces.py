@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from playwright.sync_api import expect
+from playwright.sync_api import Request, expect
 
 from tests.web.browsing import Visit
 from tests.web.fake_workspaces import MARKETING
@@ -63,6 +63,33 @@ def test_connections_are_made_and_fetched_by(visit: Visit) -> None:
     page.get_by_role("button", name="public.leads").click()
     page.get_by_role("dialog").get_by_role("button", name="Fetch").click()
     expect(page.get_by_role("table", name="Files")).to_contain_text("leads.csv")
+
+
+def test_owners_describe_a_workspace_and_admins_set_its_quota(visit: Visit) -> None:
+    page = visit.go(_PATH)
+    page.get_by_role("button", name="Settings").click()
+    dialog = page.get_by_role("dialog", name="Settings of marketing")
+    expect(dialog.get_by_text("Its quota is set by lab admins.")).to_be_visible()
+    expect(dialog.get_by_label("Queries at once")).to_have_count(0)
+    dialog.get_by_label("What it is for").fill("Campaigns")
+    with page.expect_request(_is_change) as sent:
+        dialog.get_by_role("button", name="Save").click()
+    assert sent.value.post_data_json == {"description": "Campaigns", "quota": None}
+    visit.sign_in_at_the_fake("admin")
+    page = visit.go(_PATH)
+    page.get_by_role("button", name="Settings").click()
+    queries = dialog.get_by_label("Queries at once")
+    expect(queries).to_have_value("4")
+    queries.fill("")
+    expect(dialog.get_by_role("button", name="Save")).to_be_disabled()
+    queries.fill("9")
+    visit.check_dialog()
+    dialog.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("9 queries, 2 ingests")).to_be_visible()
+
+
+def _is_change(request: Request) -> bool:
+    return request.method == "PATCH"
 
 
 def test_members_and_the_end(visit: Visit) -> None:

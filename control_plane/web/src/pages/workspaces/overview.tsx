@@ -1,5 +1,5 @@
 import { useMutation, useQuery } from "@tanstack/react-query";
-import { Table2, Trash2 } from "lucide-react";
+import { Settings2, Table2, Trash2 } from "lucide-react";
 import { type ReactNode, useState } from "react";
 import { Link, useNavigate } from "react-router";
 import { api, unwrap } from "@/api/client";
@@ -13,9 +13,11 @@ import { Checkbox } from "@/components/ui/switch";
 import { notify } from "@/components/ui/toast";
 import { bytes, count, instant, plural } from "@/lib/format";
 import { useForget, type Workspace } from "./data";
+import { SettingsDialog } from "./settingsdialog";
 
 /** What a workspace is, what it takes, and its end. */
 export function Overview({ workspace }: { workspace: Workspace }) {
+  const [changing, setChanging] = useState(false);
   const [removing, setRemoving] = useState(false);
   const catalog = useInfo()?.default_catalog ?? "lake";
   const used = workspace.usage.size_bytes / 1048576 / workspace.quota.storage_mib;
@@ -81,12 +83,19 @@ export function Overview({ workspace }: { workspace: Workspace }) {
           Tables
         </Link>
         {workspace.may_manage && (
+          <Button onClick={() => setChanging(true)}>
+            <Settings2 aria-hidden />
+            Settings
+          </Button>
+        )}
+        {workspace.may_manage && (
           <Button variant="danger" onClick={() => setRemoving(true)}>
             <Trash2 aria-hidden />
             Remove workspace
           </Button>
         )}
       </div>
+      <SettingsDialog workspace={workspace} open={changing} onOpenChange={setChanging} />
       <Remove workspace={workspace} open={removing} onOpenChange={setRemoving} />
     </div>
   );
