@@ -17,6 +17,8 @@ import psutil
 import pytest
 
 from tests.live.conftest import LiveLab
+from tests.live.console import Person
+from tests.live.test_console_jobs import permit, remove, wait_for
 
 pytestmark = pytest.mark.live
 
@@ -25,13 +27,15 @@ MARKER = "LAB_SPARK_RUN"
 
 @pytest.fixture(scope="module")
 def spark(lab: LiveLab) -> Iterator[LiveLab]:
-    """The suite's lab with Spark in it; afterwards without, and with nothing of it left running."""
-    lab.ok("up", "spark", timeout_s=1800)
+    """The suite's lab with Spark and the console in it; afterwards without, and with nothing of Spark left
+    running."""
+    lab.ok("up", "spark", "console", timeout_s=1800)
     try:
         yield lab
     finally:
         lab.ok("spark", "sql", "SELECT 1", "--as", "engineer")
-        lab.ok("up", "--without", "spark", "--set", "sparkIdleS=900", timeout_s=900)
+        without = ("--without", "spark", "--without", "console")
+        lab.ok("up", *without, "--set", "sparkIdleS=900", timeout_s=900)
         assert drivers(lab) == []
 
 
@@ -166,6 +170,48 @@ def test_a_job_shows_its_output_and_its_exit_code(spark: LiveLab, script: Callab
     newest, before = spark.json("spark", "jobs", "--as", "engineer")[:2]
     assert (newest["state"], newest["exit_code"], before["state"]) == ("failed", 7, "succeeded")
     assert "given" in spark.ok("spark", "logs", before["id"], "--as", "engineer")
+
+
+def test_a_program_of_the_consoles_jobs_runs_as_its_owner(spark: LiveLab) -> None:
+    """The console's own queue, Keycloak's offline token, and the gateway's log, end to end."""
+    source = (
+        "import sys\n"
+        "from helper import ORDER\n"
+        "from pyspark.sql import SparkSession\n"
+        "spark = SparkSession.builder.getOrCreate()\n"
+        "print('counted', spark.table('retail.nation').count(), 'for', sys.argv[1], flush=True)\n"
+        "spark.sql('CREATE OR REPLACE TABLE raw.by_job AS SELECT * FROM retail.nation ' + ORDER)\n"
+        "spark.sql('SELECT * FROM hr.employees').show()\n"
+    )
+    work = {
+        "kind": "spark",
+        "source": source,
+        "arguments": [":n"],
+        "modules": {"helper.py": "ORDER = 'ORDER BY n_name'\n"},
+    }
+    parameters = [{"name": "n", "type": "bigint", "default": 4}]
+    with Person(spark, "engineer") as person:
+        permit(person)
+        try:
+            job = person.post(
+                "/api/v1/jobs", {"title": "by Spark", "work": work, "parameters": parameters}, 201
+            )
+            run = person.post(f"/api/v1/jobs/{job['id']}/runs", {}, 202)
+            ended = wait_for(person, run, "succeeded", "failed", "timed_out")
+            told = person.http.get(f"{person.url}/api/v1/job-runs/{run['id']}/events", timeout=60).text
+            # What the rules keep from its owner ends it; what came before has been done.
+            assert (ended["state"], ended["attempt"]) == ("failed", 1), told
+            assert "counted 25 for 4" in told
+            assert "hr.employees" in told
+            assert "salary" not in told
+            newest = spark.json("spark", "jobs", "--as", "engineer")[0]
+            assert newest["id"] == ended["attempts"][0]["spark_job_id"]
+            assert spark.value("SELECT count(*) FROM lake.raw.by_job", "engineer") == 25
+            spark.ok("sql", "DROP TABLE lake.raw.by_job", "--as", "engineer")
+            remove(person, job)
+        finally:
+            sent = {"X-CSRF-Token": person.csrf, "Origin": person.url}
+            person.http.delete(f"{person.url}/api/v1/job-permission", headers=sent).raise_for_status()
 
 
 def test_a_job_is_killed_with_all_that_it_started(spark: LiveLab, script: Callable[[str], Path]) -> None:
