@@ -260,7 +260,7 @@ function Line({ line, open }: { line: AuditLine; open: boolean }) {
             {took !== null && <span className="tabular">{duration(took)}</span>}
             <span className="tabular">{plural(line.rows, "row")}</span>
             {line.tables.length > 0 && (
-              <span>{line.tables.map((one) => one.table).join(", ")}</span>
+              <span>{[...new Set(line.tables.map((one) => one.table))].join(", ")}</span>
             )}
             {filters > 0 && <Badge tone="warning">{plural(filters, "row filter")}</Badge>}
             {masked > 0 && <Badge tone="warning">{plural(masked, "column")} masked</Badge>}
