@@ -34,7 +34,7 @@ def mask_key(hash_salt: str) -> bytes:
 
 
 class MaskKeyStore:
-    """The database that holds the key and nothing else, as its owner."""
+    """The database that holds the key, beside Trino's queues, as its owner."""
 
     def __init__(self, engine: Engine, key: bytes) -> None:
         self._engine = engine
