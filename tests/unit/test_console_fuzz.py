@@ -14,15 +14,15 @@ from schemathesis.core.result import Ok
 
 from control_plane.api.openapi import FILE
 from tests.unit import console_world
-from tests.unit.console_keycloak import CLIENT
+from tests.unit.console_keycloak import CLIENT, PEOPLE
 from tests.unit.console_trino import Answer
 from tests.unit.console_world import GovernedWorld, wait_for
 
 postgres_server = console_world.postgres_server
 governed = console_world.governed
 
-EXAMPLES = 5
-PEOPLE = ("steward", "analyst", "outsider")
+EXAMPLES = 3
+"""Of each operation, for each person."""
 OPERATIONS: dict[str, Any] = {
     operation.ok().label: operation.ok()
     for operation in schemathesis.openapi.from_path(str(FILE)).get_all_operations()
