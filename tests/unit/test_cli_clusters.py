@@ -161,7 +161,7 @@ def test_a_lab_stays_on_the_placement_it_was_made_on(run: FakeRun, tmp_path: Pat
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"placement": "aws"}, "has no lab stack in this version"),
+        ({"placement": "aws"}, "aws needs to know its region"),
         ({"databaseUrl": "postgresql://u:p@h/d"}, "is a secret and is not set this way"),
     ],
 )
