@@ -209,7 +209,7 @@ def workloads(folder: Path) -> Iterator[Workload]:
     yield Workload(**{**vars(decided), "files": {**decided.files, "config.yaml": config}})
     certificate, key = make_authority("bench", datetime.now(UTC))
     server, server_key, _ = issue_server(certificate, key, [HOST], datetime.now(UTC))
-    yield trino.workload(
+    governed = trino.workload(
         trino.TrinoArgs(
             issuer_url=REALM_URL,
             realm_url=REALM_URL,
@@ -233,6 +233,9 @@ def workloads(folder: Path) -> Iterator[Workload]:
         ),
         layout(folder, "trino", "trino", https=40, internal=41),
     )
+    # There is no governor here to fill the queues.
+    files = {name: text for name, text in governed.files.items() if name != trino.QUEUES_FILE}
+    yield Workload(**{**vars(governed), "files": files})
 
 
 def layout(folder: Path, name: str, software: str, **ports: int) -> Layout:

@@ -37,6 +37,7 @@ from contracts.workload import (
 )
 
 WORKER = "trino-worker"
+QUEUES_FILE = "etc/resource-groups.properties"
 _DRAIN_FILE = "drain.py"
 
 
@@ -122,7 +123,7 @@ def workload(args: TrinoArgs, layout: Layout) -> Workload:
                 workers=args.workers.maximum,
             ),
             "event-listener.properties": event_listener(args.audit_url),
-            "etc/resource-groups.properties": resource_groups(),
+            QUEUES_FILE: resource_groups(),
             **_engine_files(args),
             "server.pem": args.server_pem,
             "ca.pem": args.ca_certificate,

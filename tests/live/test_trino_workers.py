@@ -247,7 +247,9 @@ def _files(workload: Workload) -> dict[str, str]:
     config += f"node.internal-address={ENCODED}\n"
     config = config.replace(f"shutdown.grace-period={DRAIN_PERIOD_S}s", f"shutdown.grace-period={PERIOD_S}s")
     config = "".join(line for line in config.splitlines(True) if not line.startswith("event-listener."))
-    kept = {name: text for name, text in texts.items() if not name.startswith(("catalog/", "event-listener"))}
+    # Tables, an audit and queues are a lab's.
+    elsewhere = ("catalog/", "event-listener", "etc/resource-groups")
+    kept = {name: text for name, text in texts.items() if not name.startswith(elsewhere)}
     return {
         **kept,
         "config.properties": config,
