@@ -100,6 +100,12 @@ def check_settings(changes: Mapping[str, str]) -> None:
         read_settings({"role": role.value, key: value})
 
 
+def with_changes(lab: Lab, role: Role, changes: Mapping[str, str]) -> dict[str, str]:
+    """One stack's config as it is once ``changes`` are kept."""
+    kept = read_config(lab, role) if lab.exists else {"role": role.value}
+    return {**kept, **{s.key: changes[s.key] for s in SETTINGS if s.key in changes and role in s.roles}}
+
+
 def save_settings(lab: Lab, changes: Mapping[str, str]) -> None:
     """Keeps settings in the config of every stack that has them."""
     roles = {setting.key: setting.roles for setting in SETTINGS}
@@ -178,6 +184,11 @@ def check_machine(
             next_command=f"lab --name OTHER up --set placement={placement}",
         )
     check_placement(chosen, placement)
+    if placement == "aws":
+        # Loaded here: a lab on this machine has no use for it.
+        from placements.aws.account import region_of
+
+        region_of(read_settings(with_changes(lab, Role.PERSISTENT, changes or {})))
     if placement != "local":
         return
     services = session.supervisor.status() if lab.exists else []

@@ -270,7 +270,8 @@ def test_bootstrap_looks_first_and_remembers_the_account(run: FakeRun) -> None:
     with pytest.raises(UsageError, match="needs to know its region"):
         operations.bootstrap(run.session, changes={"placement": "aws"})
     assert run.calls == []
-    operations.bootstrap(run.session, changes={"awsRegion": REGION})
+    assert not run.lab.exists
+    operations.bootstrap(run.session, changes={"placement": "aws", "awsRegion": REGION})
     assert run.calls == ["fetch", "up persistent"]
     for role in Role:
         assert read_config(run.lab, role)["awsAccountId"] == ACCOUNT
