@@ -175,6 +175,8 @@ def test_queries_are_saved_shared_and_never_lost_to_another_editor(visit: Visit)
     expect(page.get_by_role("button", name="All nations", exact=True)).to_be_visible()
     page.wait_for_url("**/worksheet/saved/*")
     address = page.url
+    # A worksheet that nobody wrote in would show theirs.
+    visit.write_sql("SELECT 'mine'")
     # Somebody else changes it.
     saved = page.evaluate(
         "async (id) => (await fetch('/api/v1/saved-queries/' + id)).json()", address.split("/")[-1]
@@ -193,7 +195,6 @@ def test_queries_are_saved_shared_and_never_lost_to_another_editor(visit: Visit)
         saved,
     )
     assert status == 200
-    visit.write_sql("SELECT 'mine'")
     page.keyboard.press("Control+s")
     dialog = page.get_by_role("dialog", name="Save query")
     dialog.get_by_role("button", name="Save", exact=True).click()
