@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from functools import cache, partial
+from importlib import import_module
 from types import FrameType
 from typing import Any
 
@@ -151,7 +152,7 @@ def about(settings: AgentSettings, layers: Layers) -> About:
 
 def warm() -> None:
     """Loads what the first question needs, so that it does not wait for it."""
-    import governance.query  # noqa: F401 - loaded, not used
+    import_module("governance.query")
 
 
 def _stopped(_signal: int, _frame: FrameType | None) -> None:

@@ -29,14 +29,14 @@ def provider(
         arguments["kubeconfig"] = str(cluster.kubeconfig)
     if cluster.context:
         arguments["context"] = cluster.context
-    return _sdk("pulumi_kubernetes").Provider("cluster", **arguments, opts=opts)
+    return sdk("pulumi_kubernetes").Provider("cluster", **arguments, opts=opts)
 
 
 def provider_of(
     kubeconfig: pulumi.Input[str], *, identifier: pulumi.Input[str], opts: pulumi.ResourceOptions
 ) -> Any:
     """The provider of a cluster that is made in the same run. What was in a cluster that is gone is gone."""
-    return _sdk("pulumi_kubernetes").Provider(
+    return sdk("pulumi_kubernetes").Provider(
         "objects",
         cluster_identifier=identifier,
         kubeconfig=kubeconfig,
@@ -51,7 +51,7 @@ def register(manifest: Manifest, name: str, opts: pulumi.ResourceOptions) -> pul
     complete, for a service to have endpoints."""
     group, _, version = str(manifest["apiVersion"]).rpartition("/")
     # The group without its domain is the SDK's module: networking.k8s.io is networking.
-    module = _sdk(f"pulumi_kubernetes.{(group or 'core').partition('.')[0]}.{version}")
+    module = sdk(f"pulumi_kubernetes.{(group or 'core').partition('.')[0]}.{version}")
     resource: Callable[..., pulumi.Resource] = getattr(module, manifest["kind"])
     arguments = {_snake(key): value for key, value in manifest.items() if key not in ("apiVersion", "kind")}
     own = pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create=_ROLLOUT, update=_ROLLOUT))
@@ -62,7 +62,8 @@ def _snake(name: str) -> str:
     return re.sub(r"(?<=[a-z])([A-Z])", lambda found: f"_{found[1].lower()}", name)
 
 
-def _sdk(module: str) -> Any:
+def sdk(module: str) -> Any:
+    """A provider's SDK. Raises PreflightError where it is not installed."""
     try:
         return import_module(module)
     except ModuleNotFoundError as error:

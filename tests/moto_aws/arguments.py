@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module, reload
+from importlib import import_module
 from typing import Any, ForwardRef, Union, get_args, get_origin, is_typeddict
 
 import pulumi
@@ -32,24 +32,14 @@ def arguments(token: str) -> Mapping[str, Argument]:
     package, middle, name = token.split(":")
     # A package without modules has its types at its top: ``eks:index:Cluster``.
     place = _snake(name) if middle == "index" else f"{middle.split('/')[0]}.{_snake(middle.split('/')[1])}"
-    mended: set[str] = set()
     with warnings.catch_warnings():
         # Modules of the SDK are loaded as their types are read, some of which are deprecated.
         warnings.simplefilter("ignore", DeprecationWarning)
+        # The service first: one that is loaded by way of a module of its own lacks that one's names for good.
+        getattr(import_module(f"pulumi_{package}.{place.partition('.')[0].lower()}"), name, None)
         module = import_module(f"pulumi_{package}.{place.lower()}")
         # Where a nested type has the name, the resource's own is called otherwise.
-        kind = getattr(module, f"{name}InitArgs", None) or getattr(module, f"{name}Args")
-        while True:
-            try:
-                return _members(kind)
-            except AttributeError as error:
-                # The SDK loads its modules when they are first used, and leaves one whose loading was cut
-                # short, by a warning that is an error elsewhere, as empty as it is.
-                half = error.obj
-                if not isinstance(half, types.ModuleType) or half.__name__ in mended:
-                    raise
-                mended.add(half.__name__)
-                reload(half)
+        return _members(getattr(module, f"{name}InitArgs", None) or getattr(module, f"{name}Args"))
 
 
 def failures(token: str, inputs: Mapping[str, Any]) -> dict[str, str]:
