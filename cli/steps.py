@@ -26,7 +26,15 @@ from cli.project import (
 from cli.session import Session
 from components.registry import SERVICE_ORDER, ComponentInfo
 from contracts.errors import LabError, UsageError, unknown_name
-from contracts.settings import SETTINGS, Role, environment, labs_home, polaris_home, read_settings
+from contracts.settings import (
+    SETTINGS,
+    Role,
+    environment,
+    labs_home,
+    polaris_home,
+    read_settings,
+    refuse_misplaced,
+)
 from placements.local import artifacts as artifact_cache
 from placements.local import preflight
 from placements.local.ports import FOUNDATION_ORDER, PORTS_PER_LAB, service_port
@@ -101,9 +109,22 @@ def check_settings(changes: Mapping[str, str]) -> None:
 
 
 def with_changes(lab: Lab, role: Role, changes: Mapping[str, str]) -> dict[str, str]:
-    """One stack's config as it is once ``changes`` are kept."""
+    """One stack's config as it is once ``changes`` are kept, checked. Raises UsageError as
+    ``read_settings``."""
     kept = read_config(lab, role) if lab.exists else {"role": role.value}
-    return {**kept, **{s.key: changes[s.key] for s in SETTINGS if s.key in changes and role in s.roles}}
+    whole = {**kept, **{s.key: changes[s.key] for s in SETTINGS if s.key in changes and role in s.roles}}
+    read_settings(whole)
+    return whole
+
+
+def check_misplaced(lab: Lab, changes: Mapping[str, str]) -> None:
+    """Raises UsageError for a setting, about to be kept or kept before, that the lab's placement does not
+    read."""
+    for role in Role:
+        whole = with_changes(lab, role, changes)
+        asked = {key: whole[key] for key in ("role", "placement", *changes) if key in whole}
+        refuse_misplaced(asked, next_command="the same command without that --set")
+        refuse_misplaced(whole)
 
 
 def save_settings(lab: Lab, changes: Mapping[str, str]) -> None:

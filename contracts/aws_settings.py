@@ -14,6 +14,7 @@ from contracts.versions import AURORA_POSTGRESQL, EKS
 _BOTH = frozenset(Role)
 _PERSISTENT = frozenset({Role.PERSISTENT})
 _LAB = frozenset({Role.LAB})
+_AWS = ("aws",)
 
 _LARGEST_ALLOWED = 8
 """Prefix length of the largest network that may reach a cluster's public endpoint."""
@@ -108,7 +109,8 @@ AWS_SETTINGS: tuple[Setting, ...] = (
         default="",
         example="eu-central-1",
         parse=matching(r"([a-z]{2}(-[a-z]+)+-\d)?", "a region, such as eu-central-1"),
-        doc="aws: the region of everything. Required.",
+        placements=_AWS,
+        doc="the region of everything. Required.",
     ),
     Setting(
         key="awsAccountId",
@@ -116,7 +118,8 @@ AWS_SETTINGS: tuple[Setting, ...] = (
         default="",
         example="123456789012",
         parse=matching(r"(\d{12})?", "the 12 digits of an account"),
-        doc="aws: the account of everything; credentials for any other are refused. Required; "
+        placements=_AWS,
+        doc="the account of everything; credentials for any other are refused. Required; "
         "`lab bootstrap` fills it in.",
     ),
     Setting(
@@ -125,7 +128,8 @@ AWS_SETTINGS: tuple[Setting, ...] = (
         default="",
         example="eu-central-1a,eu-central-1b",
         parse=_zones,
-        doc="aws: availability zones of the network, the same on both stacks. Empty: a and b of the region.",
+        placements=_AWS,
+        doc="availability zones of the network, the same on both stacks. Empty: a and b of the region.",
     ),
     Setting(
         key="awsVpcCidr",
@@ -133,7 +137,8 @@ AWS_SETTINGS: tuple[Setting, ...] = (
         default="10.40.0.0/16",
         example="10.40.0.0/16",
         parse=_vpc_network,
-        doc="aws: the VPC's network. Each zone has a sixteenth of it for pods and nodes and a small part for "
+        placements=_AWS,
+        doc="the VPC's network. Each zone has a sixteenth of it for pods and nodes and a small part for "
         "load balancers.",
     ),
     Setting(
@@ -142,7 +147,8 @@ AWS_SETTINGS: tuple[Setting, ...] = (
         default="",
         example="team-b,ci",
         parse=names,
-        doc="aws: further labs that have a slot in this persistent stack: databases, roles, secrets and a "
+        placements=_AWS,
+        doc="further labs that have a slot in this persistent stack: databases, roles, secrets and a "
         "part of the warehouse of their own.",
     ),
     Setting(
@@ -151,7 +157,8 @@ AWS_SETTINGS: tuple[Setting, ...] = (
         default="true",
         example="false",
         parse=choice("true", "false"),
-        doc="aws: whether database, buckets, key and network refuse to be deleted. The guardrails refuse "
+        placements=_AWS,
+        doc="whether database, buckets, key and network refuse to be deleted. The guardrails refuse "
         "false unless their own configuration names the lab: `lab bootstrap --set awsProtect=false "
         "--throw-away` once, before you destroy it. A final snapshot of the database is kept even then.",
     ),
@@ -161,7 +168,8 @@ AWS_SETTINGS: tuple[Setting, ...] = (
         default=AURORA_POSTGRESQL,
         example=AURORA_POSTGRESQL,
         parse=_database_version,
-        doc="aws: version of Aurora PostgreSQL.",
+        placements=_AWS,
+        doc="version of Aurora PostgreSQL.",
     ),
     Setting(
         key="awsDatabaseMaxAcu",
@@ -169,7 +177,8 @@ AWS_SETTINGS: tuple[Setting, ...] = (
         default="4",
         example="16",
         parse=decimal(1.0, 256.0),
-        doc="aws: Aurora capacity units that the database may grow to (1 is about 2 GiB of memory).",
+        placements=_AWS,
+        doc="Aurora capacity units that the database may grow to (1 is about 2 GiB of memory).",
     ),
     Setting(
         key="awsDatabasePauseAfterS",
@@ -177,7 +186,8 @@ AWS_SETTINGS: tuple[Setting, ...] = (
         default="600",
         example="3600",
         parse=integer(300, 86400),
-        doc="aws: seconds without a connection after which the database pauses, and costs storage alone.",
+        placements=_AWS,
+        doc="seconds without a connection after which the database pauses, and costs storage alone.",
     ),
     Setting(
         key="awsBackupRetentionDays",
@@ -185,7 +195,8 @@ AWS_SETTINGS: tuple[Setting, ...] = (
         default="7",
         example="30",
         parse=integer(1, 35),
-        doc="aws: days that the database's automatic backups are kept.",
+        placements=_AWS,
+        doc="days that the database's automatic backups are kept.",
     ),
     Setting(
         key="awsNoncurrentDays",
@@ -193,7 +204,8 @@ AWS_SETTINGS: tuple[Setting, ...] = (
         default="14",
         example="30",
         parse=integer(1, 3650),
-        doc="aws: days that an overwritten or deleted object of the warehouse can still be restored.",
+        placements=_AWS,
+        doc="days that an overwritten or deleted object of the warehouse can still be restored.",
     ),
     Setting(
         key="awsBudgetUsd",
@@ -201,7 +213,8 @@ AWS_SETTINGS: tuple[Setting, ...] = (
         default="0",
         example="200",
         parse=decimal(0.0, 1_000_000.0),
-        doc="aws: US dollars a month for all labs of this persistent stack; awsBudgetEmails is told at 80% "
+        placements=_AWS,
+        doc="US dollars a month for all labs of this persistent stack; awsBudgetEmails is told at 80% "
         "of it, and when the month is forecast to go beyond it. Nothing is stopped by it. 0: no budget.",
     ),
     Setting(
@@ -210,7 +223,8 @@ AWS_SETTINGS: tuple[Setting, ...] = (
         default="",
         example="platform@example.com",
         parse=_emails,
-        doc="aws: up to ten addresses that awsBudgetUsd tells, separated by commas.",
+        placements=_AWS,
+        doc="up to ten addresses that awsBudgetUsd tells, separated by commas.",
     ),
     Setting(
         key="awsAccessLogs",
@@ -218,7 +232,8 @@ AWS_SETTINGS: tuple[Setting, ...] = (
         default="false",
         example="true",
         parse=choice("true", "false"),
-        doc="aws: whether requests to the warehouse bucket are logged, into a bucket of their own.",
+        placements=_AWS,
+        doc="whether requests to the warehouse bucket are logged, into a bucket of their own.",
     ),
     Setting(
         key="awsCiRepository",
@@ -226,7 +241,8 @@ AWS_SETTINGS: tuple[Setting, ...] = (
         default="",
         example="octo-org/lakehouse",
         parse=matching(r"([\w.-]+/[\w.-]+)?", "OWNER/NAME, or nothing"),
-        doc="aws: GitHub repository whose workflows may assume the preview role (pull requests; reads alone, "
+        placements=_AWS,
+        doc="GitHub repository whose workflows may assume the preview role (pull requests; reads alone, "
         "no data and no secrets) and the deploy role (one environment). Empty: no such roles.",
     ),
     Setting(
@@ -235,7 +251,8 @@ AWS_SETTINGS: tuple[Setting, ...] = (
         default="lab",
         example="production",
         parse=matching(r"[\w.-]+", "an environment's name"),
-        doc="aws: the repository's protected environment, whose workflows alone may deploy.",
+        placements=_AWS,
+        doc="the repository's protected environment, whose workflows alone may deploy.",
     ),
     Setting(
         key="awsCiProviderArn",
@@ -245,7 +262,8 @@ AWS_SETTINGS: tuple[Setting, ...] = (
         parse=matching(
             r"(arn:aws[a-z-]*:iam::\d{12}:oidc-provider/\S+)?", "the ARN of a provider, or nothing"
         ),
-        doc="aws: GitHub's identity provider, where the account has it already: it can have only one. "
+        placements=_AWS,
+        doc="GitHub's identity provider, where the account has it already: it can have only one. "
         "Empty: it is made.",
     ),
     Setting(
@@ -254,8 +272,8 @@ AWS_SETTINGS: tuple[Setting, ...] = (
         default="",
         example="2027-01-31T18:00:00Z",
         parse=_moment,
-        doc="aws: when the account ends the cluster by itself, in UTC; `lab up --ttl 8h` sets it. Empty: "
-        "never.",
+        placements=_AWS,
+        doc="when the account ends the cluster by itself, in UTC; `lab up --ttl 8h` sets it. Empty: never.",
     ),
     Setting(
         key="awsNat",
@@ -263,7 +281,8 @@ AWS_SETTINGS: tuple[Setting, ...] = (
         default="single",
         example="zonal",
         parse=choice("single", "zonal"),
-        doc="aws: one NAT gateway for all zones, or one in each.",
+        placements=_AWS,
+        doc="one NAT gateway for all zones, or one in each.",
     ),
     Setting(
         key="awsLogRetentionDays",
@@ -271,7 +290,8 @@ AWS_SETTINGS: tuple[Setting, ...] = (
         default="30",
         example="90",
         parse=choice("1", "3", "5", "7", "14", "30", "60", "90", "180", "365"),
-        doc="aws: days that the control plane's logs (API, audit, sign-ins) are kept.",
+        placements=_AWS,
+        doc="days that the control plane's logs (API, audit, sign-ins) are kept.",
     ),
     Setting(
         key="awsKubernetesVersion",
@@ -279,7 +299,8 @@ AWS_SETTINGS: tuple[Setting, ...] = (
         default=EKS,
         example=EKS,
         parse=matching(r"1\.\d{2}", "a version such as 1.33"),
-        doc="aws: Kubernetes version of the EKS cluster.",
+        placements=_AWS,
+        doc="Kubernetes version of the EKS cluster.",
     ),
     Setting(
         key="awsApiCidrs",
@@ -287,7 +308,8 @@ AWS_SETTINGS: tuple[Setting, ...] = (
         default="",
         example="203.0.113.7/32",
         parse=_allow_list,
-        doc="aws: networks that may reach the cluster's API over the internet. Empty: it has a private "
+        placements=_AWS,
+        doc="networks that may reach the cluster's API over the internet. Empty: it has a private "
         "endpoint alone, reached from within the VPC.",
     ),
     Setting(
@@ -296,7 +318,8 @@ AWS_SETTINGS: tuple[Setting, ...] = (
         default="",
         example="arn:aws:iam::123456789012:role/platform",
         parse=_principals,
-        doc="aws: IAM roles and users that administer the cluster, beside whoever makes it.",
+        placements=_AWS,
+        doc="IAM roles and users that administer the cluster, beside whoever makes it.",
     ),
     Setting(
         key="awsSystemTypes",
@@ -304,7 +327,8 @@ AWS_SETTINGS: tuple[Setting, ...] = (
         default="m7i.xlarge",
         example="m7i.xlarge,m6i.xlarge",
         parse=_instance_types,
-        doc="aws: instances of the nodes for the lab's services (on demand).",
+        placements=_AWS,
+        doc="instances of the nodes for the lab's services (on demand).",
     ),
     Setting(
         key="awsQueryTypes",
@@ -312,7 +336,8 @@ AWS_SETTINGS: tuple[Setting, ...] = (
         default="r7i.xlarge",
         example="r7i.2xlarge",
         parse=_instance_types,
-        doc="aws: instances of the nodes for Trino (on demand, in one zone).",
+        placements=_AWS,
+        doc="instances of the nodes for Trino (on demand, in one zone).",
     ),
     Setting(
         key="awsQueryMaxNodes",
@@ -320,7 +345,8 @@ AWS_SETTINGS: tuple[Setting, ...] = (
         default="2",
         example="8",
         parse=integer(1, 100),
-        doc="aws: how many nodes for Trino there may be.",
+        placements=_AWS,
+        doc="how many nodes for Trino there may be.",
     ),
     Setting(
         key="awsBatchTypes",
@@ -328,7 +354,8 @@ AWS_SETTINGS: tuple[Setting, ...] = (
         default="r7i.xlarge,r6i.xlarge,r5.xlarge,r7a.xlarge",
         example="r7i.2xlarge,r6i.2xlarge",
         parse=_instance_types,
-        doc="aws: instances of the nodes for Spark (Spot, tainted, none when idle). The more types, the "
+        placements=_AWS,
+        doc="instances of the nodes for Spark (Spot, tainted, none when idle). The more types, the "
         "rarer an interruption.",
     ),
     Setting(
@@ -337,6 +364,7 @@ AWS_SETTINGS: tuple[Setting, ...] = (
         default="4",
         example="16",
         parse=integer(1, 100),
-        doc="aws: how many nodes for Spark there may be.",
+        placements=_AWS,
+        doc="how many nodes for Spark there may be.",
     ),
 )

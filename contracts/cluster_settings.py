@@ -8,6 +8,8 @@ from contracts.setting_values import Role, Setting, choice, folder, integer, mat
 _BOTH = frozenset(Role)
 _PERSISTENT = frozenset({Role.PERSISTENT})
 _LAB = frozenset({Role.LAB})
+_KUBERNETES = ("kubernetes",)
+_CLUSTERS = ("kubernetes", "aws")
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _BUCKET = matching(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]|", "a bucket's name, or nothing")
@@ -19,7 +21,8 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         default="",
         example="~/.kube/config",
         parse=folder,
-        doc="kubernetes: file that says how the cluster is reached. Empty: as kubectl finds it (KUBECONFIG, "
+        placements=_KUBERNETES,
+        doc="file that says how the cluster is reached. Empty: as kubectl finds it (KUBECONFIG, "
         "~/.kube/config).",
     ),
     Setting(
@@ -28,7 +31,8 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         default="",
         example="on-prem",
         parse=matching(r"\S*", "a context of the kubeconfig, or nothing"),
-        doc="kubernetes: the context to use. Empty: the kubeconfig's current one.",
+        placements=_KUBERNETES,
+        doc="the context to use. Empty: the kubeconfig's current one.",
     ),
     Setting(
         key="clusterId",
@@ -36,7 +40,8 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         default="",
         example="6f1f6c2e-7b0e-4a53-9d0b-0a4f6d1b8a11",
         parse=matching(r"([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?", "a UID, or nothing"),
-        doc="kubernetes: UID of the namespace kube-system of this lab's cluster; any other cluster is "
+        placements=_KUBERNETES,
+        doc="UID of the namespace kube-system of this lab's cluster; any other cluster is "
         "refused. Empty: not compared.",
     ),
     Setting(
@@ -45,7 +50,8 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         default="",
         example="lakehouse-lab",
         parse=matching(f"({_LABEL})?", "lower-case letters, digits and hyphens, or nothing"),
-        doc="kubernetes, aws: the lab's own namespace. Empty: lakehouse-<name>.",
+        placements=_CLUSTERS,
+        doc="the lab's own namespace. Empty: lakehouse-<name>.",
     ),
     Setting(
         key="quotaMemoryMib",
@@ -53,7 +59,8 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         default="16384",
         example="65536",
         parse=integer(4096, 16777216),
-        doc="kubernetes, aws: MiB of memory that all pods of the lab may request together.",
+        placements=_CLUSTERS,
+        doc="MiB of memory that all pods of the lab may request together.",
     ),
     Setting(
         key="quotaCpuMillicores",
@@ -61,7 +68,8 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         default="8000",
         example="32000",
         parse=integer(1000, 10000000),
-        doc="kubernetes, aws: thousandths of a processor that all pods of the lab may request together.",
+        placements=_CLUSTERS,
+        doc="thousandths of a processor that all pods of the lab may request together.",
     ),
     Setting(
         key="imagesFile",
@@ -69,8 +77,8 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         default="",
         example="~/lab-images.json",
         parse=folder,
-        doc="kubernetes, aws: JSON file with the reference of each image by digest. Without one nothing is "
-        "deployed.",
+        placements=_CLUSTERS,
+        doc="JSON file with the reference of each image by digest. Without one nothing is deployed.",
     ),
     Setting(
         key="imagePullSecret",
@@ -78,7 +86,8 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         default="",
         example="registry",
         parse=matching(f"({_LABEL})?", "a secret's name, or nothing"),
-        doc="kubernetes: secret in the namespace with which images are pulled. Empty: none.",
+        placements=_KUBERNETES,
+        doc="secret in the namespace with which images are pulled. Empty: none.",
     ),
     Setting(
         key="storageClass",
@@ -86,7 +95,8 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         default="",
         example="standard",
         parse=matching(r"[a-z0-9.-]*", "a storage class, or nothing"),
-        doc="kubernetes: storage class of the volumes that are retained. Empty: the cluster's default.",
+        placements=_KUBERNETES,
+        doc="storage class of the volumes that are retained. Empty: the cluster's default.",
     ),
     Setting(
         key="nodeClasses",
@@ -94,7 +104,8 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         default="preferred",
         example="required",
         parse=choice("preferred", "required"),
-        doc="kubernetes: whether pods prefer or require nodes that the label lakehouse-lab/class gives to "
+        placements=_KUBERNETES,
+        doc="whether pods prefer or require nodes that the label lakehouse-lab/class gives to "
         "their class: system, query or batch. A taint of that name is tolerated.",
     ),
     Setting(
@@ -103,7 +114,8 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         default="0",
         example="2",
         parse=integer(0, 500),
-        doc="kubernetes: Trino's workers beside its coordinator, each with a heap of trinoHeapMib. 0: the "
+        placements=_CLUSTERS,
+        doc="Trino's workers beside its coordinator, each with a heap of trinoHeapMib. 0: the "
         "coordinator works alone.",
     ),
     Setting(
@@ -112,7 +124,8 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         default="0",
         example="6",
         parse=integer(0, 500),
-        doc="kubernetes: up to how many workers Trino gets when trinoWorkers are busy; the cluster needs a "
+        placements=_CLUSTERS,
+        doc="up to how many workers Trino gets when trinoWorkers are busy; the cluster needs a "
         "metrics server for it. 0: no more than trinoWorkers.",
     ),
     Setting(
@@ -121,7 +134,8 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         default="600",
         example="3600",
         parse=integer(60, 86400),
-        doc="kubernetes: seconds that a worker which is taken away may go on with the queries it works on.",
+        placements=_CLUSTERS,
+        doc="seconds that a worker which is taken away may go on with the queries it works on.",
     ),
     Setting(
         key="ingressDomain",
@@ -129,7 +143,8 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         default="",
         example="lab.example.org",
         parse=matching(rf"({_LABEL}(\.{_LABEL})+)?", "a domain's name, or nothing"),
-        doc="kubernetes: domain below which an Ingress publishes what people use: keycloak, trino, "
+        placements=_KUBERNETES,
+        doc="domain below which an Ingress publishes what people use: keycloak, trino, "
         "control-plane and agent. Empty: nothing is published.",
     ),
     Setting(
@@ -138,7 +153,8 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         default="",
         example="ingress-nginx",
         parse=matching(f"({_LABEL})?", "a namespace's name, or nothing"),
-        doc="kubernetes: the namespace in which the pods of the cluster's ingress controller run; no others "
+        placements=_KUBERNETES,
+        doc="the namespace in which the pods of the cluster's ingress controller run; no others "
         "are let through. Needed with ingressDomain.",
     ),
     Setting(
@@ -147,7 +163,8 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         default="",
         example="nginx",
         parse=matching(r"[a-z0-9.-]*", "an IngressClass, or nothing"),
-        doc="kubernetes: the class of the ingresses. Empty: the cluster's default.",
+        placements=_KUBERNETES,
+        doc="the class of the ingresses. Empty: the cluster's default.",
     ),
     Setting(
         key="ingressTls",
@@ -158,7 +175,8 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
             rf"lab|(secret|issuer|cluster-issuer):{_LABEL}",
             "lab, secret:NAME, issuer:NAME or cluster-issuer:NAME",
         ),
-        doc="kubernetes: certificate of the ingresses: of the lab's own authority (lab), in a secret of the "
+        placements=_KUBERNETES,
+        doc="certificate of the ingresses: of the lab's own authority (lab), in a secret of the "
         "namespace that you made (secret:NAME), or made by cert-manager (issuer:NAME, cluster-issuer:NAME).",
     ),
     Setting(
@@ -167,7 +185,8 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         default="{}",
         example='{"nginx.ingress.kubernetes.io/proxy-body-size": "64m"}',
         parse=text_mapping,
-        doc="kubernetes: JSON object of annotations that every ingress gets.",
+        placements=_KUBERNETES,
+        doc="JSON object of annotations that every ingress gets.",
     ),
     Setting(
         key="databaseUrl",
@@ -175,7 +194,8 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         default="",
         example="postgresql://admin:PASSWORD@db.example:5432/postgres?sslmode=verify-full",
         parse=matching(r"(postgres(ql)?://\S+)?", "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"),
-        doc="kubernetes: PostgreSQL 16 or newer and a role there that may make databases and roles. "
+        placements=_KUBERNETES,
+        doc="PostgreSQL 16 or newer and a role there that may make databases and roles. "
         "pulumi config set --secret.",
         secret=True,
     ),
@@ -185,7 +205,8 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         default="",
         example="https://s3.example",
         parse=matching(r"(https?://[^/\s]+)?", "https://HOST[:PORT]"),
-        doc="kubernetes: an S3 store whose STS enforces session policies. http is accepted, and nothing on "
+        placements=_KUBERNETES,
+        doc="an S3 store whose STS enforces session policies. http is accepted, and nothing on "
         "the way to such a store is private.",
     ),
     Setting(
@@ -194,7 +215,8 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         default="us-east-1",
         example="eu-central-1",
         parse=matching(r"[a-z0-9-]+", "a region's name"),
-        doc="kubernetes: region of the S3 store, as its signatures name it.",
+        placements=_KUBERNETES,
+        doc="region of the S3 store, as its signatures name it.",
     ),
     Setting(
         key="objectStorePathStyle",
@@ -202,7 +224,8 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         default="true",
         example="false",
         parse=choice("true", "false"),
-        doc="kubernetes: whether buckets are parts of the store's paths (true) or of its host name (false).",
+        placements=_KUBERNETES,
+        doc="whether buckets are parts of the store's paths (true) or of its host name (false).",
     ),
     Setting(
         key="warehouseBucket",
@@ -210,7 +233,8 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         default="",
         example="team-warehouse",
         parse=_BUCKET,
-        doc="kubernetes: existing bucket of Iceberg data. Empty: <name>-warehouse.",
+        placements=_KUBERNETES,
+        doc="existing bucket of Iceberg data. Empty: <name>-warehouse.",
     ),
     Setting(
         key="policyBucket",
@@ -218,7 +242,8 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         default="",
         example="team-policy",
         parse=_BUCKET,
-        doc="kubernetes: existing bucket of access bundles. Empty: <name>-policy.",
+        placements=_KUBERNETES,
+        doc="existing bucket of access bundles. Empty: <name>-policy.",
     ),
     Setting(
         key="objectStoreKeys",
@@ -226,7 +251,8 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         default="",
         example='{"catalog": ["ID", "SECRET"], "governor": ["ID", "SECRET"], "opa": ["ID", "SECRET"]}',
         parse=str,
-        doc="kubernetes: JSON with the access key and secret key of catalog (reads and writes the warehouse, "
+        placements=_KUBERNETES,
+        doc="JSON with the access key and secret key of catalog (reads and writes the warehouse, "
         "may AssumeRole), governor (writes bundles) and opa (reads bundles). pulumi config set --secret.",
         secret=True,
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -18,10 +18,15 @@ class Role(StrEnum):
     LAB = "lab"
 
 
+PLACEMENTS = ("local", "kubernetes", "aws")
+"""Where workloads can run."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Setting:
     """One config key. ``parse`` turns the text into its value or raises ValueError saying what is
-    permitted. A ``secret`` one is refused unless it is kept encrypted."""
+    permitted. A ``secret`` one is refused unless it is kept encrypted, one that no other than its
+    ``placements`` read is refused on those."""
 
     key: str
     roles: frozenset[Role]
@@ -30,6 +35,12 @@ class Setting:
     doc: str
     parse: Callable[[str], Any]
     secret: bool = False
+    placements: tuple[str, ...] = PLACEMENTS
+
+    @property
+    def text(self) -> str:
+        """What it does, after where it does."""
+        return self.doc if self.placements == PLACEMENTS else f"{', '.join(self.placements)}: {self.doc}"
 
 
 def choice(*values: str) -> Callable[[str], str]:
@@ -121,3 +132,15 @@ def text_mapping(text: str) -> dict[str, str]:
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
         raise ValueError("a JSON object whose values are texts")
     return found
+
+
+def misplaced(settings: Iterable[Setting], config: Mapping[str, str]) -> Setting | None:
+    """The first of the settings that the config's placement does not read, though its value is not the
+    default."""
+    placement = config.get("placement", PLACEMENTS[0])
+    for setting in settings:
+        if placement in setting.placements or setting.key not in config:
+            continue
+        if setting.parse(config[setting.key]) != setting.parse(setting.default):
+            return setting
+    return None

@@ -16,6 +16,7 @@ from typing import Any
 from contracts.agent_settings import AGENT_SETTINGS
 from contracts.cluster_settings import CLUSTER_SETTINGS
 from contracts.errors import UsageError, unknown_name
+from contracts.setting_values import PLACEMENTS as PLACEMENTS
 from contracts.setting_values import Role as Role
 from contracts.setting_values import Setting as Setting
 from contracts.setting_values import choice as _choice
@@ -25,6 +26,7 @@ from contracts.setting_values import integer as _integer
 from contracts.setting_values import interval as _interval
 from contracts.setting_values import listed as _list
 from contracts.setting_values import matching as _matching
+from contracts.setting_values import misplaced as _misplaced
 from contracts.setting_values import names as _names
 
 NAMESPACE = "lakehouse-lab"
@@ -60,7 +62,7 @@ SETTINGS: tuple[Setting, ...] = (
         roles=_BOTH,
         default="local",
         example="local",
-        parse=_choice("local", "kubernetes", "aws"),
+        parse=_choice(*PLACEMENTS),
         doc="Where workloads run.",
     ),
     Setting(
@@ -69,7 +71,7 @@ SETTINGS: tuple[Setting, ...] = (
         default="",
         example="~/.local/share/lakehouse-lab/lab",
         parse=str,
-        doc="local: the lab's own folder for state, data and logs. Empty: LAB_HOME/<name>.",
+        doc="The lab's own folder for state, data and logs. Empty: LAB_HOME/<name>.",
     ),
     Setting(
         key="portBase",
@@ -78,7 +80,7 @@ SETTINGS: tuple[Setting, ...] = (
         example="28000",
         parse=_integer(1024, 65000),
         doc="First port of this lab's block of 200 loopback ports: of its services (local) or of the tunnels "
-        "to them (kubernetes).",
+        "to them (kubernetes, aws).",
     ),
     Setting(
         key="catalog",
@@ -94,8 +96,8 @@ SETTINGS: tuple[Setting, ...] = (
         default="",
         example="~/polaris-1.7.0",
         parse=_folder,
-        doc="local: folder with Polaris' unpacked official distribution, run where it lies. LAB_POLARIS_HOME "
-        "wins, and `lab up` keeps it here. Empty: the distribution is fetched.",
+        doc="Folder with Polaris' unpacked official distribution, which is run where it lies on placement "
+        "local. LAB_POLARIS_HOME wins, and `lab up` keeps it here. Empty: the distribution is fetched.",
     ),
     Setting(
         key="warehousePrefix",
@@ -335,6 +337,19 @@ def read_settings(config: Mapping[str, str], environ: Mapping[str, str] | None =
     )
 
 
+def refuse_misplaced(config: Mapping[str, str], *, next_command: str = "") -> None:
+    """Raises UsageError for a setting in one stack's checked config that its placement does not read and that
+    would be ignored. One with its default value asks for nothing."""
+    found = _misplaced(SETTINGS, config)
+    if found is not None:
+        raise UsageError(
+            f"setting {found.key!r} does nothing on placement {config.get('placement', PLACEMENTS[0])!r}",
+            value=None if found.secret else config[found.key],
+            permitted=f"on placement {' or '.join(found.placements)}",
+            next_command=next_command or f"pulumi config rm {found.key} -s {config['role']}",
+        )
+
+
 def program_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """The settings of the stack that a Pulumi program runs for: the engine hands a program its config in
     ``PULUMI_CONFIG``, a JSON object keyed ``project:key``."""
@@ -350,7 +365,9 @@ def program_settings(environ: Mapping[str, str] | None = None) -> Settings:
                 permitted="a value that is encrypted in the stack's file",
                 next_command=f"pulumi config set --secret {setting.key}",
             )
-    return read_settings(own, env)
+    settings = read_settings(own, env)
+    refuse_misplaced(own)
+    return settings
 
 
 def _value(setting: Setting, text: str | None) -> Any:

@@ -23,7 +23,7 @@ def stack_template(role: Role) -> str:
     for setting in SETTINGS:
         if role not in setting.roles:
             continue
-        lines += [f"  # {line}" for line in textwrap.wrap(setting.doc, 96)]
+        lines += [f"  # {line}" for line in textwrap.wrap(setting.text, 96)]
         if setting.key == "role":
             lines.append(f"  {NAMESPACE}:role: {role.value}")
         else:

@@ -134,6 +134,31 @@ def test_a_block_of_ports_that_is_asked_for_is_taken_from_the_start(run: FakeRun
     assert any("ports 29000 to 29199" in line for line in run.said)
 
 
+@pytest.mark.parametrize("placement", ["local", "aws"])
+def test_a_setting_of_another_placement_is_refused_and_makes_nothing(run: FakeRun, placement: str) -> None:
+    for operation in (operations.up, operations.bootstrap):
+        with pytest.raises(UsageError, match=f"'ingressClass' does nothing on placement '{placement}'") as no:
+            operation(run.session, changes={"placement": placement, "ingressClass": "nginx"})
+        assert "without that --set" in str(no.value)
+    assert run.calls == []
+    assert not run.lab.exists
+
+
+def test_a_setting_that_was_kept_for_another_placement_is_refused_until_it_is_taken_away(
+    run: FakeRun,
+) -> None:
+    operations.up(run.session)
+    set_config(run.lab, Role.LAB, "nodeClasses", "required")
+    run.calls.clear()
+    with pytest.raises(UsageError, match="'nodeClasses' does nothing on placement 'local'") as refused:
+        operations.up(run.session, changes={"trinoHeapMib": "1500"})
+    assert "pulumi config rm nodeClasses -s lab" in str(refused.value)
+    assert run.calls == []
+    assert "trinoHeapMib" not in read_config(run.lab, Role.LAB)
+    operations.up(run.session, changes={"nodeClasses": "preferred"})
+    assert run.calls[-1] == "up lab"
+
+
 def test_another_labs_block_of_ports_starts_nothing(run: FakeRun) -> None:
     operations.up(run.session)
     other = fake_run(run.lab.home.parent, "other")

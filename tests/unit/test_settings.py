@@ -10,6 +10,7 @@ import pytest
 from cli.operations import write_templates
 from contracts.errors import UsageError
 from contracts.settings import (
+    PLACEMENTS,
     SETTINGS,
     Role,
     Setting,
@@ -19,6 +20,7 @@ from contracts.settings import (
     labs_home,
     program_settings,
     read_settings,
+    refuse_misplaced,
 )
 from contracts.templates import stack_template
 
@@ -115,3 +117,33 @@ def test_an_undocumented_variable_is_refused() -> None:
     with pytest.raises(UsageError, match="LAB_NAME"):
         environment("LAB_NAMES", {})
     assert environment("LAB_NAME", {"LAB_NAME": ""}) is None
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda s: s.key)
+def test_a_setting_of_one_placement_is_refused_on_the_others(setting: Setting) -> None:
+    assert setting.placements, setting.key
+    assert set(setting.placements) <= set(PLACEMENTS)
+    assert not setting.doc.startswith(PLACEMENTS), "the table says it"
+    if setting.key == "role" or setting.parse(setting.example) == setting.parse(setting.default):
+        return
+    role = min(setting.roles)
+    for placement in PLACEMENTS:
+        config = {"role": role, "placement": placement, setting.key: setting.example}
+        if placement in setting.placements or setting.key == "placement":
+            refuse_misplaced(config)
+            continue
+        with pytest.raises(UsageError, match=f"does nothing on placement '{placement}'") as refused:
+            refuse_misplaced(config)
+        assert f"on placement {' or '.join(setting.placements)}" in str(refused.value)
+        assert f"pulumi config rm {setting.key} -s {role}" in str(refused.value)
+        assert not setting.secret or setting.example not in str(refused.value)
+
+
+def test_a_default_of_another_placement_asks_for_nothing() -> None:
+    refuse_misplaced({"role": "lab", "ingressDomain": "", "trinoWorkers": "0", "awsNat": "single"})
+
+
+def test_a_program_refuses_what_its_placement_would_ignore() -> None:
+    own = {"role": "lab", "placement": "aws", "ingressDomain": "lab.example.org"}
+    with pytest.raises(UsageError, match="'ingressDomain' does nothing on placement 'aws'"):
+        program_settings({"PULUMI_CONFIG": json.dumps({f"lakehouse-lab:{k}": v for k, v in own.items()})})
