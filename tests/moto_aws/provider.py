@@ -15,7 +15,7 @@ from plugins.kinds import JSON
 from plugins.resource import Field
 from plugins.serving import start
 from plugins.values import Props
-from tests.moto_aws import bucket_types, cluster_types, data_types, network_types
+from tests.moto_aws import bucket_types, cluster_types, data_types, network_types, time_types
 from tests.moto_aws.arguments import arguments
 from tests.moto_aws.eks_provider import CLUSTER, EksProvider
 from tests.moto_aws.types import MotoType, World
@@ -47,7 +47,10 @@ class AwsProvider(Provider[World]):
 def _types() -> list[MotoType]:
     # The SDK loads its modules when they are used, which only one thread may do at a time.
     arguments(CLUSTER)
-    kinds = (*network_types.TYPES, *data_types.TYPES, *bucket_types.TYPES, *cluster_types.TYPES)
+    kinds = (
+        *(*network_types.TYPES, *data_types.TYPES, *bucket_types.TYPES),
+        *(*cluster_types.TYPES, *time_types.TYPES),
+    )
     return [kind.load() for kind in kinds]
 
 

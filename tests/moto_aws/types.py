@@ -18,7 +18,7 @@ from plugins.resource import Field, ResourceType, State, Update
 from plugins.values import Props, has_unknown
 from tests.moto_aws.arguments import arguments, failures
 
-_GONE = ("NotFound", "NoSuch", "NotFoundFault", "ResourceNotFound")
+_GONE = ("NotFound", "NoSuch", "NotFoundFault", "ResourceNotFound", "StateMachineDoesNotExist")
 
 
 @dataclass
