@@ -205,6 +205,7 @@ def check_machine(
             next_command=f"lab --name OTHER up --set placement={placement}",
         )
     check_placement(chosen, placement)
+    check_misplaced(lab, changes or {})
     if placement == "aws":
         # Loaded here: a lab on this machine has no use for it.
         from placements.aws.account import region_of

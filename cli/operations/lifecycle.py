@@ -20,7 +20,6 @@ from cli.steps import (
     catalog_for,
     check_elsewhere,
     check_machine,
-    check_misplaced,
     check_settings,
     converge_persistent,
     core_config,
@@ -130,7 +129,6 @@ def up(
     check_settings(changes or {})
     join(session, changes)
     refuse_unprotected(lab, changes or {}, session.environ, session.throw_away)
-    check_misplaced(lab, changes or {})
     changes, ended = with_ttl(lab, changes or {}, ttl)
     saved = merge(saved_set(lab), add, without)
     choice = catalog_for(session, catalog, changes)
@@ -169,7 +167,6 @@ def bootstrap(
     check_settings(changes or {})
     join(session, changes)
     refuse_unprotected(session.lab, changes or {}, session.environ, session.throw_away)
-    check_misplaced(session.lab, changes or {})
     choice = catalog_for(session, catalog, changes)
     with session.exclusive("bootstrap"):
         check_machine(session, (), changes)

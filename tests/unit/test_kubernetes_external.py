@@ -98,8 +98,8 @@ def test_what_is_not_named_is_asked_for(absent: str) -> None:
 
 
 def test_a_secret_setting_in_plain_text_is_refused_and_not_repeated() -> None:
-    config = {"lakehouse-lab:role": "persistent", "lakehouse-lab:databaseUrl": URL}
-    env = {"PULUMI_CONFIG": json.dumps(config)}
+    config = {"role": "persistent", "placement": "kubernetes", "databaseUrl": URL}
+    env = {"PULUMI_CONFIG": json.dumps({f"lakehouse-lab:{key}": value for key, value in config.items()})}
     with pytest.raises(UsageError, match="kept in plain text") as caught:
         program_settings(env)
     assert "pass" not in str(caught.value).replace("plain text", "")
