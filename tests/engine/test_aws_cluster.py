@@ -12,12 +12,15 @@ import pytest
 
 from contracts.outputs import Network, to_exports
 from placements.aws.account import clients_of
+from placements.aws.ending import definition
 from placements.aws.leftovers import leftovers
+from placements.aws.naming import Scope
 from tests.engine.aws_account import ACCOUNT, CHECKOUT, REGION, Account, running_account
 
 pytestmark = pytest.mark.engine
 
 NODE_GROUP = "aws:eks/nodeGroup:NodeGroup"
+MACHINE, SCHEDULE = "aws:sfn/stateMachine:StateMachine", "aws:scheduler/schedule:Schedule"
 PROGRAM = f"""\
 import json
 import sys
@@ -131,6 +134,50 @@ def test_a_larger_group_is_an_update(account: Account) -> None:
     assert account.world.calls[before:] == [("update", NODE_GROUP)]
 
 
+def test_a_time_to_live_is_made_moved_put_right_and_taken_away(account: Account) -> None:
+    machines, schedules = account.world.client("stepfunctions"), account.world.client("scheduler")
+    before = len(account.world.calls)
+    account.settings(awsExpiresAt="2027-01-31T18:00:00Z")
+    account.up()
+    # The schedule names the machine that was made.
+    assert account.world.calls[before:] == [("create", MACHINE), ("create", SCHEDULE)]
+    (machine,) = machines.list_state_machines()["stateMachines"]
+    made = schedules.get_schedule(Name="lakehouse-lab-ending")
+    assert made["Target"]["Arn"] == machine["stateMachineArn"]
+    assert made["ScheduleExpression"] == "at(2027-01-31T18:00:00)"
+    account.up("--expect-no-changes")
+    before = len(account.world.calls)
+    account.settings(awsExpiresAt="2027-01-31T20:30:00Z")
+    assert account.up().counts.get("replaced", 0) == 0
+    assert account.world.calls[before:] == [("update", SCHEDULE)]
+    assert schedules.get_schedule(Name="lakehouse-lab-ending")["ScheduleExpression"] == (
+        "at(2027-01-31T20:30:00)"
+    )
+    # Somebody thinks that it never has to end.
+    schedules.delete_schedule(Name="lakehouse-lab-ending")
+    machines.update_state_machine(
+        stateMachineArn=machine["stateMachineArn"],
+        definition=json.dumps({"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}),
+    )
+    assert account.run("refresh", "--yes", "--skip-preview").code == 0
+    before = len(account.world.calls)
+    account.up()
+    assert sorted(account.world.calls[before:]) == [("create", SCHEDULE), ("update", MACHINE)]
+    described = machines.describe_state_machine(stateMachineArn=machine["stateMachineArn"])
+    assert described["definition"] == definition(
+        Scope(lab="lab", account_id=ACCOUNT, region=REGION, stack="lab")
+    )
+    before = len(account.world.calls)
+    account.settings(awsExpiresAt="")
+    account.up()
+    assert account.world.calls[before:] == [("delete", SCHEDULE), ("delete", MACHINE)]
+    assert not machines.list_state_machines()["stateMachines"]
+    assert not schedules.list_schedules()["Schedules"]
+    # What is destroyed below lives until then.
+    account.settings(awsExpiresAt="2027-01-31T20:30:00Z")
+    account.up()
+
+
 def test_destroy_leaves_nothing_and_takes_the_cluster_last(account: Account) -> None:
     assert left(account), "the report finds what is there"
     before = len(account.world.calls)
@@ -139,6 +186,9 @@ def test_destroy_leaves_nothing_and_takes_the_cluster_last(account: Account) -> 
     assert left(account) == []
     assert not account.world.kept_here
     order = [token for _, token in account.world.calls[before:]]
+    assert order.index("aws:eks/cluster:Cluster") < order.index(SCHEDULE), "a destroy that halts is ended yet"
+    assert not account.world.client("stepfunctions").list_state_machines()["stateMachines"]
+    assert not account.world.client("scheduler").list_schedules()["Schedules"]
     nodes = max(index for index, token in enumerate(order) if token == NODE_GROUP)
     assert nodes < order.index("aws:eks/cluster:Cluster")
     assert nodes < order.index("aws:ec2/natGateway:NatGateway"), "a node that goes still talks to its cluster"
