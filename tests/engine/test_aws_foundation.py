@@ -17,6 +17,7 @@ pytestmark = pytest.mark.engine
 WAREHOUSE = f"lab-lab-{ACCOUNT}-eu-central-1-warehouse"
 DATABASES = {f"lab_{p}" for p in ("catalog", "keycloak", "governance", "masking", "control_plane", "agent")}
 INSTANCE = "aws:rds/clusterInstance:ClusterInstance"
+BUDGET = "aws:budgets/budget:Budget"
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +152,30 @@ def test_a_changed_setting_updates_what_it_is_about_and_never_replaces_the_datab
     assert found["ServerlessV2ScalingConfiguration"]["MaxCapacity"] == 8
 
 
+def test_a_budget_is_made_changed_and_put_right(account: Account) -> None:
+    budgets, whom = account.world.client("budgets"), {"AccountId": ACCOUNT, "BudgetName": "lakehouse-lab"}
+    before = len(account.world.calls)
+    account.settings(awsBudgetUsd="200", awsBudgetEmails="platform@example.com")
+    account.up()
+    assert account.world.calls[before:] == [("create", BUDGET)]
+    made = budgets.describe_budget(**whom)["Budget"]
+    assert made["BudgetLimit"] == {"Amount": "200", "Unit": "USD"}
+    assert made["CostFilters"] == {"TagKeyValue": ["user:Lab$lab"]}
+    told = budgets.describe_notifications_for_budget(**whom)["Notifications"]
+    assert {(n["NotificationType"], n["Threshold"]) for n in told} == {("ACTUAL", 80), ("FORECASTED", 100)}
+    account.up("--expect-no-changes")
+    before = len(account.world.calls)
+    account.settings(awsBudgetUsd="350")
+    assert account.up().counts.get("replaced", 0) == 0
+    assert account.world.calls[before:] == [("update", BUDGET)]
+    assert budgets.describe_budget(**whom)["Budget"]["BudgetLimit"]["Amount"] == "350"
+    # Somebody does not want to be told.
+    budgets.delete_notification(**whom, Notification=told[0])
+    assert account.run("refresh", "--yes", "--skip-preview").code == 0
+    account.up()
+    assert len(budgets.describe_notifications_for_budget(**whom)["Notifications"]) == 2
+
+
 def test_a_change_that_would_replace_what_is_kept_is_refused_before_anything_is_done(
     account: Account,
 ) -> None:
@@ -199,6 +224,7 @@ def test_without_protection_a_destroy_leaves_a_snapshot_alone(account: Account) 
     (snapshot,) = rds.describe_db_cluster_snapshots(SnapshotType="manual")["DBClusterSnapshots"]
     assert snapshot["DBClusterSnapshotIdentifier"] == "lakehouse-lab-final"
     assert not world.client("s3").list_buckets()["Buckets"]
+    assert not world.client("budgets").describe_budgets(AccountId=ACCOUNT)["Budgets"]
     assert not [r for r in world.client("iam").list_roles()["Roles"] if r["RoleName"].startswith("lakehouse")]
     for name, answer in (
         ("Vpcs", ec2.describe_vpcs(Filters=tagged)),
