@@ -6,6 +6,8 @@ import contextlib
 import os
 import socket
 import stat
+import subprocess
+import sys
 import threading
 import urllib.request
 from functools import partial
@@ -15,7 +17,7 @@ import pytest
 
 from contracts.errors import LabError
 from placements.local.supervisor import Options, ServiceState, ServiceStatus, Step
-from placements.local.supervisor.processes import identify
+from placements.local.supervisor.processes import identify, resident_mib
 from tests.unit.supervisor_lab import Lab, eventually, lab
 
 __all__ = ["lab"]
@@ -32,7 +34,31 @@ def test_apply_returns_a_service_that_answers(lab: Lab) -> None:
     assert status.state is ServiceState.READY
     assert get(lab, "catalog") == b"well"
     assert status.ports == {"http": lab.ports["catalog"]}
-    assert lab.status("catalog").memory_mib is not None
+
+
+def test_memory_is_measured_with_all_that_a_service_started(lab: Lab) -> None:
+    """A child holds 60 MiB and a grandchild 60 more; who asks after one service alone measures nothing."""
+    lab.client.apply(lab.spec("catalog"))
+    hold = "import subprocess, sys; held = bytearray(60 << 20); "
+    with subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            f"{hold}subprocess.run([sys.executable, '-c', {hold + 'print(flush=True); sys.stdin.read()'!r}])",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as parent:
+        assert parent.stdout is not None
+        parent.stdout.readline()
+        measured = resident_mib([os.getpid(), parent.pid])
+        parent.communicate()
+
+    assert 120 < measured[parent.pid] < 220
+    assert measured[os.getpid()] > measured[parent.pid]
+    assert resident_mib([parent.pid]) == {}
+    assert lab.client.status()[0].memory_mib
+    assert lab.status("catalog").memory_mib is None
 
 
 def test_services_start_in_parallel_and_after_what_they_depend_on_is_ready(lab: Lab) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import json
 import os
@@ -102,15 +103,19 @@ class SupervisorClient:
         self._call({"op": "remove", "name": name})
 
     def status(self) -> list[ServiceStatus]:
-        """All declared services, each after what it depends on. Without a supervisor the answer comes
-        from disk: ``unsupervised`` for what runs, ``stopped`` for the rest."""
-        if self.running():
-            return [ServiceStatus.from_dict(status) for status in self._call({"op": "status"})]
-        return self._status_from_disk()
+        """All declared services, each after what it depends on, with their memory. Without a supervisor the
+        answer comes from disk: ``unsupervised`` for what runs, ``stopped`` for the rest."""
+        found = self._services()
+        # Measured here: the supervisor, which probes and starts services meanwhile, has no time for it.
+        memory_mib = processes.resident_mib(one.pid for one in found if one.pid is not None)
+        return [
+            one if one.pid is None else dataclasses.replace(one, memory_mib=memory_mib.get(one.pid))
+            for one in found
+        ]
 
     def status_of(self, name: str) -> ServiceStatus | None:
-        """One service, None when it is not declared."""
-        return next((status for status in self.status() if status.name == name), None)
+        """One service, its memory not measured; None when it is not declared."""
+        return next((status for status in self._services() if status.name == name), None)
 
     def watch(self) -> Generator[ServiceStatus, None, None]:
         """Every service as it is now, then every change, until the supervisor ends. Raises LabError
@@ -174,6 +179,11 @@ class SupervisorClient:
             self.remove(name)
 
     # How it works
+
+    def _services(self) -> list[ServiceStatus]:
+        if self.running():
+            return [ServiceStatus.from_dict(status) for status in self._call({"op": "status"})]
+        return self._status_from_disk()
 
     def _control(self) -> dict[str, Any] | None:
         """Port and token of a supervisor whose process still is the one that wrote them."""
@@ -306,7 +316,6 @@ class SupervisorClient:
             pid=process.pid if process is not None and runs else None,
             plan_hash=spec.plan_hash,
             reason="the supervisor does not run",
-            memory_mib=processes.resident_mib(process.pid) if process is not None and runs else None,
             ports=dict(spec.ports),
             depends_on=spec.depends_on,
             log_file=str(self.paths.log(spec.name)),

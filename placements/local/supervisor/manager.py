@@ -214,10 +214,11 @@ class Manager:
         for folder in doomed:
             await asyncio.to_thread(remove_tree, Path(folder))
 
-    def status(self, *, memory: bool = True) -> list[ServiceStatus]:
-        """All services, each after what it depends on; last those that can't be read."""
+    def status(self) -> list[ServiceStatus]:
+        """All services, each after what it depends on, their memory not measured; last those that can't be
+        read."""
         return [
-            *(self._services[name].status(memory=memory) for name in start_order(self._graph())),
+            *(self._services[name].status() for name in start_order(self._graph())),
             *(unreadable_status(self._paths, name, error) for name, error in self._unreadable.items()),
         ]
 
@@ -225,7 +226,7 @@ class Manager:
         """Every service now, then each change of state, pid or reason, until the reader goes."""
         seen: dict[str, tuple[object, ...]] = {}
         while True:
-            for status in self.status(memory=False):
+            for status in self.status():
                 shown = (status.state, status.pid, status.waiting_for, status.reason)
                 if seen.get(status.name) != shown:
                     seen[status.name] = shown

@@ -163,9 +163,9 @@ def _probe(document: Mapping[str, Any]) -> ProbeSpec:
 @dataclass(frozen=True, kw_only=True)
 class ServiceStatus:
     """One service as the supervisor sees it. ``since`` is when the state began, in seconds since the
-    epoch; ``restarts`` counts since the service was last applied or started by hand; ``memory_mib`` is
-    resident memory now, of the process and its children; ``reason`` says why it is not ready, or why it
-    last died."""
+    epoch; ``restarts`` counts since the service was last applied or started by hand; ``memory_mib``,
+    where it was measured, is resident memory now, of the process and all below it; ``reason`` says
+    why it is not ready, or why it last died."""
 
     name: str
     state: ServiceState

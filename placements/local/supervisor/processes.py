@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -193,18 +193,32 @@ def _command_line(process: psutil.Process) -> list[str]:
     return []
 
 
-def resident_mib(pid: int) -> int | None:
-    """Resident memory of a process and its children in MiB; pages shared with it are counted once."""
-    try:
-        process = psutil.Process(pid)
-        total = process.memory_info().rss
-        for child in process.children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                info = child.memory_info()
-                total += info.rss - getattr(info, "shared", 0)
-        return int(total / 2**20)
-    except psutil.Error:
-        return None
+def resident_mib(pids: Iterable[int]) -> dict[int, int]:
+    """Resident memory in MiB of each process and all below it; pages shared with it are counted once. Those
+    that run no more are left out. Looks at every process of the machine, once for all of ``pids``."""
+    below: dict[int, list[psutil.Process]] = {}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            below.setdefault(process.ppid(), []).append(process)
+    found = {}
+    for pid in pids:
+        with contextlib.suppress(psutil.Error):
+            total = psutil.Process(pid).memory_info().rss
+            found[pid] = (total + sum(map(_own_bytes, _all_below(pid, below)))) >> 20
+    return found
+
+
+def _all_below(pid: int, below: Mapping[int, Sequence[psutil.Process]]) -> Iterator[psutil.Process]:
+    for child in below.get(pid, ()):
+        yield child
+        yield from _all_below(child.pid, below)
+
+
+def _own_bytes(process: psutil.Process) -> int:
+    with contextlib.suppress(psutil.Error):
+        info = process.memory_info()
+        return int(info.rss - getattr(info, "shared", 0))
+    return 0
 
 
 def port_is_free(port: int, host: str = "127.0.0.1") -> bool:

@@ -96,19 +96,17 @@ class Service:
     def ready(self) -> bool:
         return self.state is ServiceState.READY and self.is_current
 
-    def status(self, *, memory: bool = True) -> ServiceStatus:
-        """The service as it is now; measuring memory takes some milliseconds."""
-        pid = self.process.pid if self.process else None
+    def status(self) -> ServiceStatus:
+        """The service as it is now, its memory not measured."""
         return ServiceStatus(
             name=self.spec.name,
             state=self.state,
-            pid=pid,
+            pid=self.process.pid if self.process else None,
             since=self._since,
             restarts=self._restarts,
             plan_hash=self.spec.plan_hash,
             waiting_for=self.waiting_for,
             reason=self.reason,
-            memory_mib=processes.resident_mib(pid) if pid and memory else None,
             ports=dict(self.spec.ports),
             depends_on=self.spec.depends_on,
             log_file=str(self._log_file),
