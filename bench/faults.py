@@ -28,7 +28,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -345,6 +345,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     arguments = parser.parse_args()
     print(f"random moments by --seed {arguments.seed}", flush=True)
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        # In the background of a shell Ctrl-C is ignored otherwise; the lab and its disk are to go either way.
+        signal.signal(ending, signal.default_int_handler)
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(small_home(size_mib=3072))
         environment = {key: value for key, value in os.environ.items() if not key.startswith("PULUMI_")}
@@ -360,14 +363,27 @@ def main() -> int:
         lab.ok("up", "--set", f"scaleFactor={SCALE_FACTOR}", timeout_s=3000)
         print(f"up on empty data after {time.monotonic() - began:.0f} s", flush=True)
         measure(trial)
-        for name in arguments.only:
-            print(f"--- {name}", flush=True)
-            try:
-                PARTS[name](trial)
-            except (GaveUpError, AssertionError) as error:
-                trial.tallies[-1].lost.append(f"given up: {error}")
-                break
+        run_parts(trial, arguments.only)
     return report(trial.tallies)
+
+
+def run_parts(trial: Trial, names: Sequence[str]) -> None:
+    """One part after the other; each one's rows are printed when it ends, since all of them take hours. Ends
+    with what was found so far when a lab does not come back, and at Ctrl-C or SIGTERM."""
+    for name in names:
+        print(f"--- {name}", flush=True)
+        before = len(trial.tallies)
+        try:
+            PARTS[name](trial)
+        except (GaveUpError, AssertionError) as error:
+            trial.tallies[-1].lost.append(f"given up: {error}")
+            return
+        except KeyboardInterrupt:
+            print(f"{name} was ended before its time", flush=True)
+            return
+        finally:
+            for tally in trial.tallies[before:]:
+                print(tally.row(), flush=True)
 
 
 def measure(trial: Trial) -> None:
