@@ -97,6 +97,7 @@ def build_console(
         sessions=sessions,
         verifier=verifier,
         queries=queries,
+        governor=governor,
         tls=tls,
         spark_transport=spark_transport,
     )
@@ -117,6 +118,7 @@ def build_console(
             ConnectionStore(database.sessions), Sealer(settings.encryption_key, "connections"), sources
         ),
         ingests=Ingests(
+            jobs.quotas,
             UploadStore(database.sessions),
             IngestStore(database.sessions),
             FileSpool(

@@ -35,7 +35,10 @@ class Governor:
 
     async def ask(self, caller: Caller, question: Callable[[GovernorClient], T]) -> T:
         """The answer to one question. Raises GovernorError, SignInEndedError, AbsentServiceError."""
-        token = await caller.token(Audience.GOVERNOR)
+        return await self.ask_with(await caller.token(Audience.GOVERNOR), question)
+
+    async def ask_with(self, token: str, question: Callable[[GovernorClient], T]) -> T:
+        """The same with somebody's token for the governor. Raises GovernorError, AbsentServiceError."""
         client = self._client(lambda: token)
         return await to_thread.run_sync(question, client)
 

@@ -6,12 +6,14 @@ import ssl
 
 import httpx
 
+from control_plane.api.governor import Governor
 from control_plane.api.identity.keycloak import Realm
 from control_plane.api.identity.sealing import Sealer
 from control_plane.api.identity.sessions import Sessions
 from control_plane.api.jobs.ledger import Ledger, take_turn
 from control_plane.api.jobs.permissions import Permissions
 from control_plane.api.jobs.queue import Entries, Worker
+from control_plane.api.jobs.quotas import Quotas
 from control_plane.api.jobs.runs import Limits, Runs
 from control_plane.api.jobs.service import Jobs
 from control_plane.api.jobs.spark_engine import Spark
@@ -34,6 +36,7 @@ def build_jobs(
     sessions: Sessions,
     verifier: TokenVerifier,
     queries: Queries,
+    governor: Governor,
     tls: ssl.SSLContext,
     spark_transport: httpx.BaseTransport | None = None,
 ) -> Jobs:
@@ -76,6 +79,7 @@ def build_jobs(
         ledger=ledger,
         runs=runs,
         permissions=permissions,
+        quotas=Quotas(database.sessions, governor, runs),
         worker=worker,
         queries=queries,
         spark=spark,

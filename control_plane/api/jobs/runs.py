@@ -4,7 +4,7 @@ a part of it, and their caller has taken its turn; the others are one of their o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,9 +19,20 @@ from control_plane.api.jobs.planning import wait
 from control_plane.api.jobs.queue import Entries
 from control_plane.api.problems import BusyError, NotFoundError
 from control_plane.api.schemas.common import Parameter
-from control_plane.api.schemas.jobs import ACTIVE, Attempt, RunError, RunState, SaveJob, Trigger, WhenBusy
-from control_plane.api.storage.job_models import JobRow, JobVersionRow, RunRow
-from control_plane.api.storage.models import KeptRow
+from control_plane.api.schemas.jobs import (
+    ACTIVE,
+    Attempt,
+    RunError,
+    RunState,
+    SaveJob,
+    SqlWork,
+    Trigger,
+    WhenBusy,
+)
+from control_plane.api.schemas.workspaces import IngestState
+from control_plane.api.storage.job_models import JobRow, JobVersionRow, PermissionRow, QuotaRow, RunRow
+from control_plane.api.storage.models import IngestRow, KeptRow
+from governance.workspaces.model import DEFAULT_JOBS, GROUP_PREFIX
 
 MAX_WAITING = 100
 """How many runs of one job may wait; a scheduled one beyond it is skipped."""
@@ -37,7 +48,8 @@ class SupersededError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Begin:
-    """How a run begins. ``version`` None: the job's newest."""
+    """How a run begins. ``version`` None: the job's newest; ``groups`` None: the owner's, as Keycloak said
+    last of who let the console run jobs for them."""
 
     trigger: Trigger
     requested_by: str
@@ -46,6 +58,7 @@ class Begin:
     retry_of: UUID | None = None
     session_key: str | None = None
     version: int | None = None
+    groups: Collection[str] | None = None
 
 
 @dataclass(kw_only=True)
@@ -124,6 +137,7 @@ class Runs:
             retry_of=begin.retry_of,
             requested_by=begin.requested_by,
             session_key=begin.session_key,
+            workspace=_workspace_of(job, self._groups(transaction, kept.owner, begin)),
             attempt=0,
             attempts=[],
             created_at=now,
@@ -131,11 +145,17 @@ class Runs:
         transaction.add(run)
         transaction.flush()
         self._skip_or_refuse(transaction, job, run)
-        self.admit(transaction)
+        full = self.admit(transaction)
+        if run.workspace in full and run.state == RunState.WAITING.value:
+            most = full[run.workspace]
+            self.say(
+                transaction, run.id, 0, f"waits: {most} at once may run of workspace {run.workspace!r}'s jobs"
+            )
         return run
 
-    def admit(self, transaction: Transaction) -> None:
-        """Gives waiting runs to the queue, the oldest first, as far as the limits go."""
+    def admit(self, transaction: Transaction) -> Mapping[str | None, int]:
+        """Gives waiting runs to the queue, the oldest first, as far as the limits go; returns which
+        workspaces had no room for one, and how many of each may run."""
         active = [state.value for state in ACTIVE]
         of_owner: Counter[str] = Counter()
         of_job: Counter[UUID] = Counter()
@@ -144,6 +164,9 @@ class Runs:
         ):
             of_owner[owner] += 1
             of_job[job_id] += 1
+        of_workspace = self.under_way(transaction)
+        quotas: dict[str, int] = dict(transaction.execute(select(QuotaRow.workspace, QuotaRow.jobs)).tuples())
+        full: dict[str | None, int] = {}
         waiting = (
             select(RunRow, KeptRow.document["max_concurrent"].astext)
             .join(KeptRow, KeptRow.id == RunRow.job_id)
@@ -152,14 +175,38 @@ class Runs:
         )
         for run, most in transaction.execute(waiting).all():
             if of_owner.total() >= self.limits.total:
-                return
+                break
             if of_owner[run.owner] >= self.limits.per_owner or of_job[run.job_id] >= int(most):
                 continue
+            if run.workspace is not None:
+                quota = quotas.get(run.workspace, DEFAULT_JOBS)
+                if of_workspace[run.workspace] >= quota:
+                    full[run.workspace] = quota
+                    continue
+                of_workspace[run.workspace] += 1
             of_owner[run.owner] += 1
             of_job[run.job_id] += 1
             run.state = RunState.QUEUED.value
             run.queue_entry = self.entries.add_run(transaction, run.id)
         transaction.flush()
+        return full
+
+    def under_way(self, transaction: Transaction) -> Counter[str]:
+        """How many runs and ingests of each workspace there are that count towards its quota."""
+        found: Counter[str] = Counter()
+        active = [state.value for state in ACTIVE]
+        runs = select(RunRow.workspace, func.count()).where(
+            RunRow.state.in_(active), RunRow.ended_at.is_(None), RunRow.workspace.is_not(None)
+        )
+        ingests = (
+            select(QuotaRow.workspace, func.count())
+            .join(IngestRow, IngestRow.workspace_id == QuotaRow.workspace_id)
+            .where(IngestRow.state == IngestState.RUNNING.value)
+        )
+        for query in (runs.group_by(RunRow.workspace), ingests.group_by(QuotaRow.workspace)):
+            for name, count in transaction.execute(query):
+                found[name] += count
+        return found
 
     def claim(self, run_id: UUID) -> Claimed | datetime | None:
         """Makes a run this worker's: a new attempt of it, or the one that an earlier worker began. A time
@@ -299,6 +346,13 @@ class Runs:
         with self.sessions.begin() as transaction:
             self.say(transaction, run.run_id, run.attempt, line, source)
 
+    @staticmethod
+    def _groups(transaction: Transaction, owner: str, begin: Begin) -> Collection[str]:
+        if begin.groups is not None:
+            return begin.groups
+        permission = transaction.get(PermissionRow, owner)
+        return () if permission is None else permission.groups
+
     def _skip_or_refuse(self, transaction: Transaction, job: SaveJob, run: RunRow) -> None:
         others = self.open_of(transaction, run.job_id) - 1
         by_hand = Trigger(run.trigger) in (Trigger.MANUAL, Trigger.RETRY)
@@ -317,6 +371,15 @@ class Runs:
         run.error = RunError(message=f"skipped: {reason}").model_dump(mode="json")
         self.say(transaction, run.id, 0, f"skipped: {reason}")
         transaction.flush()
+
+
+def _workspace_of(job: SaveJob, groups: Collection[str]) -> str | None:
+    """The workspace that a run counts for: of its owner's the one in whose namespace it works, else the
+    first by name, as Trino chooses a queue."""
+    names = sorted(one.removeprefix(GROUP_PREFIX) for one in groups if one.startswith(GROUP_PREFIX))
+    if isinstance(job.work, SqlWork) and (job.work.namespace or "").lower() in names:
+        return (job.work.namespace or "").lower()
+    return names[0] if names else None
 
 
 def _marks(progress: Mapping[str, Any]) -> dict[str, Any]:

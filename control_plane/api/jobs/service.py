@@ -19,6 +19,7 @@ from control_plane.api.jobs.parameters import OWN, check_parameters
 from control_plane.api.jobs.permissions import Permissions
 from control_plane.api.jobs.planning import check_schedule
 from control_plane.api.jobs.queue import Worker
+from control_plane.api.jobs.quotas import Quotas
 from control_plane.api.jobs.runs import Begin, Runs
 from control_plane.api.jobs.spark_engine import Spark
 from control_plane.api.jobs.views import job_of, job_summary_of, run_of, summary_of
@@ -57,6 +58,7 @@ LOG_PAGE = 1000
 _FOLLOW_EVERY_S = 0.5
 _KEEP_ALIVE = 20
 _CHECK_EVERY_S = 900.0
+_QUOTAS_EVERY_S = 60.0
 _PREPARED_EVERY_S = 0.2
 
 
@@ -72,13 +74,14 @@ class Jobs:
         ledger: Ledger,
         runs: Runs,
         permissions: Permissions,
+        quotas: Quotas,
         worker: Worker,
         queries: Queries,
         spark: Spark,
     ) -> None:
         self._sessions, self._kept, self._reader, self._ledger = sessions, kept, reader, ledger
         self._runs, self._queries, self.spark = runs, queries, spark
-        self.permissions, self.worker = permissions, worker
+        self.permissions, self.quotas, self.worker = permissions, quotas, worker
 
     # --- jobs ----------------------------------------------------------------------------------------
 
@@ -209,6 +212,7 @@ class Jobs:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.worker.work())
             tasks.create_task(self._check_permissions())
+            tasks.create_task(self._hear_quotas())
 
     async def tidy(self) -> None:
         """Takes away runs past their time."""
@@ -224,6 +228,17 @@ class Jobs:
                 # Runs must go on.
                 log.exception("permissions could not be checked")
             await asyncio.sleep(_CHECK_EVERY_S)
+
+    async def _hear_quotas(self) -> None:
+        while True:
+            try:
+                await self.quotas.ask_all(self.permissions.token)
+            except SQLAlchemyError as error:
+                log.warning("quotas could not be heard: %s", str(error).splitlines()[0])
+            except Exception:
+                # Runs must go on.
+                log.exception("quotas could not be heard")
+            await asyncio.sleep(_QUOTAS_EVERY_S)
 
     async def _events(
         self, run_id: UUID, title: str, username: str, after: int | None
@@ -265,8 +280,10 @@ class Jobs:
             session_key=self._session_key(caller),
             retry_of=None if retry_of is None else retry_of.id,
             version=None if retry_of is None else retry_of.version,
+            groups=caller.groups,
             scheduled_for=None if retry_of is None else retry_of.scheduled_for or retry_of.created_at,
         )
+        self.quotas.ask(caller)
         with self._sessions.begin() as transaction:
             take_turn(transaction)
             kept, row = transaction.get(KeptRow, job_id), transaction.get(JobRow, job_id)

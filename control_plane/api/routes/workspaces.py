@@ -30,12 +30,14 @@ _Username = Annotated[str, Path(min_length=1, max_length=255, pattern=r"^[^\x00-
 def list_workspaces(request: Request, caller: Authenticated) -> list[Workspace]:
     """Those that the caller belongs to; all of them for who may read access data."""
     try:
-        return list(_governor(request, caller).workspaces.all())
+        found = _governor(request, caller).workspaces.all()
     except GovernorError as error:
         # Somebody in no group is told nothing.
         if error.status != HTTPStatus.FORBIDDEN:
             raise
         return []
+    console_of(request).jobs.quotas.note(found)
+    return list(found)
 
 
 @router.post("", status_code=201)
@@ -45,6 +47,7 @@ def create_workspace(body: CreateWorkspace, request: Request, caller: Authentica
     made = _governor(request, caller).workspaces.create(
         body.name, description=body.description, owners=body.owners, quota=_quota(body.quota)
     )
+    console_of(request).jobs.quotas.note((made,))
     _renew(request, caller)
     return made
 
@@ -52,7 +55,9 @@ def create_workspace(body: CreateWorkspace, request: Request, caller: Authentica
 @router.get("/{workspace_id}")
 def get_workspace(workspace_id: UUID, request: Request, caller: Authenticated) -> Workspace:
     """One of them."""
-    return _governor(request, caller).workspaces.get(workspace_id)
+    found = _governor(request, caller).workspaces.get(workspace_id)
+    console_of(request).jobs.quotas.note((found,))
+    return found
 
 
 @router.patch("/{workspace_id}")
@@ -60,9 +65,11 @@ def change_workspace(
     workspace_id: UUID, body: ChangeWorkspace, request: Request, caller: Authenticated
 ) -> Workspace:
     """Changes its description, as an owner, or its quota, as a lab admin."""
-    return _governor(request, caller).workspaces.change(
+    changed = _governor(request, caller).workspaces.change(
         workspace_id, description=body.description, quota=_quota(body.quota)
     )
+    console_of(request).jobs.quotas.note((changed,))
+    return changed
 
 
 @router.post("/{workspace_id}/removal")
@@ -76,6 +83,7 @@ def remove_workspace(
     if not body.only_try:
         console = console_of(request)
         uploads = forget_workspace(console.database.sessions, workspace_id, removal.namespace)
+        console.jobs.quotas.forget(workspace_id)
         from_thread.run(console.ingests.forget, list(uploads))
         _renew(request, caller)
     return removal

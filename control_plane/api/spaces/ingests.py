@@ -20,7 +20,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from contracts.errors import LabError
 from contracts.identity import Audience
 from control_plane.api.access import Caller
-from control_plane.api.problems import AbsentServiceError, BusyError, ConflictError
+from control_plane.api.jobs.attempts import patiently
+from control_plane.api.jobs.quotas import Quotas
+from control_plane.api.problems import AbsentServiceError, ConflictError
 from control_plane.api.schemas.workspaces import (
     Config,
     FileOptions,
@@ -33,7 +35,7 @@ from control_plane.api.spaces.sources import Sources
 from control_plane.api.spaces.spool import FileSpool
 from control_plane.api.spaces.workers import CanceledError, work
 from control_plane.api.storage.models import IngestRow, UploadRow
-from control_plane.api.storage.workspaces import IngestStore, UploadStore
+from control_plane.api.storage.workspaces import IngestStore, UploadStore, Within
 from governance.tasks import end
 from governance.workspaces.model import Workspace
 
@@ -65,21 +67,23 @@ class Ingests:
 
     def __init__(
         self,
+        quotas: Quotas,
         uploads: UploadStore,
         ingests: IngestStore,
         spool: FileSpool,
         sources: Sources,
         catalog: CatalogPlace | None,
     ) -> None:
-        self.uploads, self._store = uploads, ingests
+        self._quotas, self.uploads, self._store = quotas, uploads, ingests
         self.spool, self.sources, self._catalog = spool, sources, catalog
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
-        self._running: dict[UUID, UUID] = {}
+        self._fetching: dict[UUID, UUID] = {}
         self._progress: dict[UUID, dict[str, Any]] = {}
 
     def prepare(self) -> None:
         """Begins with what an earlier process left. Raises sqlalchemy.exc.SQLAlchemyError."""
         self._store.lose_running()
+        self._quotas.admit()
         for gone in self.spool.open(self.uploads.ids()):
             self.uploads.remove(gone)
 
@@ -143,13 +147,23 @@ class Ingests:
         name: str,
     ) -> UploadRow:
         """Begins to fetch an object by a connection. Raises BusyError, NoRoomError."""
-        self._require_job(workspace)
         self.spool.require_room(0)
         upload_id = uuid4()
         origin = {"connection_id": str(connection_id), "object": name}
-        add = partial(self._added, upload_id, workspace, caller, name, origin, UploadState.RECEIVING)
+        await to_thread.run_sync(self._quotas.note, (workspace,))
+        add = partial(
+            self._added,
+            upload_id,
+            workspace,
+            caller,
+            name,
+            origin,
+            UploadState.RECEIVING,
+            within=self._room(workspace),
+        )
         row = await to_thread.run_sync(add)
-        self._begin(upload_id, workspace, self._fetch(upload_id, config, secret, name))
+        self._fetching[upload_id] = workspace.id
+        self._begin(upload_id, self._fetch(upload_id, config, secret, name))
         return row
 
     async def list_uploads(self, workspace: Workspace) -> list[UploadRow]:
@@ -187,11 +201,12 @@ class Ingests:
         """
         place = self._place()
         upload = await self._ready(workspace, given.upload_id)
-        self._require_job(workspace)
+        await to_thread.run_sync(self._quotas.note, (workspace,))
         # Who has no sign-in any more hears it now.
         await caller.token(Audience.CATALOG)
         add = partial(
             self._store.add,
+            within=self._room(workspace),
             workspace_id=workspace.id,
             owner=caller.username,
             table_name=f"{workspace.namespace}.{given.table}",
@@ -207,7 +222,7 @@ class Ingests:
             "mode": row.mode,
             "catalog": {"uri": place.uri, "warehouse": place.warehouse},
         }
-        self._begin(row.id, workspace, self._ingest(row.id, caller, request))
+        self._begin(row.id, self._ingest(row.id, caller, request))
         return row
 
     def progress(self, ingest_id: UUID) -> dict[str, Any] | None:
@@ -240,8 +255,10 @@ class Ingests:
         filename: str,
         origin: Mapping[str, Any],
         state: UploadState,
+        within: Within = lambda _: None,
     ) -> UploadRow:
         return self.uploads.add(
+            within=within,
             id=upload_id,
             workspace_id=workspace.id,
             filename=filename,
@@ -252,24 +269,20 @@ class Ingests:
             created_by=caller.username,
         )
 
-    def _begin(self, key: UUID, workspace: Workspace, coroutine: Any) -> None:
+    def _begin(self, key: UUID, coroutine: Any) -> None:
         task = asyncio.create_task(coroutine)
-        self._tasks[key], self._running[key] = task, workspace.id
+        self._tasks[key] = task
 
         def ended(_: asyncio.Task[None]) -> None:
-            for held in (self._tasks, self._running, self._progress):
+            for held in (self._tasks, self._fetching, self._progress):
                 held.pop(key, None)
 
         task.add_done_callback(ended)
 
-    def _require_job(self, workspace: Workspace) -> None:
-        running = sum(1 for one in self._running.values() if one == workspace.id)
-        if running >= workspace.quota.jobs:
-            raise BusyError(
-                f"{running} ingests of workspace {workspace.name!r} are running",
-                permitted=str(workspace.quota.jobs),
-                next_command="wait for one, or cancel it",
-            )
+    def _room(self, workspace: Workspace) -> Within:
+        """What requires room for one more in the transaction that keeps it."""
+        fetches = sum(1 for one in self._fetching.values() if one == workspace.id)
+        return partial(self._quotas.require_room, workspace=workspace, besides=fetches)
 
     def _place(self) -> CatalogPlace:
         if self._catalog is None:
@@ -338,12 +351,21 @@ class Ingests:
             log.exception("an ingest failed")
             values = {"state": IngestState.FAILED.value, "error": {"title": type(error).__name__}}
         values |= {"ended_at": datetime.now(tz=UTC), "progress": self._progress.get(ingest_id, {})}
+        keep = partial(self._ended, ingest_id, values)
         try:
-            await asyncio.shield(to_thread.run_sync(partial(self._store.set, ingest_id, **values)))
+            if canceled:
+                await asyncio.shield(to_thread.run_sync(keep))
+            else:
+                # It counts towards the quota until its end is kept.
+                await patiently(keep)
         except SQLAlchemyError as error:
             log.warning("the end of an ingest is not kept: %s", str(error).splitlines()[0])
         if canceled:
             raise asyncio.CancelledError
+
+    def _ended(self, ingest_id: UUID, values: Mapping[str, Any]) -> None:
+        self._store.set(ingest_id, **values)
+        self._quotas.admit()
 
     async def _remove(self, upload_id: UUID) -> None:
         await to_thread.run_sync(self.spool.remove, upload_id)

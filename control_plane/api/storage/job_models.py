@@ -60,7 +60,8 @@ class JobVersionRow(Base):
 class RunRow(Base):
     """A run of a job. ``claim`` is the worker's that has it: nobody else may note anything. ``progress`` is
     where the attempt under way stands, so that another worker can take it up; ``session_key`` names the
-    sign-in whose tokens it runs with, None for the owner's offline token."""
+    sign-in whose tokens it runs with, None for the owner's offline token; ``workspace`` the one that it counts
+    for."""
 
     __tablename__ = "job_run"
     __table_args__ = (
@@ -88,6 +89,7 @@ class RunRow(Base):
     retry_of: Mapped[UUID | None] = mapped_column()
     requested_by: Mapped[str] = mapped_column(Text, nullable=False)
     session_key: Mapped[str | None] = mapped_column(Text)
+    workspace: Mapped[str | None] = mapped_column(Text)
     queue_entry: Mapped[int | None] = mapped_column(BigInteger)
     claim: Mapped[UUID | None] = mapped_column()
     stop_requested_by: Mapped[str | None] = mapped_column(Text)
@@ -134,3 +136,14 @@ class PermissionRow(Base):
     granted_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), nullable=False)
     checked_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), nullable=False)
     ended_reason: Mapped[str | None] = mapped_column(Text)
+
+
+class QuotaRow(Base):
+    """How many jobs of a workspace may be under way, as the governor said when somebody asked it last."""
+
+    __tablename__ = "workspace_quota"
+
+    workspace: Mapped[str] = mapped_column(Text, primary_key=True)
+    workspace_id: Mapped[UUID] = mapped_column(nullable=False)
+    jobs: Mapped[int] = mapped_column(Integer, nullable=False)
+    noted_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), nullable=False)

@@ -5,7 +5,7 @@ Every method that takes a workspace finds nothing of another. All raise sqlalche
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -19,6 +19,9 @@ from control_plane.api.problems import ConflictError, NotFoundError, StaleError
 from control_plane.api.storage.models import ConnectionRow, DatasetRow, IngestRow, UploadRow
 
 Row = TypeVar("Row", ConnectionRow, UploadRow, IngestRow)
+
+Within = Callable[[Transaction], None]
+"""What is done first in the transaction that keeps something."""
 
 _INGESTS_KEPT = timedelta(days=90)
 
@@ -111,10 +114,11 @@ class UploadStore:
     def __init__(self, sessions: sessionmaker[Transaction]) -> None:
         self._sessions = sessions
 
-    def add(self, **values: Any) -> UploadRow:
-        """Notes a file that begins to come."""
+    def add(self, within: Within, **values: Any) -> UploadRow:
+        """Notes a file that begins to come, unless ``within`` raises."""
         row = UploadRow(**values)
         with self._sessions.begin() as transaction:
+            within(transaction)
             transaction.add(row)
             transaction.flush()
             transaction.refresh(row)
@@ -160,10 +164,11 @@ class IngestStore:
     def __init__(self, sessions: sessionmaker[Transaction]) -> None:
         self._sessions = sessions
 
-    def add(self, **values: Any) -> IngestRow:
-        """Notes one that begins."""
+    def add(self, within: Within, **values: Any) -> IngestRow:
+        """Notes one that begins, unless ``within`` raises."""
         row = IngestRow(id=uuid4(), progress={}, **values)
         with self._sessions.begin() as transaction:
+            within(transaction)
             transaction.add(row)
             transaction.flush()
             transaction.refresh(row)
