@@ -137,7 +137,8 @@ def test_the_namespace_chooses_among_ones_own_workspaces(world: World) -> None:
     assert [counted(one) for one in given] == ["plans", "leads", "leads", "leads", "leads"]
     with rows(world) as connection:
         active = connection.execute(
-            "SELECT workspace, count(*) FROM job_run WHERE state IN ('queued', 'running') GROUP BY 1 ORDER BY 1"
+            "SELECT workspace, count(*) FROM job_run WHERE state IN ('queued', 'running') "
+            "GROUP BY 1 ORDER BY 1"
         ).fetchall()
     assert active == [("leads", 1), ("plans", 1)]
 

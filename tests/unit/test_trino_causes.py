@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from trino.exceptions import TrinoQueryError
 
+from control_plane.api.problems import status_of
+from control_plane.api.queries.trino import trino_error
 from governance.query import DeniedError, query_error
 from governance.trino import with_cause
 
@@ -46,3 +48,20 @@ def test_a_query_that_nobody_decided_says_why() -> None:
     found = query_error(error)
     assert isinstance(found, DeniedError)
     assert found.what.endswith("Failed to query OPA backend: ConnectException: Connection refused")
+
+
+def test_the_console_names_opa_and_what_may_pass() -> None:
+    error = {
+        "message": "Failed to query OPA backend",
+        "errorName": "GENERIC_INTERNAL_ERROR",
+        "errorType": "INTERNAL_ERROR",
+        "failureInfo": FAILURE,
+    }
+    found = trino_error(error, "q1")
+    assert (
+        found.what
+        == "OPA does not answer, so that Trino allows nothing: ConnectException: Connection refused"
+    )
+    assert (status_of(found), found.next_command) == (502, "lab status")
+    other = trino_error({**error, "failureInfo": {"type": "java.lang.OutOfMemoryError"}}, "q1")
+    assert (other.what, other.next_command) == ("Failed to query OPA backend", "lab logs trino")

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from playwright.sync_api import Browser, expect
 
+from contracts.errors import LabError
+from control_plane.api.identity.keycloak import unavailable
+from control_plane.api.problems import UnavailableError, problem
+from control_plane.api.queries.trino import trino_error
+from tests.unit.test_trino_causes import FAILURE
 from tests.web.browsing import WIDTHS, Theme, Visit
 from tests.web.fake_workspaces import MARKETING
 
@@ -158,3 +165,60 @@ def test_what_is_away_is_said_and_comes_back_by_itself(visit: Visit) -> None:
     expect(page.get_by_text("This page tries again by itself")).to_be_visible()
     page.unroute("**/api/v1/access/revisions?*")
     expect(page.get_by_role("list", name="Revisions")).to_be_visible()
+
+
+_OPA_AWAY = trino_error(
+    {
+        "message": "Failed to query OPA backend",
+        "errorName": "GENERIC_INTERNAL_ERROR",
+        "errorType": "INTERNAL_ERROR",
+        "failureInfo": FAILURE,
+    },
+    None,
+)
+_TRINO_AWAY = UnavailableError("Trino does not answer", next_command="lab status")
+_POSTGRESQL_AWAY = UnavailableError("the console's database does not answer", next_command="lab status")
+_TABLES = ("/explorer/lake/retail", "**/api/v1/catalogs/lake/namespaces/retail/tables", "Tables of retail")
+_JOBS = ("/jobs", "**/api/v1/jobs*", "Jobs")
+
+
+@pytest.mark.parametrize(
+    ("error", "told", "path", "asks", "label"),
+    [
+        pytest.param(_OPA_AWAY, "OPA does not answer", *_TABLES, id="opa"),
+        pytest.param(_TRINO_AWAY, "Trino does not answer", *_TABLES, id="trino"),
+        pytest.param(unavailable(), "Keycloak does not answer", *_TABLES, id="keycloak"),
+        pytest.param(_POSTGRESQL_AWAY, "the console's database does not answer", *_JOBS, id="postgresql"),
+    ],
+)
+def test_the_service_that_is_away_is_named_and_the_page_recovers(
+    visit: Visit, error: LabError, told: str, path: str, asks: str, label: str
+) -> None:
+    """The errors are the back end's own, as it sends them."""
+    answer = problem(error)
+    page = visit.page
+    page.route(asks, lambda route: route.fulfill(status=answer.status_code, json=json.loads(answer.body)))
+    visit.sign_in_at_the_fake("engineer")
+    page.goto(f"{visit.url}{path}")
+    main = page.get_by_role("main")
+    expect(main.get_by_role("alert").filter(has_text=told)).to_be_visible()
+    expect(main.get_by_text("This page tries again by itself")).to_be_visible()
+    page.unroute(asks)
+    expect(main.get_by_label(label, exact=True)).to_be_visible()
+    expect(page.get_by_text(told)).to_have_count(0)
+
+
+@pytest.mark.parametrize("error", [unavailable(), _POSTGRESQL_AWAY], ids=["keycloak", "postgresql"])
+def test_a_console_that_knows_nobody_says_why_and_opens_by_itself(visit: Visit, error: LabError) -> None:
+    answer = problem(error)
+    page = visit.page
+    page.route(
+        "**/api/v1/me",
+        lambda route: route.fulfill(status=answer.status_code, json=json.loads(answer.body)),
+    )
+    visit.sign_in_at_the_fake("engineer")
+    page.goto(f"{visit.url}/jobs")
+    expect(page.get_by_role("heading", name="The console is not available")).to_be_visible()
+    expect(page.get_by_text(error.what)).to_be_visible()
+    page.unroute("**/api/v1/me")
+    expect(page.get_by_role("heading", level=1, name="Jobs")).to_be_visible()

@@ -177,9 +177,9 @@ class Realm:
                 auth=(CLIENT_ID, self._client_secret),
             )
         except httpx.HTTPError as error:
-            raise _unavailable() from error
+            raise unavailable() from error
         if response.status_code >= 500:
-            raise _unavailable()
+            raise unavailable()
 
     async def _redeem(self, code: str, attempt: Attempt) -> tuple[dict[str, Any], Mapping[str, Any]]:
         form = {
@@ -243,7 +243,7 @@ class Realm:
                 options={"require": list(required)},
             )
         except jwt.PyJWKClientConnectionError as error:
-            raise _unavailable() from error
+            raise unavailable() from error
         except (jwt.PyJWTError, ValueError) as error:
             raise UnauthenticatedError(f"Keycloak's token is not valid here: {error}") from error
         return claims
@@ -273,9 +273,9 @@ class Realm:
                 self._token_url, data=dict(form), auth=(CLIENT_ID, self._client_secret)
             )
         except httpx.HTTPError as error:
-            raise _unavailable() from error
+            raise unavailable() from error
         if response.status_code >= 500:
-            raise _unavailable()
+            raise unavailable()
         try:
             answer = response.json()
         except ValueError:
@@ -304,7 +304,8 @@ def _text(answer: Mapping[str, Any], key: str) -> str:
     return value
 
 
-def _unavailable() -> IdentityUnavailableError:
+def unavailable() -> IdentityUnavailableError:
+    """What is said while Keycloak does not answer."""
     return IdentityUnavailableError(
         "Keycloak does not answer, so that nobody can be told who they are",
         next_command="lab logs keycloak",

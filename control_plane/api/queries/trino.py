@@ -22,6 +22,7 @@ from control_plane.api.problems import UnavailableError
 from control_plane.api.queries.columns import column, safe_rows
 from control_plane.api.schemas.common import Column, Row, Rows
 from control_plane.api.schemas.queries import Statistics
+from governance.trino import with_cause
 
 Token = Callable[[], Awaitable[str]]
 
@@ -29,6 +30,7 @@ SOURCE = "console"
 _ASK_AGAIN = (429, 502, 503, 504)
 _ASK_AGAIN_FOR_S = 30.0
 _GONE = (404, 410)
+_OPA_AWAY = "io.trino.plugin.opa.OpaQueryException$QueryFailed"
 _PAUSE_S = 0.1
 _LARGE_BYTES = 1 << 16
 _NOT_FOUND = ("CATALOG_NOT_FOUND", "SCHEMA_NOT_FOUND", "TABLE_NOT_FOUND", "NOT_FOUND", "MISSING_SCHEMA_NAME")
@@ -316,6 +318,13 @@ def trino_error(error: dict[str, Any], query_id: str | None) -> TrinoError:
             f"denied: {message.removeprefix('Access Denied: ')}",
             permitted="what your groups are granted",
             next_command="ask a lab admin for a grant",
+            **facts,
+        )
+    failure = error.get("failureInfo") or {}
+    if failure.get("type") == _OPA_AWAY:
+        return BrokenError(
+            with_cause("OPA does not answer, so that Trino allows nothing", failure),
+            next_command="lab status",
             **facts,
         )
     if facts["kind"] in ("INTERNAL_ERROR", "EXTERNAL", "INSUFFICIENT_RESOURCES"):

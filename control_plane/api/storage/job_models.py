@@ -60,8 +60,8 @@ class JobVersionRow(Base):
 class RunRow(Base):
     """A run of a job. ``claim`` is the worker's that has it: nobody else may note anything. ``progress`` is
     where the attempt under way stands, so that another worker can take it up; ``session_key`` names the
-    sign-in whose tokens it runs with, None for the owner's offline token; ``workspace`` the one that it counts
-    for."""
+    sign-in whose tokens it runs with, None for the owner's offline token; ``workspace`` is the one that it
+    counts for."""
 
     __tablename__ = "job_run"
     __table_args__ = (

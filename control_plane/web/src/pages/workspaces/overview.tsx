@@ -55,7 +55,7 @@ export function Overview({ workspace }: { workspace: Workspace }) {
         </Fact>
         <Fact term="At once">
           {plural(workspace.quota.queries, "query", "queries")},{" "}
-          {plural(workspace.quota.jobs, "ingest")}
+          {plural(workspace.quota.jobs, "job")}
         </Fact>
         <Fact term="Storage">
           <span className="flex flex-col gap-1">

@@ -12,7 +12,12 @@ type Quota = Workspace["quota"];
 
 const LIMITS: { key: keyof Quota; label: string; hint: string; most: number }[] = [
   { key: "queries", label: "Queries at once", hint: "More of them wait in Trino.", most: 1000 },
-  { key: "jobs", label: "Ingests at once", hint: "More of them are refused.", most: 1000 },
+  {
+    key: "jobs",
+    label: "Jobs at once",
+    hint: "Runs and ingests; a run waits, an ingest is refused.",
+    most: 1000,
+  },
   { key: "storage_mib", label: "Storage (MiB)", hint: "More is warned of.", most: 2 ** 40 },
 ];
 
@@ -33,7 +38,7 @@ export function SettingsDialog({
       title={`Settings of ${workspace.name}`}
       description={
         workspace.may_set_quota
-          ? "A changed quota holds in every engine a few seconds later."
+          ? "A changed quota holds a few seconds later; what is under way goes on."
           : "Its quota is set by lab admins."
       }
     >
