@@ -165,7 +165,7 @@ class Runs:
             of_owner[owner] += 1
             of_job[job_id] += 1
         of_workspace = self.under_way(transaction)
-        quotas: dict[str, int] = dict(transaction.execute(select(QuotaRow.workspace, QuotaRow.jobs)).tuples())
+        quotas = {row.workspace: row.jobs for row in transaction.scalars(select(QuotaRow))}
         full: dict[str | None, int] = {}
         waiting = (
             select(RunRow, KeptRow.document["max_concurrent"].astext)
