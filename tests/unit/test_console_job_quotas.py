@@ -97,7 +97,7 @@ def test_members_share_the_quota_and_the_oldest_goes_first(world: World) -> None
     engineer.wait_until(first, "running")
     assert analyst.run(second)["state"] == "waiting"
     assert states(engineer, [first, third]) == ["running", "waiting"]
-    assert "1 at once may run of workspace 'leads'" in analyst.log(second)
+    assert "1 runs and ingests of workspace 'leads' may be under way at once" in analyst.log(second)
     engineer.post(f"/api/v1/job-runs/{first['id']}/stop")
     analyst.wait_until(second, "running")
     assert engineer.run(third)["state"] == "waiting"
@@ -206,12 +206,13 @@ def test_runs_and_ingests_count_together(world: World) -> None:
     run = engineer.start(engineer.make())
     engineer.wait_until(run, "running")
     store, leads = world.console.ingests._store, workspace("leads", LEADS, 1)
-    values = {"workspace_id": LEADS, "owner": "engineer", "table_name": "leads.t", "mode": "append"}
+    values: dict[str, Any] = {"owner": "engineer", "table_name": "leads.t", "mode": "append"}
 
     def ingest() -> UUID:
         row = store.add(
             lambda transaction: quotas.require_room(transaction, leads),
             **values,
+            workspace_id=LEADS,
             source="x.csv",
             state="running",
         )

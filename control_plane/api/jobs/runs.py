@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import Executable, func, select, text, update
 from sqlalchemy.orm import Session as Transaction
 from sqlalchemy.orm import sessionmaker
 
@@ -149,7 +149,10 @@ class Runs:
         if run.workspace in full and run.state == RunState.WAITING.value:
             most = full[run.workspace]
             self.say(
-                transaction, run.id, 0, f"waits: {most} at once may run of workspace {run.workspace!r}'s jobs"
+                transaction,
+                run.id,
+                0,
+                f"waits: {most} runs and ingests of workspace {run.workspace!r} may be under way at once",
             )
         return run
 
@@ -203,7 +206,11 @@ class Runs:
             .join(IngestRow, IngestRow.workspace_id == QuotaRow.workspace_id)
             .where(IngestRow.state == IngestState.RUNNING.value)
         )
-        for query in (runs.group_by(RunRow.workspace), ingests.group_by(QuotaRow.workspace)):
+        counts: Sequence[Executable] = (
+            runs.group_by(RunRow.workspace),
+            ingests.group_by(QuotaRow.workspace),
+        )
+        for query in counts:
             for name, count in transaction.execute(query):
                 found[name] += count
         return found
