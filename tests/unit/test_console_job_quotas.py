@@ -124,9 +124,10 @@ def test_the_namespace_chooses_among_ones_own_workspaces(world: World) -> None:
     hold(world)
     engineer = Owner(world, "engineer")
 
-    def counted(namespace: str | None) -> str:
+    def counted(namespace: str | None, group: str | None = None) -> str:
         work = {"kind": "sql", "statement": "INSERT INTO t SELECT 1", "namespace": namespace}
-        run = engineer.start(engineer.post("/api/v1/jobs", {"title": "x", "work": work}, 201))
+        job = engineer.post("/api/v1/jobs", {"title": "x", "work": work, "group": group}, 201)
+        run = engineer.start(job)
         with rows(world) as connection:
             found = connection.execute("SELECT workspace FROM job_run WHERE id = %s", (run["id"],)).fetchone()
         assert found is not None
@@ -135,6 +136,9 @@ def test_the_namespace_chooses_among_ones_own_workspaces(world: World) -> None:
     # 'retail' is no workspace of theirs, and 'finance' another's: no way around the quota.
     given = ("Plans", "leads", None, "retail", "finance")
     assert [counted(one) for one in given] == ["plans", "leads", "leads", "leads", "leads"]
+    assert counted(None, group_of("plans")) == "plans"
+    assert counted("leads", group_of("plans")) == "leads"
+    assert counted(None, "data_engineers") == "leads"
     with rows(world) as connection:
         active = connection.execute(
             "SELECT workspace, count(*) FROM job_run WHERE state IN ('queued', 'running') "

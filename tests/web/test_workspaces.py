@@ -85,7 +85,7 @@ def test_owners_describe_a_workspace_and_admins_set_its_quota(visit: Visit) -> N
     queries.fill("9")
     visit.check_dialog()
     dialog.get_by_role("button", name="Save").click()
-    expect(page.get_by_text("9 queries, 2 ingests")).to_be_visible()
+    expect(page.get_by_text("9 queries, 2 jobs")).to_be_visible()
 
 
 def _is_change(request: Request) -> bool:

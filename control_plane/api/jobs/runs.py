@@ -381,12 +381,12 @@ class Runs:
 
 
 def _workspace_of(job: SaveJob, groups: Collection[str]) -> str | None:
-    """The workspace that a run counts for: of its owner's the one in whose namespace it works, else the
-    first by name, as Trino chooses a queue."""
+    """The workspace that a run counts for: of its owner's the one in whose namespace it works, else the one
+    whose group it needs, else the first by name; as Trino chooses a queue."""
     names = sorted(one.removeprefix(GROUP_PREFIX) for one in groups if one.startswith(GROUP_PREFIX))
-    if isinstance(job.work, SqlWork) and (job.work.namespace or "").lower() in names:
-        return (job.work.namespace or "").lower()
-    return names[0] if names else None
+    namespace = job.work.namespace if isinstance(job.work, SqlWork) else None
+    wanted = ((namespace or "").lower(), (job.group or "").removeprefix(GROUP_PREFIX))
+    return next((one for one in (*wanted, *names) if one in names), None)
 
 
 def _marks(progress: Mapping[str, Any]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def list_workspaces(request: Request, caller: Authenticated) -> list[Workspace]:
         if error.status != HTTPStatus.FORBIDDEN:
             raise
         return []
-    console_of(request).jobs.quotas.note(found)
+    console_of(request).jobs.quotas.hear(found)
     return list(found)
 
 
@@ -47,7 +47,7 @@ def create_workspace(body: CreateWorkspace, request: Request, caller: Authentica
     made = _governor(request, caller).workspaces.create(
         body.name, description=body.description, owners=body.owners, quota=_quota(body.quota)
     )
-    console_of(request).jobs.quotas.note((made,))
+    console_of(request).jobs.quotas.hear((made,))
     _renew(request, caller)
     return made
 
@@ -56,7 +56,7 @@ def create_workspace(body: CreateWorkspace, request: Request, caller: Authentica
 def get_workspace(workspace_id: UUID, request: Request, caller: Authenticated) -> Workspace:
     """One of them."""
     found = _governor(request, caller).workspaces.get(workspace_id)
-    console_of(request).jobs.quotas.note((found,))
+    console_of(request).jobs.quotas.hear((found,))
     return found
 
 
@@ -68,7 +68,7 @@ def change_workspace(
     changed = _governor(request, caller).workspaces.change(
         workspace_id, description=body.description, quota=_quota(body.quota)
     )
-    console_of(request).jobs.quotas.note((changed,))
+    console_of(request).jobs.quotas.hear((changed,))
     return changed
 
 

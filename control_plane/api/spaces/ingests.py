@@ -161,8 +161,12 @@ class Ingests:
             UploadState.RECEIVING,
             within=self._room(workspace),
         )
-        row = await to_thread.run_sync(add)
         self._fetching[upload_id] = workspace.id
+        try:
+            row = await to_thread.run_sync(add)
+        except BaseException:
+            del self._fetching[upload_id]
+            raise
         self._begin(upload_id, self._fetch(upload_id, config, secret, name))
         return row
 
