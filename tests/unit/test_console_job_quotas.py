@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from contracts.identity import Audience
 from control_plane.api.problems import BusyError
 from governance.workspaces.model import (
     DEFAULT_JOBS,
@@ -25,11 +27,12 @@ from governance.workspaces.model import (
 from tests.unit import console_world
 from tests.unit.console_jobs import SOON, Owner, make_due, rows
 from tests.unit.console_trino import Answer
-from tests.unit.console_world import World, database, wait_for
+from tests.unit.console_world import GovernedWorld, World, database, wait_for
 from tests.unit.test_console_job_faults import another, as_seen_by, await_worker
 
 pytestmark = pytest.mark.engine
 postgres_server = console_world.postgres_server
+governed = console_world.governed
 
 LEADS, PLANS = uuid4(), uuid4()
 
@@ -231,3 +234,40 @@ def test_runs_and_ingests_count_together(world: World) -> None:
     assert waits["state"] == "waiting"
     world.console.ingests._ended(under_way, {"state": "finished"})
     engineer.wait_until(waits, "succeeded")
+
+
+def test_the_governors_quota_is_heard(governed: GovernedWorld) -> None:
+    """On pages, at a start by hand, and in between by who let the console run jobs for them."""
+    quotas, calls = governed.console.jobs.quotas, governed.lab
+    governed.keycloak.people["engineer"].add(group_of("budget"))
+    governed.trino.on("INSERT", Answer(update=("INSERT", 1)))
+    engineer = Owner(governed, "engineer")
+
+    def kept() -> list[Any]:
+        with rows(governed) as connection:
+            return connection.execute("SELECT workspace, jobs FROM workspace_quota").fetchall()
+
+    made = engineer.post("/api/v1/workspaces", {"name": "budget"}, 201)
+    assert kept() == [("budget", DEFAULT_JOBS)]
+    with governed.as_user("admin") as admin:
+        path = f"/api/v1/workspaces/{made['id']}"
+        admin.patch(path, json={"quota": {"jobs": 1}}).raise_for_status()
+        assert kept() == [("budget", 1)]
+        with calls.client() as past_the_console:
+            past_the_console.workspaces.change(UUID(made["id"]), quota=WorkspaceQuota(jobs=3))
+        assert kept() == [("budget", 1)]
+        engineer.wait_until(engineer.start(engineer.make()), "succeeded")
+        assert kept() == [("budget", 3)]
+        with calls.client() as past_the_console:
+            past_the_console.workspaces.change(UUID(made["id"]), quota=WorkspaceQuota(jobs=5))
+        asked: list[tuple[str, Audience]] = []
+
+        async def token(owner: str, audience: Audience) -> str:
+            asked.append((owner, audience))
+            return governed.keycloak.token(owner, audience.value)
+
+        asyncio.run(quotas.ask_all(token))
+        assert asked == [("engineer", Audience.GOVERNOR)], "in the name of a member, once"
+        assert kept() == [("budget", 5)]
+        admin.post(f"{path}/removal", json={"tables": True}).raise_for_status()
+        assert kept() == []
