@@ -75,8 +75,11 @@ class Readiness:
             try:
                 await in_thread(self._store.upgrade)
                 interrupted = await in_thread(self._store.interrupt_all)
-            except SQLAlchemyError as error:
-                self.reason = f"the database: {str(error).splitlines()[0]}"
+            except Exception as error:  # whatever stands in the way may pass
+                reason = f"the database: {(str(error) or type(error).__name__).splitlines()[0]}"
+                if reason != self.reason and not isinstance(error, SQLAlchemyError):
+                    log.warning("not ready yet: %s", reason)
+                self.reason = reason
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, _LONGEST_RETRY_S)
             else:

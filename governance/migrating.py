@@ -6,16 +6,28 @@ from pathlib import Path
 
 from sqlalchemy import Engine, text
 
+from contracts.errors import LabError
+
+
+class NewerSchemaError(LabError):
+    """A newer release has been at the database; nothing of it was changed."""
+
 
 def upgrade(engine: Engine, *, migrations: Path, newest: str, lock: int) -> None:
     """Runs the Alembic ``migrations`` that the database has not had; ``newest`` is the last of them, and a
     database that is there already needs no Alembic. Several starting at once wait for one another by the
-    advisory ``lock``. Raises sqlalchemy.exc.SQLAlchemyError."""
+    advisory ``lock``.
+
+    Raises:
+        NewerSchemaError: the database had migrations that are not among these.
+        sqlalchemy.exc.SQLAlchemyError: it does not answer.
+    """
     if schema_version(engine) == newest:
         return
     # Alembic takes time and memory to import, and a database needs it once.
     from alembic import command
     from alembic.config import Config
+    from alembic.script import ScriptDirectory
 
     config = Config()
     config.set_main_option("script_location", str(migrations).replace("%", "%%"))
@@ -24,6 +36,15 @@ def upgrade(engine: Engine, *, migrations: Path, newest: str, lock: int) -> None
         holder.execute(text("SELECT pg_advisory_lock(:key)"), {"key": lock})
         holder.commit()
         try:
+            found = schema_version(engine)
+            known = {one.revision for one in ScriptDirectory.from_config(config).walk_revisions()}
+            if found is not None and found not in known:
+                raise NewerSchemaError(
+                    f"a newer release has been at the database {engine.url.database!r}: its schema is new",
+                    value=found,
+                    permitted=f"{min(known)} to {newest}",
+                    next_command="install that release again, then: lab up",
+                )
             with engine.connect() as connection:
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")

@@ -24,7 +24,11 @@ def _quota_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--storage-mib", type=click.IntRange(1, 2**40), help="Live data beyond it is warned of."
         ),
-        click.option("--jobs", type=click.IntRange(1, 1000), help="So many ingests and runs of its members' jobs at once."),
+        click.option(
+            "--jobs",
+            type=click.IntRange(1, 1000),
+            help="So many ingests and runs of its members' jobs at once.",
+        ),
         click.option("--queries", type=click.IntRange(1, 1000), help="So many queries at once."),
     ):
         function = option(function)

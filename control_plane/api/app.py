@@ -16,7 +16,8 @@ from fastapi.responses import FileResponse
 from fastapi.routing import APIRoute
 from sqlalchemy.exc import SQLAlchemyError
 
-from control_plane.api.console import Console
+from contracts.errors import LabError
+from control_plane.api.console import WAITS_FOR_DATABASE, Console
 from control_plane.api.problems import add_error_handlers
 from control_plane.api.routes import (
     admin,
@@ -73,6 +74,7 @@ _ROUTERS = (
     chat.router,
 )
 _PREPARE_EVERY_S = 1.0
+_UNPREPARED = "the console can't be prepared; its log says why"
 _TIDY_EVERY_S = 300.0
 
 
@@ -141,15 +143,21 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 async def _prepare(console: Console) -> None:
-    """Brings the schema up to date once the database answers."""
+    """Brings the schema up to date once the database answers. Whatever stands in the way may pass: it is
+    tried again, and said once."""
     said = ""
     while not console.prepared:
         try:
             await to_thread.run_sync(console.prepare)
-        except SQLAlchemyError as error:
-            line = str(error).splitlines()[0]
+        except Exception as error:
+            line = f"{type(error).__name__}: {error}".splitlines()[0]
+            if isinstance(error, SQLAlchemyError):
+                console.waits_for = WAITS_FOR_DATABASE
+            else:
+                console.waits_for = error.what if isinstance(error, LabError) else _UNPREPARED
             if line != said:
-                log.warning("the database can't be prepared yet: %s", line)
+                known = isinstance(error, LabError | SQLAlchemyError)
+                log.warning("the console can't be prepared yet: %s", line, exc_info=not known)
             said = line
             await asyncio.sleep(_PREPARE_EVERY_S)
 
@@ -162,6 +170,9 @@ async def _tidy(console: Console) -> None:
             await console.tidy()
         except SQLAlchemyError as error:
             log.warning("nothing could be tidied: %s", str(error).splitlines()[0])
+        except Exception:
+            # What is old goes the next time.
+            log.exception("nothing could be tidied")
 
 
 def _add_description(app: FastAPI) -> None:
@@ -179,7 +190,7 @@ def _add_health(app: FastAPI, console: Console) -> None:
     def ready(_: Request, response: Response) -> dict[str, str]:
         if not console.ready():
             response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
-            return {"status": "waiting for the database"}
+            return {"status": WAITS_FOR_DATABASE if console.prepared else console.waits_for}
         return {"status": "ready"}
 
 

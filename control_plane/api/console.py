@@ -30,6 +30,8 @@ from control_plane.api.storage.kept import KeptStore
 from control_plane.api.storage.workspaces import DatasetStore
 from governance.tasks import end
 
+WAITS_FOR_DATABASE = "waiting for the database"
+
 
 @dataclass(frozen=True)
 class CookieNames:
@@ -48,7 +50,8 @@ class CookieNames:
 
 @dataclass(kw_only=True)
 class Console:
-    """The services behind the routes. ``http`` asks other services."""
+    """The services behind the routes. ``http`` asks other services; ``waits_for`` says what stands in the
+    way until it is ``prepared``."""
 
     settings: ConsoleSettings
     database: Database
@@ -71,6 +74,7 @@ class Console:
     logs: Logs
     jobs: Jobs
     prepared: bool = field(default=False)
+    waits_for: str = field(default=WAITS_FOR_DATABASE)
 
     @property
     def public_url(self) -> str:
@@ -97,7 +101,13 @@ class Console:
             self.database.close()
 
     def prepare(self) -> None:
-        """Brings the database's schema up to date. Raises sqlalchemy.exc.SQLAlchemyError."""
+        """Brings the database's schema up to date.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: the database does not answer.
+            NewerSchemaError: a newer release was here.
+            OSError: files of uploads can't be read.
+        """
         self.database.upgrade()
         self.queries.lose_running()
         self.ingests.prepare()

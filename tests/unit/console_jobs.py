@@ -75,7 +75,7 @@ class Owner:
     def run(self, run: dict[str, Any]) -> Any:
         return self.get(f"/api/v1/job-runs/{run['id']}")
 
-    def wait_until(self, run: dict[str, Any], *states: str, timeout_s: float = 30.0) -> Any:
+    def wait_until(self, run: dict[str, Any], *states: str, timeout_s: float = 120.0) -> Any:
         """The run once it is in one of the states."""
         found: dict[str, Any] = {}
 

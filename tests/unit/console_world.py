@@ -124,7 +124,8 @@ class World:
             create_app(self.console), host="127.0.0.1", port=self.port, log_config=None, ws="none"
         )
         self.server = uvicorn.Server(config)
-        self.thread = threading.Thread(target=self.server.run)
+        # A daemon: a world that did not come up must not keep the tests from ending.
+        self.thread = threading.Thread(target=self.server.run, daemon=True)
 
     async def _answer(self, request: httpx.Request) -> httpx.Response:
         answer = self.hosts[request.url.host](request)
@@ -135,7 +136,9 @@ class World:
         """Serves until :meth:`stop`."""
         self.thread.start()
         wait_for(lambda: self.server.started)
-        wait_for(lambda: httpx.get(f"{self.url}/health/ready", trust_env=False).status_code == 200)
+        wait_for(
+            lambda: httpx.get(f"{self.url}/health/ready", timeout=30, trust_env=False).status_code == 200
+        )
 
     def stop(self) -> None:
         """Ends the service."""
@@ -163,7 +166,7 @@ class GovernedWorld(World):
     lab: Lab
 
 
-def wait_for(reached: Callable[[], bool], timeout_s: float = 15.0) -> None:
+def wait_for(reached: Callable[[], bool], timeout_s: float = 90.0) -> None:
     """Waits until something is so."""
     deadline = time.monotonic() + timeout_s
     while not reached():

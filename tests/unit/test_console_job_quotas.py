@@ -68,11 +68,13 @@ def world(postgres_server: str, request: pytest.FixtureRequest) -> Iterator[Worl
             found = World(url, Path(folder), RUNS_PER_USER="5")
             for name in ("engineer", "analyst"):
                 found.keycloak.people[name].add(group_of("leads"))
-            found.start()
-            await_worker(found)
-            yield found
-            if found.thread.is_alive():
-                found.stop()
+            try:
+                found.start()
+                await_worker(found)
+                yield found
+            finally:
+                if found.thread.is_alive():
+                    found.stop()
 
 
 def note(world: World, jobs: int, name: str = "leads", workspace_id: UUID = LEADS) -> None:

@@ -33,7 +33,7 @@ class Database:
         self.sessions = sessionmaker(self.engine)
 
     def upgrade(self) -> None:
-        """Brings the schema to the newest version."""
+        """Brings the schema to the newest version. Raises NewerSchemaError."""
         upgrade(self.engine, migrations=MIGRATIONS, newest=SCHEMA_VERSION, lock=_MIGRATE_LOCK)
 
     def ping(self) -> None:
