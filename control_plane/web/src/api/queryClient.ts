@@ -1,7 +1,6 @@
 import { QueryClient } from "@tanstack/react-query";
+import { again } from "./again";
 import { mayPass } from "./problem";
-
-const RETRY_MS = 5000;
 
 /** Reads are kept for a while; what failed because a service is away is asked again until it is back. */
 export function makeQueryClient(): QueryClient {
@@ -12,8 +11,7 @@ export function makeQueryClient(): QueryClient {
         retry: (failures, error) => failures < 1 && mayPass(error),
         retryDelay: 600,
         refetchOnWindowFocus: false,
-        refetchInterval: (query) =>
-          query.state.error !== null && mayPass(query.state.error) ? RETRY_MS : false,
+        refetchInterval: (query) => again(query),
       },
       mutations: { retry: false },
     },

@@ -1,4 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
+import { again } from "@/api/again";
 import { api, unwrap } from "@/api/client";
 
 const EVERY_MS = 10_000;
@@ -8,7 +9,7 @@ export const useHealth = () =>
     queryKey: ["health"],
     queryFn: () => unwrap(api.GET("/api/v1/admin/health")),
     staleTime: EVERY_MS / 2,
-    refetchInterval: EVERY_MS,
+    refetchInterval: (query) => again(query, EVERY_MS),
   });
 
 export const useGovernor = () =>
@@ -16,5 +17,5 @@ export const useGovernor = () =>
     queryKey: ["governor"],
     queryFn: () => unwrap(api.GET("/api/v1/governor")),
     staleTime: EVERY_MS / 2,
-    refetchInterval: EVERY_MS,
+    refetchInterval: (query) => again(query, EVERY_MS),
   });

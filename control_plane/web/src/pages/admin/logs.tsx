@@ -2,6 +2,7 @@ import { useQuery } from "@tanstack/react-query";
 import { ScrollText } from "lucide-react";
 import { useEffect, useMemo, useRef, useState } from "react";
 import { useSearchParams } from "react-router";
+import { again } from "@/api/again";
 import { api, unwrap } from "@/api/client";
 import { asProblem, mayPass } from "@/api/problem";
 import { ProblemNote } from "@/components/problem";
@@ -21,7 +22,7 @@ export function LogsPanel() {
   const logs = useQuery({
     queryKey: ["logs"],
     queryFn: () => unwrap(api.GET("/api/v1/admin/logs")),
-    refetchInterval: 30_000,
+    refetchInterval: (query) => again(query, 30_000),
   });
   if (logs.error && logs.data === undefined) {
     const { facts } = asProblem(logs.error);

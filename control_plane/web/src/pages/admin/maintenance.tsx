@@ -2,6 +2,7 @@ import { useMutation, useQuery } from "@tanstack/react-query";
 import { Wrench } from "lucide-react";
 import { useState } from "react";
 import { Link } from "react-router";
+import { again } from "@/api/again";
 import { api, unwrap } from "@/api/client";
 import { useInfo } from "@/api/session";
 import type { MaintenancePlan, MaintenanceRun } from "@/api/types";
@@ -40,7 +41,7 @@ export function MaintenancePanel() {
     queryKey: ["maintenance-runs"],
     queryFn: () =>
       unwrap(api.GET("/api/v1/maintenance/runs", { params: { query: { limit: SHOWN_RUNS } } })),
-    refetchInterval: 30_000,
+    refetchInterval: (query) => again(query, 30_000),
   });
   const [opened, setOpened] = useState<MaintenanceRun | null>(null);
   const now = useNow(30_000);

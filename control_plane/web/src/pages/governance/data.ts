@@ -1,5 +1,6 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useMemo } from "react";
+import { again } from "@/api/again";
 import { api, unwrap } from "@/api/client";
 import { useInfo, useMe } from "@/api/session";
 import type { AccessDocument } from "@/api/types";
@@ -35,7 +36,7 @@ export const useDrift = () =>
     queryKey: ["drift"],
     queryFn: () => unwrap(api.GET("/api/v1/drift")),
     staleTime: 5000,
-    refetchInterval: 30_000,
+    refetchInterval: (query) => again(query, 30_000),
   });
 
 export const usePeople = () =>

@@ -1,4 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
+import { again } from "@/api/again";
 import { api, unwrap } from "@/api/client";
 import type { Job, JobRunState, JobRunSummary, SaveJob, Schedule } from "@/api/types";
 
@@ -21,7 +22,7 @@ export function useJob(jobId: string | undefined) {
       unwrap(api.GET("/api/v1/jobs/{job_id}", { params: { path: { job_id: jobId ?? "" } } })),
     enabled: jobId !== undefined,
     staleTime: 0,
-    refetchInterval: (query) => (query.state.data ? pace([query.state.data.last_run]) : false),
+    refetchInterval: (query) => again(query, pace([query.state.data?.last_run ?? null])),
   });
 }
 

@@ -2,6 +2,7 @@ import { useQuery } from "@tanstack/react-query";
 import { CalendarClock, Flame, SquareTerminal } from "lucide-react";
 import { useState } from "react";
 import { Link } from "react-router";
+import { again } from "@/api/again";
 import { api, unwrap } from "@/api/client";
 import { useMe } from "@/api/session";
 import type { JobSummary } from "@/api/types";
@@ -28,7 +29,8 @@ export default function JobsPage() {
       unwrap(api.GET("/api/v1/jobs", { params: { query: { text: searched || undefined } } })),
     placeholderData: (before) => before,
     staleTime: 0,
-    refetchInterval: (query) => pace((query.state.data ?? []).map((job) => job.last_run)),
+    refetchInterval: (query) =>
+      again(query, pace((query.state.data ?? []).map((job) => job.last_run))),
   });
   const rests = (jobs.data ?? []).some(
     (job) => job.owner === me.username && (job.pause === "permission" || job.pause === "rights"),

@@ -2,6 +2,7 @@ import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from "@tansta
 import { Copy, Ellipsis, History, Pause, Pencil, Play, Trash2 } from "lucide-react";
 import { type ReactNode, useState } from "react";
 import { Link, useNavigate, useParams } from "react-router";
+import { again } from "@/api/again";
 import { api, etagOf, unwrap } from "@/api/client";
 import { asProblem } from "@/api/problem";
 import { useInfo } from "@/api/session";
@@ -246,7 +247,7 @@ function Runs({ job }: { job: Job }) {
     getNextPageParam: (last) => last.next ?? undefined,
     staleTime: 0,
     refetchInterval: (query) =>
-      pace(query.state.data?.pages.flatMap((page) => page.runs) ?? [job.last_run]),
+      again(query, pace(query.state.data?.pages.flatMap((page) => page.runs) ?? [job.last_run])),
   });
   const all = runs.data?.pages.flatMap((page) => page.runs) ?? [];
   return (

@@ -1,4 +1,5 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { again } from "@/api/again";
 import { api, unwrap, writeHeaders } from "@/api/client";
 import { asProblem, problemOf } from "@/api/problem";
 import type { components } from "@/api/schema";
@@ -22,7 +23,10 @@ export function useWorkspaces() {
     queryKey: ["workspaces"],
     queryFn: () => unwrap(api.GET("/api/v1/workspaces")),
     refetchInterval: (query) =>
-      (query.state.data ?? []).some((one) => one.state !== "ready") ? 2 * BUSY_MS : false,
+      again(
+        query,
+        (query.state.data ?? []).some((one) => one.state !== "ready") ? 2 * BUSY_MS : false,
+      ),
   });
 }
 
@@ -34,7 +38,7 @@ export function useWorkspace(id: string) {
         api.GET("/api/v1/workspaces/{workspace_id}", { params: { path: { workspace_id: id } } }),
       ),
     refetchInterval: (query) =>
-      query.state.data && query.state.data.state !== "ready" ? 2 * BUSY_MS : false,
+      again(query, query.state.data && query.state.data.state !== "ready" ? 2 * BUSY_MS : false),
   });
 }
 
@@ -60,7 +64,10 @@ export function useUploads(id: string) {
         }),
       ),
     refetchInterval: (query) =>
-      (query.state.data ?? []).some((one) => one.state === "receiving") ? BUSY_MS : false,
+      again(
+        query,
+        (query.state.data ?? []).some((one) => one.state === "receiving") ? BUSY_MS : false,
+      ),
   });
 }
 
@@ -74,7 +81,10 @@ export function useIngests(id: string) {
         }),
       ),
     refetchInterval: (query) =>
-      (query.state.data ?? []).some((one) => one.state === "running") ? BUSY_MS : false,
+      again(
+        query,
+        (query.state.data ?? []).some((one) => one.state === "running") ? BUSY_MS : false,
+      ),
   });
 }
 
