@@ -12,21 +12,14 @@ from __future__ import annotations
 
 import http.server
 import json
-import os
-import re
-import signal
-import subprocess
 import sys
-import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from bench.lifecycle import wait
+from bench.governed import trino_twin
 from cli.access import token_url, user_tokens
 from cli.project import open_lab
 from cli.session import Session
@@ -79,6 +72,9 @@ MAINTAINING: tuple[str, ...] = (
     'SELECT count(*) FROM hr."employees$snapshots"',
     "ALTER TABLE retail.nation EXECUTE optimize(file_size_threshold => '1MB')",
     "ALTER TABLE retail.nation EXECUTE optimize_manifests",
+    "ALTER TABLE retail.nation EXECUTE expire_snapshots(retention_threshold => '30d')",
+    "ALTER TABLE retail.nation EXECUTE remove_orphan_files(retention_threshold => '30d')",
+    "ALTER TABLE retail.nation EXECUTE drop_extended_stats",
     "SELECT count(*) FROM retail.customer",
     "SELECT c_name FROM retail.customer",
     "SELECT query FROM system.runtime.queries",
@@ -89,6 +85,17 @@ MAINTAINING: tuple[str, ...] = (
     "SELECT key FROM masking.public.hash_key",
 )
 """What the client that maintains tables runs, and what it must not."""
+
+COUNTING_CLIENT = "governor"
+COUNTING: tuple[str, ...] = (
+    "SELECT count(*), count_if(lower(c_mktsegment) = 'x') FROM retail.customer",
+    'SELECT count(*) FROM retail."customer$files"',
+    "DELETE FROM retail.nation",
+    "SHOW TABLES FROM lake.retail",
+    "SELECT query FROM system.runtime.queries",
+    "SELECT key FROM masking.public.hash_key",
+)
+"""What the client that counts rows for a difference of policies runs, and what it must not."""
 
 
 class Proxy(http.server.ThreadingHTTPServer):
@@ -121,50 +128,23 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-@contextmanager
-def twin(home: Path, policy_url: str) -> Iterator[str]:
-    """Trino as the lab runs it, on other ports, asking ``policy_url``; gives its own URL."""
-    spec = json.loads((home / "run" / "services" / "trino" / "spec.json").read_text(encoding="utf-8"))
-    with tempfile.TemporaryDirectory(prefix="lab-record-") as folder:
-        ports = {str(spec["ports"]["https"]): str(HTTPS), str(spec["ports"]["internal"]): str(INTERNAL)}
-        for name, content in spec["files"].items():
-            path = Path(folder) / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            text = content.replace(spec["files_dir"], folder)
-            if name == "config.properties":
-                lines = text.splitlines(keepends=True)
-                text = "".join(line for line in lines if not line.startswith("event-listener."))
-                for old, new in ports.items():
-                    text = text.replace(old, new)
-            if name == "access-control.properties":
-                # Each decision point's URI: another host, the same path.
-                text = re.sub(r"=http://[^/]+/", f"={policy_url}/", text)
-            path.write_text(text, encoding="utf-8")
-            path.chmod(0o600)
-        command = [word.replace(spec["files_dir"], folder) for word in spec["argv"]]
-        environment = {**spec["env"], "PATH": os.environ["PATH"], "HOME": folder}
-        with (Path(folder) / "log").open("ab") as log:
-            process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)
-        try:
-            wait(f"https://127.0.0.1:{HTTPS}/v1/info", '"starting":false')
-            yield f"https://127.0.0.1:{HTTPS}"
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(60)
-
-
 def ask(session: Session, url: str) -> None:
     """Runs the statements, then what only Trino's HTTP API asks about."""
     outputs = session.outputs()
     people = {who: user_tokens(session, outputs, who, Audience.TRINO) for who, _ in STATEMENTS}
-    maintainer = ClientCredentials(
-        token_url=token_url(outputs),
-        client_id=MAINTAINER_CLIENT,
-        client_secret=session.slot().secrets.client_secrets[MAINTAINER_CLIENT],
-        scope=scope(Audience.TRINO),
-    )
+    secrets = session.slot().secrets.client_secrets
+    clients = {
+        client: ClientCredentials(
+            token_url=token_url(outputs),
+            client_id=client,
+            client_secret=secrets[client],
+            scope=scope(Audience.TRINO),
+        )
+        for client in (MAINTAINER_CLIENT, COUNTING_CLIENT)
+    }
     asked = [(who, people[who], sql) for who, sql in STATEMENTS]
-    asked += [(MAINTAINER_CLIENT, maintainer, sql) for sql in MAINTAINING]
+    asked += [(MAINTAINER_CLIENT, clients[MAINTAINER_CLIENT], sql) for sql in MAINTAINING]
+    asked += [(COUNTING_CLIENT, clients[COUNTING_CLIENT], sql) for sql in COUNTING]
     for who, token, statement in asked:
         with TrinoSession(url, token, outputs.ca_certificate, source="record") as connection:
             try:
@@ -175,7 +155,7 @@ def ask(session: Session, url: str) -> None:
     # The certificate names this address; whose it is was checked by the sessions above.
     with httpx.Client(base_url=url, verify=False, trust_env=False) as client:  # noqa: S501 - loopback, a recording
         headers = {who: {"Authorization": f"Bearer {token()}"} for who, token in tokens.items()}
-        client.get("/v1/query", headers={"Authorization": f"Bearer {maintainer()}"})
+        client.get("/v1/query", headers={"Authorization": f"Bearer {clients[MAINTAINER_CLIENT]()}"})
         started = client.post("/v1/statement", content="SELECT 1", headers=headers["hr"]).json()
         # A query is only known to others once its owner has come back for it.
         client.get(started["nextUri"], headers=headers["hr"])
@@ -205,10 +185,12 @@ def main() -> None:
         for line in path.read_text(encoding="utf-8").splitlines():
             known.add(aspect(json.loads(line)["input"]))
     session = Session(open_lab())
-    proxy = Proxy(session.outputs().opa_url)
+    opa_url = session.outputs().opa_url
+    proxy = Proxy(opa_url)
     threading.Thread(target=proxy.serve_forever, daemon=True).start()
-    with twin(session.lab.home, f"http://127.0.0.1:{proxy.server_address[1]}") as url:
-        ask(session, url)
+    instead = {opa_url: f"http://127.0.0.1:{proxy.server_address[1]}"}
+    with trino_twin(session.lab.home, HTTPS, INTERNAL, without=("event-listener.",), instead=instead):
+        ask(session, f"https://127.0.0.1:{HTTPS}")
     proxy.shutdown()
     seen = set()
     for one in proxy.kept:

@@ -31,6 +31,7 @@ from governance.bundle import (
     read_rego,
 )
 from governance.documents import read_access
+from governance.maintenance.catalogs import borne
 
 ROOT = Path(__file__).resolve().parents[2]
 POLICIES = ROOT / "policies"
@@ -65,6 +66,7 @@ def compiled(access: AccessData, *, revision: int = 1, age_s: float = 0, max_age
         issued_at_ns=time.time_ns() - int(age_s * 1e9),
         max_age_s=max_age_s,
         owners={"raw.loaded": "analysts_emea"},
+        procedures=borne("nessie"),
     )
 
 
