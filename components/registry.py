@@ -109,7 +109,7 @@ _ROWS = (
         name="opa",
         title="Policy decisions",
         core=True,
-        memory_mib=64,
+        memory_mib=128,
         artifacts=("opa",),
     ),
     ComponentInfo(

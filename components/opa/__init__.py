@@ -8,13 +8,15 @@ from typing import ClassVar
 
 import pulumi
 
-from components.opa.properties import command, configuration
+from components.opa.properties import collector, command, configuration
+from components.registry import COMPONENTS
 from components.service import LabContext, Service, secret
 from contracts.workload import Layout, Port, Probe, Workload
 
 _SYSTEM = Path(__file__).resolve().parents[2] / "policies" / "system"
 AUTHZ_REGO = _SYSTEM / "authz.rego"
 LOG_REGO = _SYSTEM / "log.rego"
+MEMORY_MIB = COMPONENTS["opa"].memory_mib
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,7 @@ def workload(args: OpaArgs, layout: Layout) -> Workload:
             "OPA_READ_TOKEN": args.token,
             "AUDIT_URL": args.audit_url,
             "AUDIT_TOKEN": args.audit_token,
+            **collector(MEMORY_MIB),
         },
         files={
             "config.yaml": pulumi.Output.all(args.bundle_public_key, args.by_role).apply(
@@ -59,7 +62,7 @@ def workload(args: OpaArgs, layout: Layout) -> Workload:
             "authz.rego": args.authz_rego,
             "log.rego": args.log_rego,
         },
-        memory_mib=64,
+        memory_mib=MEMORY_MIB,
         cpu_millicores=100,
         depends_on=("s3",),
         reaches=("s3/http", "governor/http"),

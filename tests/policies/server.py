@@ -21,6 +21,8 @@ import httpx
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from components.opa import MEMORY_MIB
+from components.opa.properties import collector
 from contracts.access import AccessData
 from governance.bundle import (
     BUNDLE_KEY,
@@ -37,6 +39,7 @@ ROOT = Path(__file__).resolve().parents[2]
 POLICIES = ROOT / "policies"
 AUDIT_TOKEN = "the-token-of-the-decision-log"
 TOKEN = "the-token-of-a-test-long-enough"
+GARBAGE = collector(MEMORY_MIB)
 Json = dict[str, Any]
 
 
@@ -116,12 +119,19 @@ class Opa:
     url: str
     store: _Store
     private_key: str
+    pid: int
     client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=60))
 
     @classmethod
     @contextmanager
-    def start(cls, program: Path, folder: Path, keys: tuple[str, str]) -> Iterator[Opa]:
-        """Starts OPA with no bundle; ends it on exit."""
+    def start(
+        cls,
+        program: Path,
+        folder: Path,
+        keys: tuple[str, str],
+        garbage: Mapping[str, str] = GARBAGE,
+    ) -> Iterator[Opa]:
+        """Starts OPA with no bundle and, of the lab's environment, the collector's part; ends it on exit."""
         store = _Store()
         thread = threading.Thread(target=store.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
@@ -136,10 +146,10 @@ class Opa:
             str(POLICIES / "system" / "log.rego"),
         ]
         with (folder / "opa.log").open("wb") as log:
-            process = subprocess.Popen(
-                command, env={**os.environ, "OPA_READ_TOKEN": TOKEN}, stdout=log, stderr=log
-            )
-        server = cls(url=f"http://127.0.0.1:{port}", store=store, private_key=keys[0])
+            environment = {**os.environ, "OPA_READ_TOKEN": TOKEN, **garbage}
+            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        url = f"http://127.0.0.1:{port}"
+        server = cls(url=url, store=store, private_key=keys[0], pid=process.pid)
         try:
             server.wait("/health")
             yield server
@@ -166,11 +176,11 @@ class Opa:
         """The seed, compiled now."""
         return compiled(seed_access())
 
-    def publish(self, data: Mapping[str, Any]) -> None:
+    def publish(self, data: Mapping[str, Any], timeout_s: float = 15) -> None:
         """Serves ``data`` as a signed bundle and waits until OPA decides on it."""
         self.store.content = build_bundle(data, read_rego(POLICIES / "trino"), self.private_key)
         expected = data["lab"]["bundle"]
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             if self.read("data/lab/bundle").get("result") == expected:
                 return

@@ -17,7 +17,17 @@ import pytest
 from contracts.access import AccessData, TagAssignment
 from governance.bundle import build_bundle, read_rego
 from governance.reports import FilterUse
-from tests.policies.server import POLICIES, Json, Opa, compiled, question, seed_access, signing_keys
+from tests.policies.server import (
+    GARBAGE,
+    POLICIES,
+    TOKEN,
+    Json,
+    Opa,
+    compiled,
+    question,
+    seed_access,
+    signing_keys,
+)
 
 ASKED = question("engineer", ["data_engineers"], "ExecuteQuery")
 
@@ -172,3 +182,11 @@ def _error(server: Opa) -> str:
             return ""
         time.sleep(0.05)
     raise TimeoutError("OPA fetched nothing")
+
+
+def test_the_garbage_collector_is_set_as_the_component_says(opa: Opa) -> None:
+    answer = opa.client.get(f"{opa.url}/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
+    found = dict(line.split(" ") for line in answer.text.splitlines() if line.startswith("go_gc_go"))
+    assert float(found["go_gc_gogc_percent"]) == int(GARBAGE["GOGC"])
+    limit_mib = int(GARBAGE["GOMEMLIMIT"].removesuffix("MiB"))
+    assert float(found["go_gc_gomemlimit_bytes"]) == limit_mib << 20

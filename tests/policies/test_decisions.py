@@ -114,7 +114,9 @@ resources = st.one_of(
     st.builds(lambda u: {"user": {"user": u, "groups": []}}, st.sampled_from(["admin", "u", "other"])),
     st.sampled_from([{}, {"table": None}, {"table": "customer"}, {"catalog": 1}, {"user": {}}]),
 )
-people = st.sampled_from(["u", "admin", ROW_FILTER_USER])
+people = st.sampled_from(
+    ["u", "admin", ROW_FILTER_USER, "service-account-governor", "service-account-maintainer"]
+)
 group_lists = st.lists(st.sampled_from([g.name for g in GROUPS] + ["unheard_of"]), unique=True, max_size=3)
 relaxed = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -151,6 +153,30 @@ def test_batch_of_columns_equals_single(
         for column in columns
     ]
     assert batch == [index for index, allowed in enumerate(single) if allowed]
+
+
+masked_columns = st.builds(
+    lambda name, column, kind: {"column": {**table(name), "columnName": column, "columnType": kind}},
+    tables,
+    st.sampled_from(["c_custkey", "c_name", "c_address", "c_phone", "email", "salary", "other", "$path"]),
+    st.sampled_from(["varchar", "bigint", "double", "date", "array(varchar)"]),
+)
+
+
+@relaxed
+@given(user=people, groups=group_lists, candidates=st.lists(masked_columns, max_size=8))
+def test_batch_of_masks_equals_single(opa: Opa, user: str, groups: list[str], candidates: list[Json]) -> None:
+    """Also the refusal of one who is nobody: an index that no column has."""
+    batch = opa.decide("columnMasks", question(user, groups, "GetColumnMask", filterResources=candidates))
+    single = []
+    for index, candidate in enumerate(candidates):
+        alone = question(user, groups, "GetColumnMask", filterResources=[candidate])
+        for mask in opa.decide("columnMasks", alone):
+            if mask["index"] == -1:
+                assert batch == [mask]
+                return
+            single.append({**mask, "index": index})
+    assert not candidates or batch == single
 
 
 json_values = st.recursive(
