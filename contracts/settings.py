@@ -228,7 +228,7 @@ SETTINGS: tuple[Setting, ...] = (
         default="900",
         example="3600",
         parse=_integer(10, 86400),
-        doc="Seconds without a byte to or from its clients after which a user's Spark server is stopped.",
+        doc="Seconds without a message to or from its clients after which a user's Spark server is stopped.",
     ),
     Setting(
         key="auditRetentionDays",

@@ -24,6 +24,7 @@ from spark_gateway.gateway import Gateway
 from spark_gateway.identity import Keycloak
 from spark_gateway.jobs import JobStore
 from spark_gateway.local import LocalLauncher
+from spark_gateway.proxy import ConnectProxy
 from spark_gateway.settings import GatewaySettings, read_settings
 
 _TIMEOUT = httpx.Timeout(20.0, connect=3.0)
@@ -47,7 +48,8 @@ def build_gateway(settings: GatewaySettings) -> Gateway:
         door=Door(lambda token: GovernorClient(settings.governor_url, token, timeout_s=20.0)),
         store=JobStore(settings.data_dir / "jobs"),
         limits=settings.limits,
-        bind=settings.bind,
+        proxy=ConnectProxy(settings.bind, settings.connect_port),
+        connect_url=settings.connect_url,
         catalog=settings.plan.catalog,
         spark_version=settings.plan.spark_version,
     )

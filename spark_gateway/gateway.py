@@ -22,7 +22,7 @@ from spark_gateway.identity import AccessToken, Identity, Keycloak, ShownToken
 from spark_gateway.jobs import JobStore, lost
 from spark_gateway.launcher import Driver, Launch, Launcher, LaunchError
 from spark_gateway.programs import check_program
-from spark_gateway.relay import Relay
+from spark_gateway.proxy import ConnectProxy, Route
 
 log = logging.getLogger(__name__)
 
@@ -56,11 +56,11 @@ class Run:
 
 @dataclass(kw_only=True)
 class Server:
-    """A user's Connect server. ``relay`` None: it has not started yet."""
+    """A user's Connect server. ``route`` None: it has not started yet."""
 
     run: Run
     connect_token: str = field(repr=False, default_factory=lambda: secrets.token_urlsafe(32))
-    relay: Relay | None = None
+    route: Route | None = None
     started_at: float = field(default_factory=time.time)
 
 
@@ -76,7 +76,8 @@ class Gateway:
     """The use cases. One event loop; every method but :meth:`close` may be called concurrently.
 
     Args:
-        bind: the address that clients connect to.
+        proxy: what clients of all servers connect to; opened and closed with the gateway.
+        connect_url: where they find it.
         catalog: the name of the Iceberg catalog in Spark.
     """
 
@@ -88,12 +89,14 @@ class Gateway:
         door: Door,
         store: JobStore,
         limits: Limits,
-        bind: str,
+        proxy: ConnectProxy,
+        connect_url: str,
         catalog: str,
         spark_version: str,
     ) -> None:
         self._launcher, self._keycloak, self._door, self._store = launcher, keycloak, door, store
-        self._limits, self._bind, self._catalog, self._spark_version = limits, bind, catalog, spark_version
+        self._limits, self._proxy, self._connect_url = limits, proxy, connect_url
+        self._catalog, self._spark_version = catalog, spark_version
         self._runs: dict[str, Run] = {}
         self._servers: dict[str, Server] = {}
         self._last_server: dict[str, str] = {}
@@ -107,6 +110,7 @@ class Gateway:
         await self._launcher.recover(self._store.ids())
         for job in self._store.unfinished():
             self._store.put(lost(job))
+        await self._proxy.open()
         idle = asyncio.create_task(self._stop_idle())
         try:
             yield
@@ -121,6 +125,7 @@ class Gateway:
             *(self._end(run, "the gateway was stopped", hurried=True) for run in list(self._runs.values())),
             return_exceptions=True,
         )
+        await self._proxy.close()
 
     # --- servers -------------------------------------------------------------------------------------
 
@@ -133,16 +138,14 @@ class Gateway:
         sign_in = await self._admitted(username, subject_token)
         async with self._locks.setdefault(username, asyncio.Lock()):
             server = self._servers.get(username)
-            if server is None or server.relay is None:
+            if server is None or server.route is None:
                 server = await self._start_server(sign_in)
             else:
                 # The sign-in that lasts longest is the newest.
                 server.run.sign_in = sign_in
-                if server.relay is not None:
-                    server.relay.touch()
-            assert server.relay is not None  # noqa: S101 - set once it has started
+                server.route.touch()
             return ServerConnection(
-                url=f"sc://localhost:{server.relay.port}",
+                url=self._connect_url,
                 token=server.connect_token,
                 server=self._status(server),
             )
@@ -192,21 +195,19 @@ class Gateway:
             await driver.ready()
             if driver.address is None:
                 raise LaunchError("the launcher gave a Connect server no address")
-            relay = Relay(self._bind, driver.address)
-            await relay.open()
+            server.route = self._proxy.add(server.connect_token, driver.address)
         except BaseException:
             await self._end(run, "it did not start")
             raise
-        server.relay = relay
         log.info("server %s of %s is ready", run.id, run.username)
         return server
 
     def _status(self, server: Server) -> ServerStatus:
         return ServerStatus(
             username=server.run.username,
-            state=RunState.STARTING if server.relay is None else RunState.RUNNING,
+            state=RunState.STARTING if server.route is None else RunState.RUNNING,
             started_at=server.started_at,
-            idle_s=0.0 if server.relay is None else server.relay.idle_s,
+            idle_s=0.0 if server.route is None else server.route.idle_s,
             idle_limit_s=self._limits.idle_s,
             spark_version=self._spark_version,
         )
@@ -215,7 +216,7 @@ class Gateway:
         while True:
             await asyncio.sleep(min(15.0, self._limits.idle_s / 4))
             for server in list(self._servers.values()):
-                if server.relay is not None and server.relay.idle_s > self._limits.idle_s:
+                if server.route is not None and server.route.idle_s > self._limits.idle_s:
                     self._end_later(server.run, f"its clients were silent for {self._limits.idle_s:g} s")
 
     # --- jobs ----------------------------------------------------------------------------------------
@@ -392,8 +393,7 @@ class Gateway:
         server = self._servers.get(run.username)
         if server is not None and server.run is run:
             del self._servers[run.username]
-            if server.relay is not None:
-                await server.relay.close()
+            await self._proxy.remove(server.connect_token)
 
     def _log(self, run_id: str, offset: int, *, ended: bool) -> LogPart:
         content = self._launcher.log(run_id, offset, LOG_PART_BYTES)

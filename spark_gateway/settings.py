@@ -1,11 +1,12 @@
 """What the Spark gateway reads from its environment.
 
-``SPARK_GATEWAY_BIND`` (127.0.0.1), ``SPARK_GATEWAY_PORT``; identity: ``SPARK_GATEWAY_ISSUER_URL``,
-``SPARK_GATEWAY_JWKS_URL``, ``SPARK_GATEWAY_TOKEN_URL``, ``SPARK_GATEWAY_CLIENT_SECRET`` (client
-``spark``); ``SPARK_GATEWAY_GOVERNOR_URL``; drivers: ``SPARK_GATEWAY_PLAN_FILE`` (a
-``spark_gateway.drivers.LaunchPlan``), ``SPARK_GATEWAY_DEFAULTS_FILE`` (JSON: properties that every driver
-has), ``SPARK_GATEWAY_DATA_DIR`` (jobs and logs), ``SPARK_GATEWAY_CACHE_DIR``; limits:
-``SPARK_GATEWAY_MAX_RUNS``, ``SPARK_GATEWAY_IDLE_S``.
+``SPARK_GATEWAY_BIND`` (127.0.0.1), ``SPARK_GATEWAY_PORT`` (HTTP), ``SPARK_GATEWAY_CONNECT_PORT`` (Spark
+Connect, all users' servers), ``SPARK_GATEWAY_CONNECT_URL`` (where clients find that one); identity:
+``SPARK_GATEWAY_ISSUER_URL``, ``SPARK_GATEWAY_JWKS_URL``, ``SPARK_GATEWAY_TOKEN_URL``,
+``SPARK_GATEWAY_CLIENT_SECRET`` (client ``spark``); ``SPARK_GATEWAY_GOVERNOR_URL``; drivers:
+``SPARK_GATEWAY_PLAN_FILE`` (a ``spark_gateway.drivers.LaunchPlan``), ``SPARK_GATEWAY_DEFAULTS_FILE`` (JSON:
+properties that every driver has), ``SPARK_GATEWAY_DATA_DIR`` (jobs and logs), ``SPARK_GATEWAY_CACHE_DIR``;
+limits: ``SPARK_GATEWAY_MAX_RUNS``, ``SPARK_GATEWAY_IDLE_S``.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ class GatewaySettings:
 
     bind: str
     port: int
+    connect_port: int
+    connect_url: str
     issuer_url: str
     jwks_url: str
     token_url: str
@@ -70,6 +73,8 @@ def read_settings(environ: Mapping[str, str]) -> GatewaySettings:
     return GatewaySettings(
         bind=text("BIND", "127.0.0.1"),
         port=number("PORT", 1),
+        connect_port=number("CONNECT_PORT", 1),
+        connect_url=text("CONNECT_URL"),
         issuer_url=text("ISSUER_URL"),
         jwks_url=text("JWKS_URL"),
         token_url=text("TOKEN_URL"),

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
+from urllib.parse import urlsplit
 
 import pulumi
 
 from components.service import LabContext, Service
 from components.spark.properties import ARTIFACTS, defaults, launch_plan, log_levels
 from contracts.outputs import Slot
-from contracts.workload import Layout, Port, Probe, Volume, Workload, WorkloadClass
+from contracts.workload import Layout, Port, Probe, Scheme, Volume, Workload, WorkloadClass
 
 GATEWAY_MIB = 100
 DRIVER_MIB = 350
 """What a driver takes beside its heap."""
 
+PORTS = ("http", "connect")
+"""The gateway's own, and the one for clients of all users' Connect servers."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SparkArgs:
-    """Identity provider, limits, and ``defaults``: the properties that every driver has (JSON)."""
+    """Identity provider, limits, ``connect_url`` (where clients of Spark Connect come to), and ``defaults``:
+    the properties that every driver has (JSON)."""
 
     issuer_url: str
     jwks_url: str
     token_url: str
     governor_url: str
+    connect_url: str
     heap_mib: int
     max_runs: int
     idle_s: int
@@ -38,14 +44,21 @@ def workload(args: SparkArgs, layout: Layout) -> Workload:
         name="spark",
         artifact="python",
         command=[layout.python, "-m", "spark_gateway"],
-        ports=(Port(name="http", number=layout.ports["http"]),),
+        ports=(
+            Port(name="http", number=layout.ports["http"]),
+            Port(name="connect", number=layout.ports["connect"], scheme=Scheme.TCP),
+        ),
         readiness=Probe(port="http", path="/health/ready"),
         env={
             "PYTHONPATH": str(layout.source_dir),
             # Compiled once, and nothing is written beside the sources.
             "PYTHONPYCACHEPREFIX": str(layout.cache_dir / "bytecode"),
+            # A server that ends says so to its clients: no line for each of their connections.
+            "GRPC_VERBOSITY": "ERROR",
             "SPARK_GATEWAY_BIND": layout.bind_address,
             "SPARK_GATEWAY_PORT": str(layout.ports["http"]),
+            "SPARK_GATEWAY_CONNECT_PORT": str(layout.ports["connect"]),
+            "SPARK_GATEWAY_CONNECT_URL": args.connect_url,
             "SPARK_GATEWAY_ISSUER_URL": args.issuer_url,
             "SPARK_GATEWAY_JWKS_URL": args.jwks_url,
             "SPARK_GATEWAY_TOKEN_URL": args.token_url,
@@ -74,6 +87,12 @@ def workload(args: SparkArgs, layout: Layout) -> Workload:
     )
 
 
+def connect_url(operator_url: str) -> str:
+    """The address for ``SPARK_REMOTE``, from the one where the operator reaches the port. By that name
+    clients know it for this machine's own, which they give a token without TLS."""
+    return f"sc://localhost:{urlsplit(operator_url).port}"
+
+
 class Spark(Service):
     """The gateway service."""
 
@@ -82,7 +101,7 @@ class Spark(Service):
     def __init__(self, context: LabContext, opts: pulumi.ResourceOptions | None = None) -> None:
         placement, values = context.placement, context.settings.values
         heap_mib = int(values["sparkHeapMib"])
-        layout = placement.layout("spark", "python", ("http",), also=ARTIFACTS)
+        layout = placement.layout("spark", "python", PORTS, also=ARTIFACTS)
         token_url = f"{placement.internal_url('spark', 'http')}/v1/token"
 
         def with_warehouse(slot: Slot) -> str:
@@ -100,6 +119,7 @@ class Spark(Service):
             jwks_url=context.jwks_url,
             token_url=context.token_url,
             governor_url=placement.internal_url("governor", "http"),
+            connect_url=connect_url(placement.operator_url("spark", "connect", Scheme.TCP)),
             heap_mib=heap_mib,
             max_runs=values["sparkMaxRuns"],
             idle_s=values["sparkIdleS"],

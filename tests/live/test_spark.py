@@ -272,7 +272,7 @@ def test_two_users_have_two_servers_and_neither_reaches_the_others(spark: LiveLa
             mine = spark.json("spark", "env", "--as", "engineer")
             theirs = spark.json("spark", "env", "--as", "outsider")
             assert len(servers(spark)) == 2
-            assert mine["SPARK_REMOTE"] != theirs["SPARK_REMOTE"]
+            assert mine["SPARK_REMOTE"] == theirs["SPARK_REMOTE"]
             assert mine["SPARK_CONNECT_AUTHENTICATE_TOKEN"] != theirs["SPARK_CONNECT_AUTHENTICATE_TOKEN"]
             assert rows(spark, "SELECT count(*) AS n FROM retail.nation", "outsider") == [{"n": 25}]
             assert spark.json("spark", "jobs", "--as", "outsider") == []

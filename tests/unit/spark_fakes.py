@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+import grpc
+import grpc.aio
 import httpx
 
 from contracts.identity import Audience
@@ -23,6 +25,8 @@ from spark_gateway.gateway import Gateway, Limits
 from spark_gateway.identity import Keycloak
 from spark_gateway.jobs import JobStore
 from spark_gateway.launcher import Launch, LaunchError
+from spark_gateway.local import free_port
+from spark_gateway.proxy import SERVICE, ConnectProxy
 from tests.unit.test_governor_auth import ISSUER, KEY, token
 
 SECRET = "the-clients-own-secret"
@@ -86,8 +90,64 @@ class FakeGovernor:
         return httpx.Response(200, json=answer)
 
 
+class FakeConnectServer(grpc.GenericRpcHandler):  # type: ignore[misc]  # gRPC has no types
+    """A Connect server as far as gRPC goes: each message of a call of ``Echo`` comes back with its ``name``
+    before it, others fail as Spark does. Only clients with its ``token`` are served."""
+
+    def __init__(self, name: str, token: str) -> None:
+        self.name, self.token = name, token
+        self.seen: list[dict[str, Any]] = []
+        self.deadlines: list[float | None] = []
+        self.running = 0
+        self._server: Any = None
+
+    async def open(self) -> tuple[str, int]:
+        self._server = grpc.aio.server(handlers=[self], options=[("grpc.max_receive_message_length", -1)])
+        port: int = self._server.add_insecure_port("127.0.0.1:0")
+        await self._server.start()
+        return "127.0.0.1", port
+
+    async def close(self) -> None:
+        await self._server.stop(grace=None)
+
+    def service(self, details: Any) -> Any:
+        if details.method.endswith("/Fail"):
+            return grpc.stream_stream_rpc_method_handler(self._fail)
+        return grpc.stream_stream_rpc_method_handler(self._echo)
+
+    async def _echo(self, requests: Any, context: Any) -> None:
+        given = dict(context.invocation_metadata())
+        if given.get("authorization") != f"Bearer {self.token}":
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "Invalid token")
+        self.seen.append(given)
+        self.deadlines.append(context.time_remaining())
+        self.running += 1
+        try:
+            await context.send_initial_metadata((("x-first", self.name),))
+            async for message in requests:
+                await context.write(self.name.encode() + b":" + message)
+            context.set_trailing_metadata((("x-last", self.name),))
+        finally:
+            self.running -= 1
+
+    async def _fail(self, requests: Any, context: Any) -> None:
+        trailing = (("grpc-status-details-bin", b"\x08\x0d\xff"),)
+        await context.abort(grpc.StatusCode.INTERNAL, "[TABLE_NOT_FOUND] ü", trailing)
+
+
+def connect_channel(url: str) -> Any:
+    """A client's connection to ``sc://localhost:PORT``."""
+    return grpc.aio.insecure_channel(url.replace("sc://localhost", "127.0.0.1"))
+
+
+def begin(channel: Any, token: str, method: str = "Echo", **options: Any) -> Any:
+    """A call as the user whose server has ``token``."""
+    metadata = (("authorization", f"Bearer {token}"), ("x-session", "s1"), ("x-raw-bin", b"\x00\xff"))
+    return channel.stream_stream(f"{SERVICE}{method}")(metadata=metadata, **options)
+
+
 class FakeDriver:
-    """Ends when told, or when stopped. A Connect server echoes what it is sent."""
+    """Ends when told, or when stopped."""
 
     def __init__(self, launch: Launch) -> None:
         self.launch = launch
@@ -95,31 +155,27 @@ class FakeDriver:
         self.address: tuple[str, int] | None = None
         self.stopped = 0
         self.dies_at_start = False
-        self.server: asyncio.Server | None = None
+        self.server: FakeConnectServer | None = None
 
     async def ready(self) -> None:
         if self.dies_at_start:
             self.finish(1)
             raise LaunchError("Spark ended with 1 before it was ready")
-        self.server = await asyncio.start_server(self._echo, "127.0.0.1", 0)
-        self.address = self.server.sockets[0].getsockname()
-
-    async def _echo(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while chunk := await reader.read(1000):
-            writer.write(chunk)
-            await writer.drain()
-        writer.close()
+        name = self.launch.properties["spark.app.name"]
+        self.server = FakeConnectServer(name, str(self.launch.connect_token))
+        self.address = await self.server.open()
 
     async def ended(self) -> int:
-        return await asyncio.shield(self.finished)
+        code = await asyncio.shield(self.finished)
+        if self.server is not None:
+            await self.server.close()
+        return code
 
     async def stop(self, *, hurried: bool = False) -> None:
         self.stopped += 1
         self.finish(-15)
 
     def finish(self, code: int) -> None:
-        if self.server is not None:
-            self.server.close()
         if not self.finished.done():
             self.finished.set_result(code)
 
@@ -175,7 +231,9 @@ class World:
 
 
 @asynccontextmanager
-async def world(folder: Path, *, max_runs: int = 3, idle_s: float = 60.0) -> AsyncIterator[World]:
+async def world(
+    folder: Path, *, max_runs: int = 3, idle_s: float = 60.0, clock: Callable[[], float] = time.monotonic
+) -> AsyncIterator[World]:
     """A running gateway; the tokens of callers are real ones, of a key of the tests'."""
     keycloak, governor, launcher = FakeKeycloak(), FakeGovernor(), FakeLauncher()
     shown: list[str] = []
@@ -192,6 +250,7 @@ async def world(folder: Path, *, max_runs: int = 3, idle_s: float = 60.0) -> Asy
             shown.append(subject_token)
             return await super().access(username, f"token-of-{username}", audience)
 
+    port = free_port()
     async with httpx.AsyncClient(transport=httpx.MockTransport(keycloak.handle)) as to_keycloak:
         gateway = Gateway(
             launcher=launcher,
@@ -199,7 +258,8 @@ async def world(folder: Path, *, max_runs: int = 3, idle_s: float = 60.0) -> Asy
             door=Door(lambda given: GovernorClient("http://governor", given, transport=transport)),
             store=JobStore(folder / "jobs"),
             limits=Limits(max_runs=max_runs, idle_s=idle_s),
-            bind="127.0.0.1",
+            proxy=ConnectProxy("127.0.0.1", port, clock),
+            connect_url=f"sc://localhost:{port}",
             catalog="lake",
             spark_version="4",
         )

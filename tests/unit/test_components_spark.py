@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from components.registry import COMPONENTS
-from components.spark import DRIVER_MIB, GATEWAY_MIB, SparkArgs, workload
+from components.spark import DRIVER_MIB, GATEWAY_MIB, SparkArgs, connect_url, workload
 from components.spark.properties import ARTIFACTS, defaults, java_command, launch_plan, log_levels
 from contracts.errors import LabError
 from contracts.settings import read_settings
 from contracts.versions import SPARK, SPARK_PY4J_VERSION
-from contracts.workload import Layout
+from contracts.workload import Layout, Scheme
 from spark_gateway.drivers import LaunchPlan
 from spark_gateway.settings import read_settings as read_gateway_settings
 from tests.unit.slots import make_slot
@@ -30,7 +30,7 @@ LAYOUT = Layout(
     cache_dir=PurePosixPath("/cache/warm"),
     java_home=PurePosixPath("/java21"),
     bind_address="127.0.0.1",
-    ports={"http": 28028},
+    ports={"http": 28028, "connect": 28029},
     also={name: PurePosixPath(f"/cache/{name}") for name in ARTIFACTS},
 )
 ARGS = SparkArgs(
@@ -38,6 +38,7 @@ ARGS = SparkArgs(
     jwks_url="http://keycloak/realms/lab/protocol/openid-connect/certs",
     token_url="http://keycloak/realms/lab/protocol/openid-connect/token",
     governor_url="http://governor",
+    connect_url="sc://localhost:28029",
     heap_mib=768,
     max_runs=4,
     idle_s=900,
@@ -120,6 +121,7 @@ def test_the_gateway_reads_what_it_is_given(tmp_path: Any) -> None:
     environ["SPARK_GATEWAY_PLAN_FILE"] = str(tmp_path / "plan.json")
     environ["SPARK_GATEWAY_DEFAULTS_FILE"] = str(tmp_path / "defaults.json")
     settings = read_gateway_settings(environ)
+    assert (settings.connect_port, settings.connect_url) == (28029, "sc://localhost:28029")
     assert (settings.port, settings.limits.max_runs, settings.limits.idle_s) == (28028, 4, 900)
     assert settings.plan == PLAN
     assert "secret-of-client-spark" not in repr(settings)
@@ -142,6 +144,13 @@ def test_a_wrong_environment_is_named(name: str, value: str, said: str, tmp_path
     environ["SPARK_GATEWAY_DEFAULTS_FILE"] = str(tmp_path / "defaults.json")
     with pytest.raises(LabError, match=said):
         read_gateway_settings({**environ, f"SPARK_GATEWAY_{name}": value})
+
+
+def test_clients_come_to_one_port_of_their_own_machine() -> None:
+    # By another name, clients would want TLS before they show a token.
+    assert connect_url("tcp://127.0.0.1:28029") == "sc://localhost:28029"
+    ports = {port.name: port.scheme for port in workload(ARGS, LAYOUT).ports}
+    assert ports == {"http": Scheme.HTTP, "connect": Scheme.TCP}
 
 
 def test_logs_hold_warnings_and_no_more() -> None:

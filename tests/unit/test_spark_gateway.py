@@ -7,6 +7,8 @@ import base64
 from pathlib import Path
 from typing import Any
 
+import grpc
+import grpc.aio
 import httpx
 import pytest
 
@@ -16,7 +18,7 @@ from spark_gateway.admission import NotAdmittedError, judge
 from spark_gateway.client import Job, Program, RunState, SparkClient, SparkError
 from spark_gateway.jobs import KEPT_JOBS, JobStore
 from spark_gateway.programs import check_program
-from tests.unit.spark_fakes import SECRET, credential, eventually, world
+from tests.unit.spark_fakes import SECRET, begin, connect_channel, credential, eventually, world
 
 SCRIPT = {"file_name": "job.py", "content": base64.b64encode(b"print(1)").decode()}
 
@@ -28,7 +30,7 @@ async def test_each_user_has_one_server_of_their_own(tmp_path: Path) -> None:
         first, second = (answer.json() for answer in both)
         assert len(w.launcher.drivers) == 2
         assert (first["url"], first["token"]) == (second["url"], second["token"])
-        assert other["url"] != first["url"]
+        assert other["url"] == first["url"]
         assert other["token"] != first["token"]
         assert first["server"]["state"] == "running"
         secrets = [driver.launch.properties for driver in w.launcher.drivers]
@@ -37,14 +39,21 @@ async def test_each_user_has_one_server_of_their_own(tmp_path: Path) -> None:
         assert SECRET not in str(secrets)
 
 
-async def test_what_is_written_to_a_server_comes_back_through_the_relay(tmp_path: Path) -> None:
+async def test_each_user_reaches_their_own_server_through_one_port(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
-        url = (await w.call("POST", "/v1/server")).json()["url"]
-        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
-        writer.write(b"x" * 200_000)
-        writer.write_eof()
-        assert await reader.read(-1) == b"x" * 200_000
-        writer.close()
+        mine = (await w.call("POST", "/v1/server")).json()
+        theirs = (await w.call("POST", "/v1/server", "admin")).json()
+        async with connect_channel(mine["url"]) as channel:
+            for given, said in ((mine, b"connect-engineer:x"), (theirs, b"connect-admin:x")):
+                call = begin(channel, given["token"])
+                await call.write(b"x")
+                await call.done_writing()
+                assert [message async for message in call] == [said]
+            await w.call("DELETE", "/v1/server")
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await begin(channel, mine["token"]).read()
+            assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+            assert "lab spark env" in str(refused.value.details())
 
 
 @pytest.mark.parametrize(
@@ -157,21 +166,24 @@ async def test_a_sign_in_that_ended_ends_the_server(tmp_path: Path) -> None:
 
 
 async def test_a_silent_server_is_stopped_and_a_busy_one_is_not(tmp_path: Path) -> None:
-    async with world(tmp_path, idle_s=0.3) as w:
-        busy = (await w.call("POST", "/v1/server")).json()["url"]
+    now_s = [0.0]
+    async with world(tmp_path, idle_s=0.2, clock=lambda: now_s[0]) as w:
+        busy = (await w.call("POST", "/v1/server")).json()
         await w.call("POST", "/v1/server", "admin")
-        reader, writer = await asyncio.open_connection("127.0.0.1", int(busy.rpartition(":")[2]))
-        for _ in range(12):
-            writer.write(b"x")
-            assert await reader.read(10) == b"x"
-            await asyncio.sleep(0.08)
-        stopped = {d.launch.properties["spark.app.name"]: d.stopped for d in w.launcher.drivers}
-        assert stopped["connect-engineer"] == 0
-        assert stopped["connect-admin"] == 1
-        assert (await w.call("GET", "/v1/server", "admin")).json() is None
-        await eventually(lambda: w.launcher.drivers[0].stopped)
-        assert await reader.read(10) == b""
-        writer.close()
+        engineers, admins = w.launcher.drivers
+        async with connect_channel(busy["url"]) as channel:
+            call = begin(channel, busy["token"])
+            now_s[0] += 0.15
+            await call.write(b"x")
+            assert await call.read() == b"connect-engineer:x"
+            now_s[0] += 0.15
+            await eventually(lambda: admins.stopped == 1)
+            assert (await w.call("GET", "/v1/server", "admin")).json() is None
+            assert engineers.stopped == 0
+            now_s[0] += 0.15
+            await eventually(lambda: engineers.stopped)
+            with pytest.raises(grpc.aio.AioRpcError, match="it was stopped"):
+                await call.read()
 
 
 async def test_a_server_that_dies_is_started_anew(tmp_path: Path) -> None:

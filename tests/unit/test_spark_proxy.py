@@ -1,0 +1,182 @@
+"""One port for all Connect servers: whose call reaches which, what passes unchanged, and what ends it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+
+from contracts.errors import LabError
+from spark_gateway.local import free_port
+from spark_gateway.proxy import ConnectProxy, Route
+from tests.unit.spark_fakes import FakeConnectServer, begin, connect_channel, eventually
+
+STOPPED = r"it was stopped, or it is another lab's"
+
+
+@dataclass
+class Front:
+    """A proxy, two servers behind it, and one client's connection."""
+
+    proxy: ConnectProxy
+    port: int
+    one: FakeConnectServer
+    two: FakeConnectServer
+    route: Route
+    """To ``one``."""
+    channel: Any
+    now_s: list[float]
+
+
+@asynccontextmanager
+async def front() -> AsyncIterator[Front]:
+    port, now_s = free_port(), [100.0]
+    proxy = ConnectProxy("127.0.0.1", port, clock=lambda: now_s[0])
+    one, two = FakeConnectServer("one", "token-one"), FakeConnectServer("two", "token-two")
+    await proxy.open()
+    route = proxy.add("token-one", await one.open())
+    proxy.add("token-two", await two.open())
+    channel = connect_channel(f"sc://localhost:{port}")
+    try:
+        yield Front(proxy, port, one, two, route, channel, now_s)
+    finally:
+        await channel.close()
+        await proxy.close()
+        await one.close()
+        await two.close()
+
+
+async def echoed(call: Any, *messages: bytes) -> list[bytes]:
+    for message in messages:
+        await call.write(message)
+    await call.done_writing()
+    answers = []
+    while (answer := await call.read()) is not grpc.aio.EOF:
+        answers.append(answer)
+    return answers
+
+
+async def test_calls_of_one_connection_are_led_by_their_tokens() -> None:
+    async with front() as f:
+        calls = [begin(f.channel, token) for token in ("token-one", "token-two", "token-one")]
+        answers = await asyncio.gather(*(echoed(call, b"a", b"b") for call in calls))
+        assert answers == [[b"one:a", b"one:b"], [b"two:a", b"two:b"], [b"one:a", b"one:b"]]
+        assert (len(f.one.seen), len(f.two.seen)) == (2, 1)
+
+
+async def test_metadata_and_deadlines_pass_in_both_directions() -> None:
+    async with front() as f:
+        call = begin(f.channel, "token-one", timeout=30)
+        assert await echoed(call, b"") == [b"one:"]
+        (seen,) = f.one.seen
+        assert (seen["x-session"], seen["x-raw-bin"]) == ("s1", b"\x00\xff")
+        assert f.one.deadlines[0] is not None
+        assert 20 < f.one.deadlines[0] <= 30
+        assert dict(await call.initial_metadata())["x-first"] == "one"
+        assert dict(await call.trailing_metadata())["x-last"] == "one"
+        assert await call.code() is grpc.StatusCode.OK
+
+
+async def test_a_failure_comes_as_the_server_told_it() -> None:
+    async with front() as f:
+        with pytest.raises(grpc.aio.AioRpcError) as told:
+            await echoed(begin(f.channel, "token-one", "Fail"))
+        assert (told.value.code(), told.value.details()) == (
+            grpc.StatusCode.INTERNAL,
+            "[TABLE_NOT_FOUND] ü",
+        )
+        assert dict(told.value.trailing_metadata() or ())["grpc-status-details-bin"] == b"\x08\x0d\xff"
+
+
+async def test_messages_beyond_grpcs_own_limit_pass() -> None:
+    async with front() as f:
+        options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{f.port}", options=options) as channel:
+            big = b"x" * (6 << 20)
+            assert await echoed(begin(channel, "token-one"), big) == [b"one:" + big]
+
+
+@pytest.mark.parametrize(
+    "value", [None, "Bearer", "Bearer token-on", "Bearer token-onetwo", "Basic token-one", "token-one"]
+)
+async def test_what_is_no_servers_bearer_token_reaches_none(value: str | None) -> None:
+    async with front() as f:
+        method = "/spark.connect.SparkConnectService/Echo"
+        metadata = () if value is None else (("authorization", value),)
+        with pytest.raises(grpc.aio.AioRpcError, match=STOPPED) as refused:
+            await f.channel.stream_stream(method)(metadata=metadata).read()
+        assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        assert f.one.seen == f.two.seen == []
+
+
+async def test_nothing_but_spark_connect_passes() -> None:
+    async with front() as f:
+        metadata = (("authorization", "Bearer token-one"),)
+        call = f.channel.stream_stream("/grpc.reflection.v1.ServerReflection/Info")(metadata=metadata)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await call.read()
+        assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        assert f.one.seen == []
+
+
+async def test_a_client_that_gives_up_ends_the_call_of_the_server() -> None:
+    async with front() as f:
+        call = begin(f.channel, "token-one")
+        await call.write(b"x")
+        assert await call.read() == b"one:x"
+        assert f.one.running == 1
+        call.cancel()
+        await eventually(lambda: f.one.running == 0)
+        assert await echoed(begin(f.channel, "token-one"), b"y") == [b"one:y"]
+
+
+async def test_a_server_that_is_taken_away_ends_its_calls_and_no_others() -> None:
+    async with front() as f:
+        mine, theirs = begin(f.channel, "token-one"), begin(f.channel, "token-two")
+        for call in (mine, theirs):
+            await call.write(b"x")
+            assert await call.read()
+        await f.proxy.remove("token-one")
+        with pytest.raises(grpc.aio.AioRpcError, match=STOPPED):
+            await mine.read()
+        await eventually(lambda: f.one.running == 0)
+        assert await echoed(theirs, b"y") == [b"two:y"]
+        await f.proxy.remove("token-one")
+
+
+async def test_a_server_that_dies_is_unavailable() -> None:
+    async with front() as f:
+        await f.one.close()
+        with pytest.raises(grpc.aio.AioRpcError) as told:
+            await echoed(begin(f.channel, "token-one"))
+        assert told.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_messages_in_either_direction_are_activity_and_refused_calls_are_not() -> None:
+    async with front() as f:
+        f.now_s[0] += 50
+        assert f.route.idle_s == 50
+        with pytest.raises(grpc.aio.AioRpcError):
+            await begin(f.channel, "token-none").read()
+        assert f.route.idle_s == 50
+        call = begin(f.channel, "token-one")
+        await eventually(lambda: f.route.idle_s == 0)
+        f.now_s[0] += 7
+        assert f.route.idle_s == 7
+        await call.write(b"x")
+        assert await call.read() == b"one:x"
+        assert f.route.idle_s == 0
+        assert await echoed(call) == []
+
+
+async def test_a_port_that_is_taken_is_said_to_be() -> None:
+    async with front() as f:
+        with pytest.raises(LabError, match="can't be listened on") as refused:
+            await ConnectProxy("127.0.0.1", f.port).open()
+        assert refused.value.value == f"127.0.0.1:{f.port}"
