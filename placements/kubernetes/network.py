@@ -6,6 +6,7 @@ Policies add up, so that each workload's own come with it, whatever else is depl
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 
 from pulumi import Input
 
@@ -39,7 +40,7 @@ def edges(workload: Workload, scope: Scope) -> list[Manifest]:
     egress: list[Input[Manifest]] = []
     found: list[Manifest] = []
     source = scope.selector(workload.name)
-    for peer, ports in _by_peer(workload).items():
+    for peer, ports in peers(workload.name, workload.reaches).items():
         external = scope.external.get(peer)
         if external is not None:
             egress.append(external)
@@ -59,13 +60,18 @@ def edges(workload: Workload, scope: Scope) -> list[Manifest]:
     return found
 
 
-def _by_peer(workload: Workload) -> dict[str, list[str]]:
+def peers(name: str, reaches: Iterable[str]) -> dict[str, list[str]]:
+    """The ports that ``name`` declares to reach, by the workload that has them.
+
+    Raises:
+        LabError: a declared edge is not ``workload/port``.
+    """
     found: dict[str, list[str]] = {}
-    for edge in workload.reaches:
+    for edge in reaches:
         peer, _, port = edge.partition("/")
         if not peer or not port or "/" in port:
             raise LabError(
-                f"{workload.name} declares a connection that is not understood",
+                f"{name} declares a connection that is not understood",
                 value=edge,
                 permitted="WORKLOAD/PORT, for example opa/http",
             )
