@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
 import grpc
@@ -46,13 +46,14 @@ class Route:
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._channel = grpc.aio.insecure_channel(address, options=_TO_SERVERS)
         self._calls: set[Any] = set()
-        self._clock, self._last = clock, clock()
+        self._clock, self._last, self._asked = clock, clock(), 0
         self.closed = False
 
     @property
     def idle_s(self) -> float:
-        """Seconds since a message passed, in either direction, or a call began."""
-        return self._clock() - self._last
+        """Seconds since a message passed, in either direction, or a call began; none while the server owes an
+        answer to somebody who waits for it."""
+        return 0.0 if self._asked else self._clock() - self._last
 
     def touch(self) -> None:
         """Counts as activity."""
@@ -65,6 +66,15 @@ class Route:
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
         return call
+
+    async def answer(self, awaited: Awaitable[Any]) -> Any:
+        """What the server says next in a call; until then it is not idle."""
+        self._asked += 1
+        try:
+            return await awaited
+        finally:
+            self._asked -= 1
+            self.touch()
 
     async def close(self) -> None:
         """Cuts every call."""
@@ -136,9 +146,8 @@ class ConnectProxy(grpc.GenericRpcHandler):  # type: ignore[misc]  # gRPC has no
         call = route.call(method, _end_to_end(given), context.time_remaining())
         sending = asyncio.create_task(_send(requests, call, route))
         try:
-            await context.send_initial_metadata(_end_to_end(await call.initial_metadata()))
-            while (message := await call.read()) is not grpc.aio.EOF:
-                route.touch()
+            await context.send_initial_metadata(_end_to_end(await route.answer(call.initial_metadata())))
+            while (message := await route.answer(call.read())) is not grpc.aio.EOF:
                 await context.write(message)
             context.set_trailing_metadata(_end_to_end(await call.trailing_metadata()))
         except grpc.aio.AioRpcError as error:

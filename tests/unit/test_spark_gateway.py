@@ -176,6 +176,8 @@ async def test_a_silent_server_is_stopped_and_a_busy_one_is_not(tmp_path: Path) 
             now_s[0] += 0.15
             await call.write(b"x")
             assert await call.read() == b"connect-engineer:x"
+            await call.done_writing()
+            assert await call.read() is grpc.aio.EOF
             now_s[0] += 0.15
             await eventually(lambda: admins.stopped == 1)
             assert (await w.call("GET", "/v1/server", "admin")).json() is None
@@ -183,7 +185,7 @@ async def test_a_silent_server_is_stopped_and_a_busy_one_is_not(tmp_path: Path) 
             now_s[0] += 0.15
             await eventually(lambda: engineers.stopped)
             with pytest.raises(grpc.aio.AioRpcError, match="it was stopped"):
-                await call.read()
+                await begin(channel, busy["token"]).read()
 
 
 async def test_a_server_that_dies_is_started_anew(tmp_path: Path) -> None:
