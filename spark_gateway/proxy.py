@@ -17,6 +17,7 @@ import grpc
 import grpc.aio
 
 from contracts.errors import LabError
+from governance.tasks import end
 
 SERVICE = "/spark.connect.SparkConnectService/"
 _AUTHORIZATION = "authorization"
@@ -160,8 +161,7 @@ class ConnectProxy(grpc.GenericRpcHandler):  # type: ignore[misc]  # gRPC has no
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, _UNKNOWN)
         finally:
             call.cancel()
-            sending.cancel()
-            await asyncio.wait([sending])
+            await end(sending)
 
     def _route(self, metadata: Metadata) -> Route | None:
         for key, value in metadata:
