@@ -309,13 +309,14 @@ class Gateway:
         before that one ends. Who may no longer use Spark gets none, and loses the driver.
 
         Raises:
-            UnauthenticatedError: there is no such run, or this is not its secret.
+            UnauthenticatedError: there is no such run, it is being stopped, or this is not its secret.
             ForbiddenError, UnavailableError, IdentityUnavailableError.
         """
         run = self._runs.get(run_id)
         # Compared in any case, so that the time taken does not tell which runs there are.
         expected = run.secret if run is not None else secrets.token_urlsafe(32)
-        if not hmac.compare_digest(expected.encode(), secret.encode()) or run is None:
+        known = hmac.compare_digest(expected.encode(), secret.encode())
+        if run is None or run.stopping is not None or not known:
             raise UnauthenticatedError("these are not the credentials of a running driver", value=run_id)
         try:
             await self._door.admit(run.sign_in)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import jwt
 import psutil
@@ -264,6 +265,34 @@ class Realm:
         return f"{self._url}/users/{users[0]['id']}/groups/{groups[0]['id']}"
 
 
+def ask(remote: str, token: str) -> list[bytes]:
+    """A call of Spark Connect with a token, as anybody can make it."""
+    with grpc.insecure_channel(remote.removeprefix("sc://")) as channel:
+        call = channel.unary_stream("/spark.connect.SparkConnectService/ExecutePlan")
+        return list(call(b"", metadata=(("authorization", f"Bearer {token}"),), timeout=30))
+
+
+def assert_the_door_keeps_them_apart(spark: LiveLab, mine: dict[str, str], theirs: dict[str, str]) -> None:
+    """Runs ``spark_door.py`` and compares what it found."""
+    program = Path(__file__).with_name("spark_door.py").read_text(encoding="utf-8")
+    tokens = [environment["SPARK_CONNECT_AUTHENTICATE_TOKEN"] for environment in (mine, theirs)]
+    program += f"\nmain({mine['SPARK_REMOTE']!r}, {tokens[0]!r}, {tokens[1]!r})\n"
+    found = json.loads(spark.ok("spark", "shell", "--as", "engineer", stdin=program))
+    assert found.pop("another's").startswith("TABLE_OR_VIEW_NOT_FOUND")
+    forged = found.pop("forged")
+    assert "denied" in forged.lower(), forged
+    assert found.pop("interrupted").startswith("OPERATION_CANCELED")
+    assert found == {
+        "no token": "UNAUTHENTICATED",
+        "a guess": "UNAUTHENTICATED",
+        "mine": 3,
+        "forged, what is permitted": 25,
+        "big": 20 << 20,
+        "broken off": {"rows": 4_000_000, "calls": 3},
+        "afterwards": 7,
+    }
+
+
 def test_two_users_have_two_servers_and_neither_reaches_the_others(spark: LiveLab) -> None:
     with httpx.Client(trust_env=False, timeout=30) as http:
         address = Realm(spark, http).membership("outsider", "data_engineers")
@@ -276,11 +305,15 @@ def test_two_users_have_two_servers_and_neither_reaches_the_others(spark: LiveLa
             assert mine["SPARK_CONNECT_AUTHENTICATE_TOKEN"] != theirs["SPARK_CONNECT_AUTHENTICATE_TOKEN"]
             assert rows(spark, "SELECT count(*) AS n FROM retail.nation", "outsider") == [{"n": 25}]
             assert spark.json("spark", "jobs", "--as", "outsider") == []
+            assert_the_door_keeps_them_apart(spark, mine, theirs)
         finally:
             assert http.delete(address).is_success
         stopped = spark.json("spark", "stop", "--as", "engineer")
         assert stopped == {"stopped": True}
         assert len(servers(spark)) == 1
+        with pytest.raises(grpc.RpcError, match="it was stopped") as stale:
+            ask(mine["SPARK_REMOTE"], mine["SPARK_CONNECT_AUTHENTICATE_TOKEN"])
+        assert stale.value.code() is grpc.StatusCode.UNAUTHENTICATED
         # Whoever is in no group any more is let in no more, and the server ends with its next token.
         assert spark.run("spark", "sql", "SELECT 1", "--as", "outsider").returncode == 1
 

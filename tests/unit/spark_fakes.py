@@ -30,6 +30,8 @@ from spark_gateway.proxy import SERVICE, ConnectProxy
 from tests.unit.test_governor_auth import ISSUER, KEY, token
 
 SECRET = "the-clients-own-secret"
+CONNECT_LIMIT_BYTES = 128 << 20
+"""What a Connect server takes as one message (``spark.connect.grpc.maxInboundMessageSize``)."""
 
 
 @dataclass
@@ -91,18 +93,24 @@ class FakeGovernor:
 
 
 class FakeConnectServer(grpc.GenericRpcHandler):  # type: ignore[misc]  # gRPC has no types
-    """A Connect server as far as gRPC goes: each message of a call of ``Echo`` comes back with its ``name``
-    before it, others fail as Spark does. Only clients with its ``token`` are served."""
+    """A Connect server as far as gRPC goes. Each message of a call of ``Echo`` comes back with its ``name``
+    before it, ``Count`` tells a message's length, ``Flood`` writes ``FLOOD`` messages as fast as it may,
+    ``Deaf`` reads one message only, ``Fail`` fails as Spark does. ``Echo`` checks ``token`` as it does.
+    """
+
+    FLOOD = 400
+    FLOOD_BYTES = 1 << 18
 
     def __init__(self, name: str, token: str) -> None:
         self.name, self.token = name, token
         self.seen: list[dict[str, Any]] = []
         self.deadlines: list[float | None] = []
-        self.running = 0
+        self.running = self.written = 0
         self._server: Any = None
 
     async def open(self) -> tuple[str, int]:
-        self._server = grpc.aio.server(handlers=[self], options=[("grpc.max_receive_message_length", -1)])
+        limits = [("grpc.max_receive_message_length", CONNECT_LIMIT_BYTES)]
+        self._server = grpc.aio.server(handlers=[self], options=limits)
         port: int = self._server.add_insecure_port("127.0.0.1:0")
         await self._server.start()
         return "127.0.0.1", port
@@ -111,9 +119,14 @@ class FakeConnectServer(grpc.GenericRpcHandler):  # type: ignore[misc]  # gRPC h
         await self._server.stop(grace=None)
 
     def service(self, details: Any) -> Any:
-        if details.method.endswith("/Fail"):
-            return grpc.stream_stream_rpc_method_handler(self._fail)
-        return grpc.stream_stream_rpc_method_handler(self._echo)
+        methods = {
+            "Echo": self._echo,
+            "Count": self._count,
+            "Flood": self._flood,
+            "Deaf": self._deaf,
+            "Fail": self._fail,
+        }
+        return grpc.stream_stream_rpc_method_handler(methods[details.method.rpartition("/")[2]])
 
     async def _echo(self, requests: Any, context: Any) -> None:
         given = dict(context.invocation_metadata())
@@ -130,14 +143,28 @@ class FakeConnectServer(grpc.GenericRpcHandler):  # type: ignore[misc]  # gRPC h
         finally:
             self.running -= 1
 
+    async def _count(self, requests: Any, context: Any) -> None:
+        async for message in requests:
+            await context.write(str(len(message)).encode())
+
+    async def _flood(self, requests: Any, context: Any) -> None:
+        for _ in range(self.FLOOD):
+            await context.write(bytes(self.FLOOD_BYTES))
+            self.written += 1
+
+    async def _deaf(self, requests: Any, context: Any) -> None:
+        await anext(aiter(requests))
+        await asyncio.Event().wait()
+
     async def _fail(self, requests: Any, context: Any) -> None:
         trailing = (("grpc-status-details-bin", b"\x08\x0d\xff"),)
         await context.abort(grpc.StatusCode.INTERNAL, "[TABLE_NOT_FOUND] ü", trailing)
 
 
 def connect_channel(url: str) -> Any:
-    """A client's connection to ``sc://localhost:PORT``."""
-    return grpc.aio.insecure_channel(url.replace("sc://localhost", "127.0.0.1"))
+    """A client's connection to ``sc://localhost:PORT``, with the limits that PySpark's has."""
+    limits = [(f"grpc.max_{way}_message_length", CONNECT_LIMIT_BYTES) for way in ("send", "receive")]
+    return grpc.aio.insecure_channel(url.replace("sc://localhost", "127.0.0.1"), options=limits)
 
 
 def begin(channel: Any, token: str, method: str = "Echo", **options: Any) -> Any:

@@ -145,6 +145,25 @@ async def test_a_rule_that_comes_later_takes_token_and_server(tmp_path: Path) ->
         assert (await w.http.post("/v1/token", data=credential(driver.launch))).status_code == 401
 
 
+async def test_a_token_lasts_as_long_as_its_server_whatever_its_user_has_now(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        before = (await w.call("POST", "/v1/server")).json()
+        w.keycloak.ended.add("engineer")
+        await w.http.post("/v1/token", data=credential(w.launcher.drivers[0].launch))
+        await eventually(lambda: w.launcher.drivers[0].stopped)
+        async with connect_channel(before["url"]) as channel:
+            with pytest.raises(grpc.aio.AioRpcError, match="there is no Spark server with this token"):
+                await begin(channel, before["token"]).read()
+            w.keycloak.ended.clear()
+            now = (await w.call("POST", "/v1/server")).json()
+            with pytest.raises(grpc.aio.AioRpcError, match="there is no Spark server with this token"):
+                await begin(channel, before["token"]).read()
+            call = begin(channel, now["token"])
+            await call.write(b"x")
+            assert await call.read() == b"connect-engineer:x"
+            call.cancel()
+
+
 async def test_a_governor_that_is_away_for_a_moment_stops_nothing(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         await w.call("POST", "/v1/server")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,13 @@ import pytest
 from contracts.errors import LabError
 from spark_gateway.local import free_port
 from spark_gateway.proxy import ConnectProxy, Route
-from tests.unit.spark_fakes import FakeConnectServer, begin, connect_channel, eventually
+from tests.unit.spark_fakes import (
+    CONNECT_LIMIT_BYTES,
+    FakeConnectServer,
+    begin,
+    connect_channel,
+    eventually,
+)
 
 STOPPED = r"it was stopped, or it is another lab's"
 
@@ -50,6 +57,16 @@ async def front() -> AsyncIterator[Front]:
         await proxy.close()
         await one.close()
         await two.close()
+
+
+async def settled(count: Callable[[], int]) -> int:
+    """A number once it has not grown for half a second."""
+    last, since = -1, time.monotonic()
+    while time.monotonic() - since < 0.5 or last == 0:
+        if (now := count()) != last:
+            last, since = now, time.monotonic()
+        await asyncio.sleep(0.02)
+    return last
 
 
 async def echoed(call: Any, *messages: bytes) -> list[bytes]:
@@ -96,10 +113,64 @@ async def test_a_failure_comes_as_the_server_told_it() -> None:
 
 async def test_messages_beyond_grpcs_own_limit_pass() -> None:
     async with front() as f:
-        options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{f.port}", options=options) as channel:
-            big = b"x" * (6 << 20)
-            assert await echoed(begin(channel, "token-one"), big) == [b"one:" + big]
+        big = b"x" * (6 << 20)
+        assert await echoed(begin(f.channel, "token-one"), big) == [b"one:" + big]
+
+
+async def test_messages_pass_up_to_the_size_that_spark_takes() -> None:
+    async with front() as f:
+        largest = bytes(CONNECT_LIMIT_BYTES)
+        assert await echoed(begin(f.channel, "token-one", "Count"), largest) == [b"134217728"]
+        del largest
+        unlimited = [("grpc.max_send_message_length", -1)]
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{f.port}", options=unlimited) as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await echoed(begin(channel, "token-one", "Count"), bytes(CONNECT_LIMIT_BYTES + 1))
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert await echoed(begin(f.channel, "token-one"), b"x") == [b"one:x"]
+
+
+async def test_a_client_that_does_not_read_holds_the_server_back() -> None:
+    async with front() as f:
+        call = begin(f.channel, "token-one", "Flood")
+        await call.done_writing()
+        held = await settled(lambda: f.one.written)
+        assert 0 < held < FakeConnectServer.FLOOD / 4
+        f.now_s[0] += 1000
+        assert f.route.idle_s >= 1000
+        # Others are not held up.
+        assert await echoed(begin(f.channel, "token-one"), b"x") == [b"one:x"]
+        assert [len(message) async for message in call] == [FakeConnectServer.FLOOD_BYTES] * 400
+        assert await call.code() is grpc.StatusCode.OK
+
+
+async def test_a_server_that_does_not_read_holds_the_client_back() -> None:
+    async with front() as f:
+        call, written = begin(f.channel, "token-one", "Deaf"), 0
+
+        async def write() -> None:
+            nonlocal written
+            for _ in range(FakeConnectServer.FLOOD):
+                await call.write(bytes(FakeConnectServer.FLOOD_BYTES))
+                written += 1
+
+        writing = asyncio.create_task(write())
+        held = await settled(lambda: written)
+        assert 0 < held < FakeConnectServer.FLOOD / 4
+        call.cancel()
+        with pytest.raises((asyncio.CancelledError, asyncio.InvalidStateError)):
+            await writing
+
+
+async def test_an_answer_that_takes_longer_than_its_deadline_ends_on_both_sides() -> None:
+    async with front() as f:
+        call = begin(f.channel, "token-one", timeout=2)
+        await call.write(b"x")
+        assert await call.read() == b"one:x"
+        with pytest.raises(grpc.aio.AioRpcError) as told:
+            await call.read()
+        assert told.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        await eventually(lambda: f.one.running == 0)
 
 
 @pytest.mark.parametrize(
@@ -111,6 +182,28 @@ async def test_what_is_no_servers_bearer_token_reaches_none(value: str | None) -
         metadata = () if value is None else (("authorization", value),)
         with pytest.raises(grpc.aio.AioRpcError, match=STOPPED) as refused:
             await f.channel.stream_stream(method)(metadata=metadata).read()
+        assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        assert f.one.seen == f.two.seen == []
+
+
+@pytest.mark.parametrize("said_to_be", ["two", "admin", ""])
+async def test_who_a_request_says_it_is_of_leads_it_nowhere_else(said_to_be: str) -> None:
+    """The first fields of each request of Spark Connect: a session, and a user whom the client names."""
+    user = b"\x0a" + bytes([len(said_to_be)]) + said_to_be.encode()
+    request = b"\x0a\x01s\x12" + bytes([len(user)]) + user
+    async with front() as f:
+        assert await echoed(begin(f.channel, "token-one"), request) == [b"one:" + request]
+        assert f.two.seen == []
+
+
+@pytest.mark.parametrize(("first", "second"), [("token-one", "token-two"), ("none", "token-two")])
+async def test_a_second_token_opens_nothing(first: str, second: str) -> None:
+    """The proxy takes the first, the server whichever it likes: it is served by none but its own server."""
+    async with front() as f:
+        metadata = tuple(("authorization", f"Bearer {token}") for token in (first, second))
+        call = f.channel.stream_stream("/spark.connect.SparkConnectService/Echo")(metadata=metadata)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await call.read()
         assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
         assert f.one.seen == f.two.seen == []
 
