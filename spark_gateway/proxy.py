@@ -23,9 +23,13 @@ SERVICE = "/spark.connect.SparkConnectService/"
 _AUTHORIZATION = "authorization"
 _MESSAGE_LIMIT_BYTES = 128 << 20
 """Of a server and of its clients alike (``spark.connect.grpc.maxInboundMessageSize``)."""
+_AHEAD_BYTES = 1 << 20
+"""What is taken of a call in advance of who is to have it; gRPC itself would take ever more."""
 _LIMITS = (
     ("grpc.max_receive_message_length", _MESSAGE_LIMIT_BYTES),
     ("grpc.max_send_message_length", _MESSAGE_LIMIT_BYTES),
+    ("grpc.http2.lookahead_bytes", _AHEAD_BYTES),
+    ("grpc.http2.bdp_probe", 0),
 )
 _TO_SERVERS = (*_LIMITS, ("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1))
 # Two gateways must not share a port, as gRPC lets them.
