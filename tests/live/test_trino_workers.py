@@ -12,13 +12,13 @@ import os
 import secrets
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -32,9 +32,8 @@ from cryptography.x509.oid import NameOID
 from components import trino
 from components.trino.drain import TOKEN_HEADER, internal_token
 from components.trino.properties import DRAIN_PERIOD_S
-from contracts.settings import cache_home
-from contracts.workload import Layout, Workload
-from placements.local.software import artifact_path, java_of, warm_dir
+from contracts.workload import Workload
+from tests.live.trino_alone import layout_of
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 
@@ -92,9 +91,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         realm_url = stack.enter_context(_KeyServer(key)).url
         args = _args(realm_url, secret, _certificate())
         port = _free_port()
-        coordinator = trino.workload(args, _layout(folder / "coordinator", port))
+        coordinator = trino.workload(args, _behind_tls(folder / "coordinator", port))
         described = trino.worker(
-            args, _layout(folder / "worker", _free_port()), coordinator_url=f"https://{LOOPBACK}:{port}"
+            args, _behind_tls(folder / "worker", _free_port()), coordinator_url=f"https://{LOOPBACK}:{port}"
         )
         started = [stack.enter_context(_Process(folder, one)) for one in (coordinator, described)]
         for one in started:
@@ -273,23 +272,7 @@ def _args(realm_url: str, secret: str, server_pem: str) -> trino.TrinoArgs:
     return trino.TrinoArgs(**given)
 
 
-def _layout(folder: Path, port: int) -> Layout:
-    artifact, java = (artifact_path(one, cache_home(), ROOT) for one in ("trino", java_of("trino") or ""))
-    warm = warm_dir("trino", artifact, cache_home())
-    warm.mkdir(parents=True, exist_ok=True)
-    return Layout(
-        artifact_dir=PurePosixPath(artifact),
-        files_dir=PurePosixPath(folder / "files"),
-        data_dir=PurePosixPath(folder / "data"),
-        scratch_dir=PurePosixPath(folder / "scratch"),
-        python=sys.executable,
-        source_dir=PurePosixPath(ROOT),
-        cache_dir=PurePosixPath(warm),
-        java_home=PurePosixPath(java),
-        bind_address=LOOPBACK,
-        ports={"https": port},
-        proxied=True,
-    )
+_behind_tls = partial(layout_of, scheme="https", proxied=True)
 
 
 def _free_port() -> int:

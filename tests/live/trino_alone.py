@@ -58,7 +58,7 @@ def trino_alone() -> Iterator[TrinoAlone]:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port: int = probe.getsockname()[1]
-        layout = _layout(folder, port)
+        layout = layout_of(folder, port)
         for file, content in _files(layout, folder / "warehouse", port).items():
             (folder / "files" / file).write_text(content, encoding="utf-8")
         log = folder / "log"
@@ -80,7 +80,8 @@ def trino_alone() -> Iterator[TrinoAlone]:
                 process.wait()
 
 
-def _layout(folder: Path, port: int) -> Layout:
+def layout_of(folder: Path, port: int, *, scheme: str = "http", proxied: bool = False) -> Layout:
+    """Of Trino as placement ``local`` has it in the cache, with its own files below ``folder``."""
     artifact, java = (artifact_path(one, cache_home(), ROOT) for one in ("trino", java_of("trino") or ""))
     warm = warm_dir("trino", artifact, cache_home())
     warm.mkdir(parents=True, exist_ok=True)
@@ -94,7 +95,8 @@ def _layout(folder: Path, port: int) -> Layout:
         cache_dir=PurePosixPath(warm),
         java_home=PurePosixPath(java),
         bind_address="127.0.0.1",
-        ports={"http": port},
+        ports={scheme: port},
+        proxied=proxied,
     )
 
 

@@ -17,28 +17,16 @@ from components.registry import COMPONENTS, SERVICE_ORDER, resolve
 from contracts.errors import UsageError
 from contracts.settings import read_settings
 from contracts.versions import AGENT_LIBRARIES, ARTIFACTS
-from contracts.workload import Layout
 from placements.local.artifacts import recipes
 from placements.local.artifacts.command import Cancellation
 from placements.local.artifacts.host import host_platform
 from placements.local.artifacts.pypi import beside, install_libraries, libraries_digest
 from tests.unit.artifact_fakes import RecordingProgress
 from tests.unit.cli_fakes import fake_run
+from tests.unit.layouts import layout
 
 ROOT = Path(__file__).resolve().parents[2]
-LAYOUT = Layout(
-    artifact_dir=PurePosixPath("/checkout"),
-    files_dir=PurePosixPath("/labs/my lab/files"),
-    data_dir=PurePosixPath("/labs/my lab/data"),
-    scratch_dir=PurePosixPath("/labs/my lab/scratch"),
-    python="/venv/bin/python",
-    source_dir=PurePosixPath("/checkout"),
-    cache_dir=PurePosixPath("/cache/warm"),
-    java_home=None,
-    bind_address="127.0.0.1",
-    ports={"http": 28036},
-    also={"agent-libraries": PurePosixPath("/cache/agent-libraries/1-abc")},
-)
+LAYOUT = layout({"http": 28036}, also={"agent-libraries": PurePosixPath("/cache/agent-libraries/1-abc")})
 ARGS = AgentArgs(
     plain={
         "AGENT_PUBLIC_URL": "http://127.0.0.1:28036",

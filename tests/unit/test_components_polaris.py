@@ -24,21 +24,15 @@ from components.polaris.properties import (
     storage_config,
 )
 from contracts.identity import CATALOG_ROLE_PREFIX, CATALOG_ROLES_CLAIM
-from contracts.workload import Layout
+from tests.unit.layouts import layout
 from tests.unit.slots import make_slot
 
 LAUNCH = Path(__file__).parents[2] / "components" / "polaris" / "launch.py"
-LAYOUT = Layout(
+LAYOUT = layout(
+    {"http": 28012, "management": 28013},
     artifact_dir=PurePosixPath("/opt/polaris"),
-    files_dir=PurePosixPath("/labs/my lab/files"),
-    data_dir=PurePosixPath("/labs/my lab/data"),
-    scratch_dir=PurePosixPath("/labs/my lab/scratch"),
-    python="/venv/bin/python",
-    source_dir=PurePosixPath("/checkout"),
     cache_dir=PurePosixPath("/cache/warm/x"),
     java_home=PurePosixPath("/java"),
-    bind_address="127.0.0.1",
-    ports={"http": 28012, "management": 28013},
 )
 ARGS = CatalogArgs(
     warehouse="lake",

@@ -15,22 +15,15 @@ from components.spark.properties import ARTIFACTS, defaults, java_command, launc
 from contracts.errors import LabError
 from contracts.settings import read_settings
 from contracts.versions import SPARK, SPARK_PY4J_VERSION
-from contracts.workload import Layout, Scheme
+from contracts.workload import Scheme
 from spark_gateway.drivers import LaunchPlan
 from spark_gateway.settings import read_settings as read_gateway_settings
+from tests.unit.layouts import layout
 from tests.unit.slots import make_slot
 
-LAYOUT = Layout(
-    artifact_dir=PurePosixPath("/checkout"),
-    files_dir=PurePosixPath("/labs/my lab/files"),
-    data_dir=PurePosixPath("/labs/my lab/data"),
-    scratch_dir=PurePosixPath("/labs/my lab/scratch"),
-    python="/venv/bin/python",
-    source_dir=PurePosixPath("/checkout"),
-    cache_dir=PurePosixPath("/cache/warm"),
+LAYOUT = layout(
+    {"http": 28028, "connect": 28029},
     java_home=PurePosixPath("/java21"),
-    bind_address="127.0.0.1",
-    ports={"http": 28028, "connect": 28029},
     also={name: PurePosixPath(f"/cache/{name}") for name in ARTIFACTS},
 )
 ARGS = SparkArgs(
