@@ -1,14 +1,19 @@
 import { asProblem, mayPass } from "@/api/problem";
 import { Failure } from "@/components/ui/feedback";
 
-/** An error of the API with what is permitted and what to do next. */
+/**
+ * An error of the API with what is permitted and what to do next. `again`: it is asked for again by itself, as
+ * what is read is and what somebody did is not.
+ */
 export function ProblemNote({
   error,
   onRetry,
+  again = onRetry !== undefined,
   className,
 }: {
   error: unknown;
   onRetry?: () => void;
+  again?: boolean;
   className?: string;
 }) {
   const { facts } = asProblem(error);
@@ -19,7 +24,7 @@ export function ProblemNote({
         <Fact name="Permitted" value={facts.permitted} />
         <Fact name="Next" value={facts.next_command} code />
       </dl>
-      {mayPass(error) && (
+      {again && mayPass(error) && (
         <p className="mt-1 text-xs text-muted-foreground">
           This page tries again by itself every few seconds.
         </p>

@@ -76,7 +76,7 @@ function Recent() {
     <Card>
       <CardHeader title="Recent queries" actions={<More to="/worksheet?panel=history">All</More>} />
       {history.error ? (
-        <ProblemNote error={history.error} className="mx-4 mb-4" />
+        <ProblemNote error={history.error} again className="mx-4 mb-4" />
       ) : history.isPending ? (
         <SkeletonRows rows={4} />
       ) : history.data.queries.length === 0 ? (
@@ -113,7 +113,7 @@ function Saved() {
     <Card>
       <CardHeader title="Saved queries" actions={<More to="/worksheet?panel=saved">All</More>} />
       {saved.error ? (
-        <ProblemNote error={saved.error} className="mx-4 mb-4" />
+        <ProblemNote error={saved.error} again className="mx-4 mb-4" />
       ) : saved.isPending ? (
         <SkeletonRows rows={3} />
       ) : saved.data.length === 0 ? (
@@ -154,7 +154,7 @@ function Readable() {
     <Card>
       <CardHeader title="Tables you may read" actions={<More to="/explorer">Explorer</More>} />
       {completion.error ? (
-        <ProblemNote error={completion.error} className="mx-4 mb-4" />
+        <ProblemNote error={completion.error} again className="mx-4 mb-4" />
       ) : completion.isPending ? (
         <SkeletonRows rows={4} />
       ) : namespaces(completion.data.namespaces).length === 0 ? (
@@ -199,7 +199,7 @@ function Boards() {
     <Card>
       <CardHeader title="Dashboards" actions={<More to="/dashboards">All</More>} />
       {boards.error ? (
-        <ProblemNote error={boards.error} className="mx-4 mb-4" />
+        <ProblemNote error={boards.error} again className="mx-4 mb-4" />
       ) : boards.isPending ? (
         <SkeletonRows rows={3} />
       ) : boards.data.length === 0 ? (

@@ -57,7 +57,7 @@ export function HealthPanel() {
           Ask now
         </Button>
       </div>
-      {health.error && <ProblemNote error={health.error} />}
+      {health.error && <ProblemNote error={health.error} again />}
       <ul className="grid gap-3 sm:grid-cols-2 lg:grid-cols-3">
         {health.data.components.map((one) => (
           <Component key={one.name} health={one} />

@@ -99,7 +99,7 @@ function LogView({ service }: { service: string }) {
           {log.skipped ? ", older ones left out" : ""}
         </span>
       </div>
-      {error !== null && <ProblemNote error={error} />}
+      {error !== null && <ProblemNote error={error} again={follow} />}
       {log.next === undefined && error === null ? (
         <Spinner label="Reading" />
       ) : (

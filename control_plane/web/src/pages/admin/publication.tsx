@@ -55,7 +55,7 @@ export function PublicationPanel() {
           }
         />
         {drift.error ? (
-          <ProblemNote error={drift.error} className="mx-4 mb-4" />
+          <ProblemNote error={drift.error} again className="mx-4 mb-4" />
         ) : drift.data === undefined ? (
           <SkeletonRows rows={4} />
         ) : (
@@ -95,7 +95,7 @@ export function PublicationPanel() {
           }
         />
         {governor.error ? (
-          <ProblemNote error={governor.error} className="mx-4 mb-4" />
+          <ProblemNote error={governor.error} again className="mx-4 mb-4" />
         ) : governor.data === undefined ? (
           <SkeletonRows rows={4} />
         ) : governor.data.reconcile === null ? (

@@ -39,7 +39,7 @@ export function Steps({ run }: { run: Run }) {
           {open && steps.length > 0 ? plural(steps.length, "step") : "How it came about"}
         </button>
       )}
-      {lost !== null && <ProblemNote error={lost} />}
+      {lost !== null && <ProblemNote error={lost} again />}
       {shown && !running && steps.length === 0 && lost === null && <Spinner label="Steps" />}
       {shown && steps.length > 0 && (
         <ol id={listId} className="flex flex-col gap-1 border-l pl-3 text-xs">

@@ -59,7 +59,7 @@ export function AddTile({
             <TextQuote aria-hidden />A text
           </Button>
           {charts.error ? (
-            <ProblemNote error={charts.error} />
+            <ProblemNote error={charts.error} again />
           ) : charts.isPending ? (
             <SkeletonRows rows={4} />
           ) : charts.data.length === 0 ? (

@@ -14,7 +14,7 @@ export function Tree() {
   const catalogs = useCatalogs();
   const info = useInfo();
   const [text, setText] = useState("");
-  if (catalogs.error) return <ProblemNote error={catalogs.error} className="m-2" />;
+  if (catalogs.error) return <ProblemNote error={catalogs.error} again className="m-2" />;
   if (catalogs.isPending) return <SkeletonRows rows={8} />;
   return (
     <>
@@ -116,7 +116,7 @@ function CatalogNode({
       level={0}
       to={`/explorer/${encodeURIComponent(name)}`}
     >
-      {namespaces.error && <ProblemNote error={namespaces.error} className="m-2" />}
+      {namespaces.error && <ProblemNote error={namespaces.error} again className="m-2" />}
       {namespaces.data?.map((namespace) => (
         <NamespaceNode key={namespace.name} catalog={name} name={namespace.name} filter={filter} />
       ))}
@@ -151,7 +151,7 @@ function NamespaceNode({
       level={1}
       to={`/explorer/${encodeURIComponent(catalog)}/${encodeURIComponent(name)}`}
     >
-      {tables.error && <ProblemNote error={tables.error} className="m-2" />}
+      {tables.error && <ProblemNote error={tables.error} again className="m-2" />}
       {shown.map((table) => (
         <li key={table.name}>
           <NavLink

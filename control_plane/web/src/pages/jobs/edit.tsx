@@ -56,6 +56,8 @@ export default function EditJobPage() {
       start = { ...start, title: `${start.title} (copy)`, shares: [], after: [], group: null };
     }
   }
+  // What is being written stays, whatever becomes of a later look at the job.
+  const unread = start === null ? error : null;
   return (
     <Page
       title={title}
@@ -66,8 +68,8 @@ export default function EditJobPage() {
           : `Begins with version ${oldVersion}; saving makes a new one.`
       }
     >
-      {error ? (
-        <ProblemNote error={error} />
+      {unread ? (
+        <ProblemNote error={unread} again />
       ) : start === null || (jobId !== undefined && job.data === undefined) ? (
         <SkeletonRows rows={8} />
       ) : (

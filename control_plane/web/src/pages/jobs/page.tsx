@@ -254,7 +254,7 @@ function Runs({ job }: { job: Job }) {
     <Card>
       <CardHeader title="Runs" description="Kept for 90 days." />
       {runs.error ? (
-        <ProblemNote error={runs.error} className="m-3" />
+        <ProblemNote error={runs.error} again className="m-3" />
       ) : runs.isPending ? (
         <SkeletonRows rows={3} />
       ) : all.length === 0 ? (
@@ -357,7 +357,7 @@ function Versions({ job }: { job: Job }) {
     <Card>
       <CardHeader title="Versions" description="Each run keeps the version that it began with." />
       {versions.error ? (
-        <ProblemNote error={versions.error} className="m-3" />
+        <ProblemNote error={versions.error} again className="m-3" />
       ) : versions.isPending ? (
         <SkeletonRows rows={2} />
       ) : (
@@ -394,7 +394,7 @@ function Versions({ job }: { job: Job }) {
         }
       >
         {one.error ? (
-          <ProblemNote error={one.error} />
+          <ProblemNote error={one.error} again />
         ) : one.data === undefined ? (
           <SkeletonRows />
         ) : (

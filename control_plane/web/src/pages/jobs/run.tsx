@@ -98,7 +98,7 @@ export default function RunPage() {
       description={`Version ${run.version} of “${run.job_title}”, as ${run.owner}.`}
       actions={run.can_read_log ? <Actions run={run} /> : undefined}
     >
-      {live.error !== null && <ProblemNote error={live.error} />}
+      {live.error !== null && <ProblemNote error={live.error} again />}
       {run.error && <RunFailure run={run} />}
       <Facts run={run} />
       <Log run={run} lines={live.lines} />

@@ -49,7 +49,7 @@ export default function ChartPanel({
     <div className="flex min-h-0 flex-1 flex-col overflow-y-auto md:flex-row md:overflow-hidden">
       <div className="h-80 min-w-0 shrink-0 p-4 md:h-auto md:flex-1">
         {rows.error ? (
-          <ProblemNote error={rows.error} />
+          <ProblemNote error={rows.error} again />
         ) : rows.data === undefined ? (
           <SkeletonRows />
         ) : (

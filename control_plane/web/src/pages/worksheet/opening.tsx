@@ -96,7 +96,7 @@ export function useOpening(store: SheetStore): ReactNode {
   }, [run, store, navigate]);
 
   const error = saved.error ?? past.error;
-  if (error) return <ProblemNote error={error} className="m-3 mt-0" />;
+  if (error) return <ProblemNote error={error} again className="m-3 mt-0" />;
   if ((savedId && saved.isPending) || (queryId && past.isPending)) {
     return (
       <div className="px-4 pb-2">

@@ -226,7 +226,7 @@ function Saved({ onDone }: { onDone: () => void }) {
     <>
       <Filter value={text} onChange={setText} label="Filter saved queries" />
       {saved.error ? (
-        <ProblemNote error={saved.error} className="m-2" />
+        <ProblemNote error={saved.error} again className="m-2" />
       ) : saved.isPending ? (
         <SkeletonRows rows={5} />
       ) : saved.data.length === 0 ? (
@@ -314,7 +314,7 @@ function Past({ onDone }: { onDone: () => void }) {
     <>
       <Filter value={text} onChange={setText} label="Filter history" />
       {past.error ? (
-        <ProblemNote error={past.error} className="m-2" />
+        <ProblemNote error={past.error} again className="m-2" />
       ) : past.isPending ? (
         <SkeletonRows rows={6} />
       ) : queries.length === 0 ? (

@@ -204,7 +204,7 @@ function FetchDialog({
       }
     >
       <div className="flex flex-col gap-3">
-        {failure && <ProblemNote error={failure} />}
+        {failure && <ProblemNote error={failure} again={fetching.error === null} />}
         <Field label="What" hint="schema.table, a key, or a path.">
           {(props) => (
             <Input

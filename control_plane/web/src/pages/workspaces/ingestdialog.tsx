@@ -113,7 +113,7 @@ export function IngestDialog({
       }
     >
       <div className="flex flex-col gap-3">
-        {failure && <ProblemNote error={failure} />}
+        {failure && <ProblemNote error={failure} again={start.error === null} />}
         <div className="flex flex-wrap gap-3">
           <Field label="Into" className="w-64">
             {(props) => (

@@ -167,7 +167,9 @@ function Remove({
       }
     >
       <div className="flex flex-col gap-3 text-sm">
-        {(remove.error ?? plan.error) && <ProblemNote error={remove.error ?? plan.error} />}
+        {(remove.error ?? plan.error) && (
+          <ProblemNote error={remove.error ?? plan.error} again={remove.error === null} />
+        )}
         {plan.data ? (
           <>
             <Going what="Tables and views" names={plan.data.tables} />
