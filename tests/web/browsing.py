@@ -112,6 +112,22 @@ class Visit:
         self.page.goto(self.url + path)
         return self.settle()
 
+    @contextmanager
+    def away(self, asks: str) -> Iterator[None]:
+        """What is asked of these addresses is not answered, and the page has found out."""
+        problem = {"title": "the console's database does not answer", "status": 503}
+        self.page.route(asks, lambda route: route.fulfill(status=503, json=problem))
+        # A network that comes back makes the page look again; once more before what it asks counts as away,
+        # and every few seconds from then on.
+        with self.page.expect_response(asks):
+            self.page.context.set_offline(True)
+            self.page.context.set_offline(False)
+        for _ in range(2):
+            with self.page.expect_response(asks):
+                pass
+        yield
+        self.page.unroute(asks)
+
     def settle(self) -> Page:
         """Waits until nothing is loading any more."""
         self.page.locator("h1").first.wait_for(state="attached")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from contracts.errors import LabError
 from control_plane.api.identity.keycloak import unavailable
@@ -224,3 +224,44 @@ def test_a_console_that_knows_nobody_says_why_and_opens_by_itself(visit: Visit, 
     expect(page.get_by_text(error.what)).to_be_visible()
     page.unroute("**/api/v1/me")
     expect(page.get_by_role("heading", level=1, name="Jobs")).to_be_visible()
+
+
+def test_a_dialog_that_is_being_filled_in_stays_while_the_console_is_away(visit: Visit) -> None:
+    asks = f"**/api/v1/workspaces/{MARKETING}"
+
+    def still_made(route: Route) -> None:
+        if route.request.method != "GET":
+            route.continue_()
+            return
+        found = route.fetch()
+        route.fulfill(response=found, json={**found.json(), "state": "making"})
+
+    # Its page looks again while it is made.
+    visit.page.route(asks, still_made)
+    page = visit.go(f"/workspaces/{MARKETING}")
+    page.get_by_role("button", name="Settings").click()
+    dialog = page.get_by_role("dialog", name="Settings of marketing")
+    dialog.get_by_label("What it is for").fill("Half written")
+    with visit.away(asks):
+        dialog.get_by_role("button", name="Save").click()
+        expect(dialog.get_by_role("alert")).to_contain_text("the console's database does not answer")
+        expect(dialog.get_by_text("This page tries again by itself")).to_have_count(0)
+        expect(dialog.get_by_label("What it is for")).to_have_value("Half written")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_have_count(0)
+    expect(page.get_by_text("Half written").first).to_be_visible()
+
+
+def test_a_board_that_is_being_changed_stays_while_the_console_is_away(visit: Visit) -> None:
+    page = visit.go("/dashboards/new")
+    dialog = page.get_by_role("dialog", name="Dashboard")
+    dialog.get_by_label("Title").fill("Sales")
+    dialog.get_by_role("button", name="Done").click()
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_role("button", name="Change").click()
+    page.get_by_role("button", name="Add a tile").click()
+    page.get_by_role("button", name="A text").click()
+    with visit.away(page.url.replace("/dashboards/", "/api/v1/dashboards/")):
+        expect(page.get_by_role("button", name="Move Text")).to_be_visible()
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_role("button", name="Change")).to_be_visible()

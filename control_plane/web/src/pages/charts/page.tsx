@@ -29,7 +29,8 @@ export default function ChartPage() {
       unwrap(api.GET("/api/v1/charts/{chart_id}", { params: { path: { chart_id: chartId } } })),
     staleTime: 0,
   });
-  if (chart.error) {
+  // A chart that is being changed stays, whatever becomes of a later look at it.
+  if (chart.error && chart.data === undefined) {
     return (
       <Page title="Chart" crumbs={[{ label: "Charts", to: "/charts" }]}>
         <ProblemNote error={chart.error} onRetry={() => void chart.refetch()} />

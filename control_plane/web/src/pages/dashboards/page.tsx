@@ -24,7 +24,8 @@ export default function DashboardPage() {
     staleTime: 0,
   });
   if (isNew) return <Board key="new" board={emptyBoard(username)} isNew />;
-  if (board.error) {
+  // A board that is being changed stays, whatever becomes of a later look at it.
+  if (board.error && board.data === undefined) {
     return (
       <Page title="Dashboard" crumbs={[{ label: "Dashboards", to: "/dashboards" }]}>
         <ProblemNote error={board.error} onRetry={() => void board.refetch()} />

@@ -77,11 +77,9 @@ export function TablePage({ catalog, namespace, table, tab }: TableRef & { tab: 
         )
       }
     >
-      {detail.error ? (
-        <ProblemNote error={detail.error} onRetry={() => void detail.refetch()} />
-      ) : detail.isPending ? (
-        <SkeletonRows rows={10} />
-      ) : (
+      {detail.error && <ProblemNote error={detail.error} onRetry={() => void detail.refetch()} />}
+      {detail.isPending && <SkeletonRows rows={10} />}
+      {detail.data && (
         <Tabs
           label={`About ${table}`}
           value={tab}

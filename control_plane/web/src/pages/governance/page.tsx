@@ -65,11 +65,9 @@ export default function GovernancePage() {
         </>
       }
     >
-      {access.error ? (
-        <ProblemNote error={access.error} onRetry={() => void access.refetch()} />
-      ) : document === undefined || access.data === undefined ? (
-        <SkeletonRows rows={10} />
-      ) : (
+      {access.error && <ProblemNote error={access.error} onRetry={() => void access.refetch()} />}
+      {access.isPending && <SkeletonRows rows={10} />}
+      {document !== undefined && access.data !== undefined && (
         <Tabs
           label="Governance"
           value={current}

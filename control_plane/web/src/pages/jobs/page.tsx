@@ -28,7 +28,8 @@ const CRUMBS = [{ label: "Jobs", to: "/jobs" }];
 export default function JobPage() {
   const { jobId } = useParams();
   const job = useJob(jobId);
-  if (job.error) {
+  // What is open on the page stays, whatever becomes of a later look at the job.
+  if (job.error && job.data === undefined) {
     return (
       <Page title="Job" crumbs={CRUMBS}>
         <ProblemNote error={job.error} onRetry={() => void job.refetch()} />

@@ -37,13 +37,11 @@ export default function WorkspacePage() {
       description={workspace.data?.description}
       crumbs={[{ label: "Workspaces", to: "/workspaces" }]}
     >
-      {workspace.error ? (
+      {workspace.error && (
         <ProblemNote error={workspace.error} onRetry={() => void workspace.refetch()} />
-      ) : workspace.isPending ? (
-        <SkeletonRows />
-      ) : (
-        <Sections workspace={workspace.data} section={section as SectionName} />
       )}
+      {workspace.isPending && <SkeletonRows />}
+      {workspace.data && <Sections workspace={workspace.data} section={section as SectionName} />}
     </Page>
   );
 }
