@@ -84,7 +84,11 @@ class Api(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document."""
         if self.openapi_schema is None:
+            # What serves answers with the file, and needs no examples in memory.
+            from control_plane.api.examples import add_examples
+
             document = super().openapi()
+            add_examples(document)
             content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
             document["components"]["responses"] = {
                 "Problem": {"description": Problem.__doc__, "content": content}

@@ -5754,6 +5754,21 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "statement": "SELECT o_orderpriority AS priority, sum(o_totalprice) AS revenue FROM retail.orders WHERE o_orderdate >= :since GROUP BY 1",
+                 *       "catalog": "lake",
+                 *       "namespace": "retail",
+                 *       "parameters": [
+                 *         {
+                 *           "name": "since",
+                 *           "type": "date",
+                 *           "value": "1997-01-01"
+                 *         }
+                 *       ],
+                 *       "max_rows": 10000
+                 *     }
+                 */
                 "application/json": components["schemas"]["StartQuery"];
             };
         };
@@ -5904,6 +5919,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "statement": "SELECT n_name FROM retail.nation"
+                 *     }
+                 */
                 "application/json": components["schemas"]["SqlText"];
             };
         };
@@ -5929,6 +5949,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "statement": "SELECT n_name FROM retail.nation"
+                 *     }
+                 */
                 "application/json": components["schemas"]["SqlText"];
             };
         };
@@ -5954,6 +5979,13 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "statement": "SELECT n_name FROM retail.nation",
+                 *       "catalog": "lake",
+                 *       "kind": "distributed"
+                 *     }
+                 */
                 "application/json": components["schemas"]["ExplainStatement"];
             };
         };
@@ -6025,6 +6057,26 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "title": "Revenue by priority",
+                 *       "statement": "SELECT o_orderpriority AS priority, sum(o_totalprice) AS revenue FROM retail.orders WHERE o_orderdate >= :since GROUP BY 1",
+                 *       "parameters": [
+                 *         {
+                 *           "name": "since",
+                 *           "type": "date",
+                 *           "label": "Since",
+                 *           "default": "1997-01-01"
+                 *         }
+                 *       ],
+                 *       "shares": [
+                 *         {
+                 *           "group": "data_stewards",
+                 *           "access": "read"
+                 *         }
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["SaveQuery"];
             };
         };
@@ -6078,6 +6130,26 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "title": "Revenue by priority",
+                 *       "statement": "SELECT o_orderpriority AS priority, sum(o_totalprice) AS revenue FROM retail.orders WHERE o_orderdate >= :since GROUP BY 1",
+                 *       "parameters": [
+                 *         {
+                 *           "name": "since",
+                 *           "type": "date",
+                 *           "label": "Since",
+                 *           "default": "1997-01-01"
+                 *         }
+                 *       ],
+                 *       "shares": [
+                 *         {
+                 *           "group": "data_stewards",
+                 *           "access": "read"
+                 *         }
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["SaveQuery"];
             };
         };
@@ -6150,6 +6222,28 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "title": "Revenue by priority",
+                 *       "statement": "SELECT o_orderpriority AS priority, sum(o_totalprice) AS revenue FROM retail.orders WHERE o_orderdate >= :since GROUP BY 1",
+                 *       "parameters": [
+                 *         {
+                 *           "name": "since",
+                 *           "type": "date",
+                 *           "label": "Since",
+                 *           "default": "1997-01-01"
+                 *         }
+                 *       ],
+                 *       "spec": {
+                 *         "kind": "bar",
+                 *         "x": "priority",
+                 *         "y": [
+                 *           "revenue"
+                 *         ],
+                 *         "number_format": ",.2f"
+                 *       }
+                 *     }
+                 */
                 "application/json": components["schemas"]["SaveChart"];
             };
         };
@@ -6203,6 +6297,28 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "title": "Revenue by priority",
+                 *       "statement": "SELECT o_orderpriority AS priority, sum(o_totalprice) AS revenue FROM retail.orders WHERE o_orderdate >= :since GROUP BY 1",
+                 *       "parameters": [
+                 *         {
+                 *           "name": "since",
+                 *           "type": "date",
+                 *           "label": "Since",
+                 *           "default": "1997-01-01"
+                 *         }
+                 *       ],
+                 *       "spec": {
+                 *         "kind": "bar",
+                 *         "x": "priority",
+                 *         "y": [
+                 *           "revenue"
+                 *         ],
+                 *         "number_format": ",.2f"
+                 *       }
+                 *     }
+                 */
                 "application/json": components["schemas"]["SaveChart"];
             };
         };
@@ -6254,6 +6370,17 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "parameters": [
+                 *         {
+                 *           "name": "since",
+                 *           "type": "date",
+                 *           "value": "1997-01-01"
+                 *         }
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["RunChart"];
             };
         };
@@ -6302,6 +6429,39 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "title": "Sales",
+                 *       "tiles": [
+                 *         {
+                 *           "id": "a",
+                 *           "kind": "chart",
+                 *           "chart_id": "6f1c2f52-9d0a-4c7e-8a55-2f2f0f6f3b11",
+                 *           "x": 0,
+                 *           "y": 0,
+                 *           "width": 8,
+                 *           "height": 6
+                 *         },
+                 *         {
+                 *           "id": "b",
+                 *           "kind": "text",
+                 *           "text": "# Sales",
+                 *           "x": 8,
+                 *           "y": 0,
+                 *           "width": 4,
+                 *           "height": 2
+                 *         }
+                 *       ],
+                 *       "filters": [
+                 *         {
+                 *           "parameter": "since",
+                 *           "label": "Since",
+                 *           "type": "date",
+                 *           "default": "1997-01-01"
+                 *         }
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["SaveDashboard"];
             };
         };
@@ -6355,6 +6515,39 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "title": "Sales",
+                 *       "tiles": [
+                 *         {
+                 *           "id": "a",
+                 *           "kind": "chart",
+                 *           "chart_id": "6f1c2f52-9d0a-4c7e-8a55-2f2f0f6f3b11",
+                 *           "x": 0,
+                 *           "y": 0,
+                 *           "width": 8,
+                 *           "height": 6
+                 *         },
+                 *         {
+                 *           "id": "b",
+                 *           "kind": "text",
+                 *           "text": "# Sales",
+                 *           "x": 8,
+                 *           "y": 0,
+                 *           "width": 4,
+                 *           "height": 2
+                 *         }
+                 *       ],
+                 *       "filters": [
+                 *         {
+                 *           "parameter": "since",
+                 *           "label": "Since",
+                 *           "type": "date",
+                 *           "default": "1997-01-01"
+                 *         }
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["SaveDashboard"];
             };
         };
@@ -6407,6 +6600,17 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "filters": [
+                 *         {
+                 *           "name": "since",
+                 *           "type": "date",
+                 *           "value": "1997-01-01"
+                 *         }
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["RunTile"];
             };
         };
@@ -6479,6 +6683,25 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "title": "Nightly orders",
+                 *       "work": {
+                 *         "kind": "sql",
+                 *         "statement": "INSERT INTO raw.orders SELECT * FROM retail.orders"
+                 *       },
+                 *       "schedule": {
+                 *         "cron": "30 2 * * *",
+                 *         "time_zone": "Europe/Zurich"
+                 *       },
+                 *       "retries": {
+                 *         "count": 2,
+                 *         "first_wait_s": 60,
+                 *         "longest_wait_s": 600
+                 *       },
+                 *       "timeout_s": 1800
+                 *     }
+                 */
                 "application/json": components["schemas"]["SaveJob"];
             };
         };
@@ -6532,6 +6755,25 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "title": "Nightly orders",
+                 *       "work": {
+                 *         "kind": "sql",
+                 *         "statement": "INSERT INTO raw.orders SELECT * FROM retail.orders"
+                 *       },
+                 *       "schedule": {
+                 *         "cron": "30 2 * * *",
+                 *         "time_zone": "Europe/Zurich"
+                 *       },
+                 *       "retries": {
+                 *         "count": 2,
+                 *         "first_wait_s": 60,
+                 *         "longest_wait_s": 600
+                 *       },
+                 *       "timeout_s": 1800
+                 *     }
+                 */
                 "application/json": components["schemas"]["SaveJob"];
             };
         };
@@ -6703,6 +6945,17 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "parameters": [
+                 *         {
+                 *           "name": "since",
+                 *           "type": "date",
+                 *           "value": "1997-01-01"
+                 *         }
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["StartRun"];
             };
         };
@@ -6773,6 +7026,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "next": "/jobs"
+                 *     }
+                 */
                 "application/json": components["schemas"]["AskPermission"];
             };
         };
@@ -7350,6 +7608,16 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "owner": "engineer",
+                 *       "description": "Who called, by day.",
+                 *       "tags": [
+                 *         "crm",
+                 *         "gold"
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["SaveDataset"];
             };
         };
@@ -7419,6 +7687,20 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "name": "marketing",
+                 *       "description": "Campaigns",
+                 *       "owners": [
+                 *         "engineer"
+                 *       ],
+                 *       "quota": {
+                 *         "queries": 4,
+                 *         "jobs": 2,
+                 *         "storage_mib": 10240
+                 *       }
+                 *     }
+                 */
                 "application/json": components["schemas"]["CreateWorkspace"];
             };
         };
@@ -7469,6 +7751,16 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "description": "Campaigns and leads",
+                 *       "quota": {
+                 *         "queries": 4,
+                 *         "jobs": 2,
+                 *         "storage_mib": 10240
+                 *       }
+                 *     }
+                 */
                 "application/json": components["schemas"]["ChangeWorkspace"];
             };
         };
@@ -7496,6 +7788,12 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "tables": false,
+                 *       "only_try": true
+                 *     }
+                 */
                 "application/json": components["schemas"]["RemoveWorkspace"];
             };
         };
@@ -7547,6 +7845,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "owner": true
+                 *     }
+                 */
                 "application/json": components["schemas"]["PutMember"];
             };
         };
@@ -7698,6 +8001,17 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "upload_id": "6f1c2f52-9d0a-4c7e-8a55-2f2f0f6f3b11",
+                 *       "options": {
+                 *         "delimiter": ";",
+                 *         "types": {
+                 *           "id": "long"
+                 *         }
+                 *       }
+                 *     }
+                 */
                 "application/json": components["schemas"]["PreviewIngest"];
             };
         };
@@ -7750,6 +8064,13 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "upload_id": "6f1c2f52-9d0a-4c7e-8a55-2f2f0f6f3b11",
+                 *       "table": "leads",
+                 *       "mode": "append"
+                 *     }
+                 */
                 "application/json": components["schemas"]["StartIngest"];
             };
         };
@@ -7848,6 +8169,19 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "name": "crm",
+                 *       "config": {
+                 *         "kind": "postgresql",
+                 *         "host": "crm.example",
+                 *         "database": "crm",
+                 *         "user": "reader",
+                 *         "tls": true
+                 *       },
+                 *       "secret": "a password"
+                 *     }
+                 */
                 "application/json": components["schemas"]["SaveConnection"];
             };
         };
@@ -7903,6 +8237,19 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "name": "crm",
+                 *       "config": {
+                 *         "kind": "postgresql",
+                 *         "host": "crm.example",
+                 *         "database": "crm",
+                 *         "user": "reader",
+                 *         "tls": true
+                 *       },
+                 *       "secret": "a password"
+                 *     }
+                 */
                 "application/json": components["schemas"]["SaveConnection"];
             };
         };
@@ -7980,6 +8327,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "object": "public.leads"
+                 *     }
+                 */
                 "application/json": components["schemas"]["FetchObject"];
             };
         };
@@ -8047,6 +8399,24 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "add": {
+                 *         "tags": [
+                 *           {
+                 *             "object": "retail.customer.c_name",
+                 *             "tag": "pii.name"
+                 *           }
+                 *         ]
+                 *       },
+                 *       "users": [
+                 *         "analyst_emea"
+                 *       ],
+                 *       "tables": [
+                 *         "retail.customer"
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["PreviewChange"];
             };
         };
@@ -8075,6 +8445,19 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "add": {
+                 *         "tags": [
+                 *           {
+                 *             "object": "retail.customer.c_name",
+                 *             "tag": "pii.name"
+                 *           }
+                 *         ]
+                 *       },
+                 *       "reason": "names are personal data"
+                 *     }
+                 */
                 "application/json": components["schemas"]["ChangeAccess"];
             };
         };
@@ -8100,6 +8483,14 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "before": 3,
+                 *       "users": [
+                 *         "analyst_emea"
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["CompareRevisions"];
             };
         };
@@ -8194,6 +8585,12 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "revision": 3,
+                 *       "reason": "the last change hid too much"
+                 *     }
+                 */
                 "application/json": components["schemas"]["RollBack"];
             };
         };
@@ -8219,6 +8616,20 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "user": "analyst_emea",
+                 *       "object": "hr.employees",
+                 *       "lasts_s": 3600,
+                 *       "reason": "incident 42",
+                 *       "privileges": [
+                 *         "select"
+                 *       ],
+                 *       "lifts": [
+                 *         "hide-salary"
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["BreakGlass"];
             };
         };
@@ -8246,6 +8657,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "reason": "the incident is over"
+                 *     }
+                 */
                 "application/json": components["schemas"]["EndException"];
             };
         };
@@ -8602,6 +9018,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "table": "retail.orders"
+                 *     }
+                 */
                 "application/json": components["schemas"]["PlanMaintenance"];
             };
         };
