@@ -159,7 +159,7 @@ def create_app(
     def ready(response: Response) -> dict[str, str]:
         if not governor.ready():
             response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
-            return {"status": "waiting for the database"}
+            return {"status": governor.waits_for}
         return {"status": "ready"}
 
     @app.get("/v1/status")

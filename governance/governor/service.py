@@ -35,6 +35,7 @@ from governance.validation import KnownObjects, require_valid
 
 log = logging.getLogger(__name__)
 
+WAITS_FOR_DATABASE = "waiting for the database"
 _PUBLISH_WAIT_S = 10.0
 
 
@@ -87,6 +88,8 @@ class Governor:
         self._mask_keys = mask_keys
         self.signals = Signals()
         self.errors: dict[str, str] = {}
+        self.waits_for = WAITS_FOR_DATABASE
+        """What stands in the way while it is not ready."""
         self.knowledge = Knowledge(reconciler)
         self.editor = Editor(
             store,
@@ -105,11 +108,19 @@ class Governor:
         self._prepared = False
 
     def prepare(self) -> None:
-        """Brings the database's schema up to date, once. Raises sqlalchemy.exc.SQLAlchemyError."""
+        """Brings the database's schema up to date, once. Raises NewerSchemaError,
+        sqlalchemy.exc.SQLAlchemyError."""
         with self._prepare_lock:
             if not self._prepared:
-                self.store.upgrade()
-                self._prepared = True
+                try:
+                    self.store.upgrade()
+                except LabError as error:
+                    self.waits_for = error.what
+                    raise
+                except SQLAlchemyError:
+                    self.waits_for = WAITS_FOR_DATABASE
+                    raise
+                self._prepared, self.waits_for = True, WAITS_FOR_DATABASE
 
     def ready(self) -> bool:
         """Whether access data can be read and written."""

@@ -22,6 +22,7 @@ from governance.client import (
     TableGrantedError,
 )
 from governance.governor.loops import Loop, retry_delay_s
+from governance.models import SCHEMA_VERSION
 from governance.publish import PublishError
 from tests.unit import governor_lab, governor_postgres
 from tests.unit.governor_lab import SEED, Lab, wait_for, with_tag
@@ -365,6 +366,29 @@ def test_starts_before_its_database_and_becomes_ready(database_url: str, postgre
         connection.execute("CREATE ROLE nobody_yet LOGIN SUPERUSER")
     try:
         wait_for(lambda: httpx.get(f"{lab.url}/health/ready").status_code == 200, 20)
+    finally:
+        lab.stop()
+
+
+def test_says_that_a_newer_release_was_at_its_database(database_url: str) -> None:
+    lab = Lab(database_url)
+    lab.store.upgrade()
+
+    def stamp(version: str) -> None:
+        with psycopg.connect(database_url.replace("+psycopg", ""), autocommit=True) as connection:
+            connection.execute("UPDATE alembic_version SET version_num = %s", (version,))
+
+    stamp("9999")
+    lab.thread.start()
+    wait_for(lambda: lab.server.started)
+    lab.url = f"http://127.0.0.1:{lab.server.servers[0].sockets[0].getsockname()[1]}"
+    try:
+        wait_for(lambda: "publish" in lab.governor.errors)
+        answer = httpx.get(f"{lab.url}/health/ready")
+        assert (answer.status_code, answer.json()["status"]) == (503, lab.governor.errors["publish"])
+        assert "a newer release has been at the database" in lab.governor.errors["publish"]
+        stamp(SCHEMA_VERSION)
+        wait_for(lambda: httpx.get(f"{lab.url}/health/ready").json() == {"status": "ready"}, 20)
     finally:
         lab.stop()
 
