@@ -40,7 +40,7 @@ def upgrade(engine: Engine, *, migrations: Path, newest: str, lock: int) -> None
             known = {one.revision for one in ScriptDirectory.from_config(config).walk_revisions()}
             if found is not None and found not in known:
                 raise NewerSchemaError(
-                    f"a newer release has been at the database {engine.url.database!r}: its schema is new",
+                    f"a newer release has been at the database {engine.url.database!r}",
                     value=found,
                     permitted=f"{min(known)} to {newest}",
                     next_command="install that release again, then: lab up",
