@@ -140,7 +140,8 @@ class RunningQuery:
                 yield _line(EndEvent(query=self.as_query()).model_dump(mode="json"))
                 return
             now = time.monotonic()
-            if now - said_at >= _SAY_EVERY_S:
+            # It may have ended while rows were read: that is for the end's own event to tell.
+            if now - said_at >= _SAY_EVERY_S and not self.state.ended:
                 said_at = now
                 yield _line(self._state_event().model_dump(mode="json"))
             try:

@@ -129,6 +129,22 @@ describe("Run", () => {
       expect(run.over).toBe(true);
     });
 
+  it("is over with the event of its end, not with a state that came before it", () => {
+    const run = new Run(null, query({ state: "queued" }), 0);
+    run.take({
+      type: "state",
+      state: "finished",
+      trino_query_id: "t",
+      row_count: 2,
+      statistics: null,
+    });
+    expect(run.over).toBe(false);
+    expect(run.snapshot().rowCount).toBe(2);
+    run.take({ type: "end", query: query({ state: "finished", row_count: 2 }) });
+    expect(run.over).toBe(true);
+    expect(run.snapshot().query?.state).toBe("finished");
+  });
+
   it("follows a query to its end", async () => {
     vi.stubGlobal("fetch", async () =>
       ndjson(

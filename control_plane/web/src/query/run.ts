@@ -192,7 +192,8 @@ export class Run {
     switch (event.type) {
       case "state":
         this.change({
-          state: this.over ? this.current.state : event.state,
+          // Over it is with the event of its end, which tells what became of it.
+          state: this.over || isOver(event.state) ? this.current.state : event.state,
           rowCount: Math.max(this.current.rowCount, event.row_count),
           statistics: event.statistics ?? this.current.statistics,
         });
