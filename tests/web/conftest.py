@@ -25,9 +25,9 @@ def pages() -> Path:
     return ensure(WEB, cache_home(), SilentProgress())
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Chromium."""
+    """Chromium. It leaves with these tests: its event loop would be in the way of others."""
     with chromium() as found:
         yield found
 
