@@ -164,7 +164,7 @@ CATALOGS = ("polaris", "nessie")
 
 _FIRST_SERVICES = (
     *("keycloak", "catalog", "opa", "governor", "trino"),
-    *("spark", "control-plane", "agent", "trino-worker"),
+    *("spark", "control-plane", "agent", "trino-worker", "trino-tokens"),
 )
 """Services whose ports are fixed whether or not they are components already: clients of the realm name
 them."""

@@ -35,7 +35,11 @@ from contracts.workload import (
     Workload,
     WorkloadClass,
 )
+from governance.tokens.settings import TOKEN_PATH
 
+CLIENT = "trino"
+TOKENS = "trino-tokens"
+TOKENS_MIB = 50
 WORKER = "trino-worker"
 QUEUES_FILE = "etc/resource-groups.properties"
 _DRAIN_FILE = "drain.py"
@@ -71,7 +75,7 @@ def workers_of(values: Mapping[str, Any]) -> Workers:
 @dataclass(frozen=True, kw_only=True)
 class TrinoArgs:
     """Identity provider, catalog, object store, policy decisions, the masks' key, audit, and the server's
-    certificate."""
+    certificate. ``token_url`` is where the engine gets its own tokens."""
 
     issuer_url: str
     realm_url: str
@@ -185,7 +189,40 @@ def worker(args: TrinoArgs, layout: Layout, *, coordinator_url: str) -> Workload
     )
 
 
-_ENGINE_REACHES = ("keycloak/http", "catalog/http", "opa/http", "postgres/tcp", "s3/http")
+def tokens(token_url: str, layout: Layout) -> Workload:
+    """What keeps the engine's own tokens while they are valid: its Iceberg client asks for one at each call
+    of the catalog, which Keycloak would have to answer each time. It holds no secret.
+
+    Args:
+        token_url: Keycloak's token endpoint.
+    """
+    return Workload(
+        name=TOKENS,
+        artifact="python",
+        command=[layout.python, "-m", "governance.tokens"],
+        ports=(Port(name="http", number=layout.ports["http"]),),
+        readiness=Probe(port="http", path="/health/ready"),
+        env={
+            "PYTHONPATH": str(layout.source_dir),
+            # Compiled once, and nothing is written beside the sources.
+            "PYTHONPYCACHEPREFIX": str(layout.cache_dir / "bytecode"),
+            "TOKENS_BIND": layout.bind_address,
+            "TOKENS_PORT": str(layout.ports["http"]),
+            "TOKENS_ISSUER_TOKEN_URL": token_url,
+            "TOKENS_CLIENT_ID": CLIENT,
+        },
+        source=("contracts", "governance"),
+        memory_mib=TOKENS_MIB,
+        cpu_millicores=50,
+        reaches=("keycloak/http",),
+        identity=TOKENS,
+    )
+
+
+_ENGINE_REACHES = (
+    *("keycloak/http", f"{TOKENS}/http", "catalog/http", "opa/http"),
+    *("postgres/tcp", "s3/http"),
+)
 
 
 def _engine_env(args: TrinoArgs) -> dict[str, pulumi.Input[str]]:
@@ -227,7 +264,7 @@ class Trino(Service):
         args = TrinoArgs(
             issuer_url=context.issuer_url,
             realm_url=context.realm_url,
-            token_url=context.token_url,
+            token_url=f"{context.placement.internal_url(TOKENS, 'http')}{TOKEN_PATH}",
             catalog_uri=context.catalog_uri,
             opa_url=context.placement.internal_url("opa", "http"),
             audit_url=context.placement.internal_url("governor", "http"),
@@ -249,6 +286,8 @@ class Trino(Service):
         placement = context.placement
         layout = placement.layout("trino", "trino", port_names(args.workers))
         super().__init__(placement, workload(args, layout), opts)
+        kept = tokens(context.token_url, placement.layout(TOKENS, "python", ("http",)))
+        placement.deploy(kept, pulumi.ResourceOptions(parent=self))
         if args.workers.maximum:
             url = placement.internal_url("trino", "https", Scheme.HTTPS)
             workers = worker(args, placement.layout(WORKER, "trino", ("https",)), coordinator_url=url)

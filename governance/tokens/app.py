@@ -13,8 +13,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from governance.tokens.cache import TokenCache, refusal
+from governance.tokens.settings import TOKEN_PATH
 
-TOKEN_PATH = "/v1/token"
 _FORM_LIMIT_BYTES = 8192
 _NO_STORE = {"Cache-Control": "no-store"}
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from governance.environment import Environment
 
+TOKEN_PATH = "/v1/token"
+
 
 @dataclass(frozen=True, kw_only=True)
 class TokenSettings:

@@ -53,13 +53,13 @@ def plain(value: Any) -> Any:
 def test_the_lab_stack_deploys_core_and_saved_set() -> None:
     found = run("lab")
     assert found.error is None
-    assert set(found.specs) == {"keycloak", "catalog", "opa", "governor", "trino"}
+    assert set(found.specs) == {"keycloak", "catalog", "opa", "governor", "trino", "trino-tokens"}
 
 
 def test_spark_runs_beside_trino_or_without_it() -> None:
     found = run("lab", "components=trino,spark")
     assert found.error is None
-    assert set(found.specs) == {"keycloak", "catalog", "opa", "governor", "trino", "spark"}
+    assert set(found.specs) == {"keycloak", "catalog", "opa", "governor", "trino", "trino-tokens", "spark"}
     spark = found.specs["spark"]
     assert spark["memory_mib"] > 1000
     assert SLOT.secrets.client_secrets["spark"] not in json.dumps([spark["files"], spark["argv"]])
@@ -72,7 +72,7 @@ def test_spark_runs_beside_trino_or_without_it() -> None:
 def test_the_agent_brings_trino_and_its_libraries() -> None:
     found = run("lab", "components=agent")
     assert found.error is None
-    assert set(found.specs) == {"keycloak", "catalog", "opa", "governor", "trino", "agent"}
+    assert set(found.specs) == {"keycloak", "catalog", "opa", "governor", "trino", "trino-tokens", "agent"}
     agent = found.specs["agent"]
     assert found.of(PROCESS)["agent"]["artifacts"] == ["agent-libraries"]
     assert "AGENT_MODEL" not in agent["env"]

@@ -14,9 +14,9 @@ import httpx
 import pytest
 
 from contracts.errors import UsageError
-from governance.tokens.app import TOKEN_PATH, create_app
+from governance.tokens.app import create_app
 from governance.tokens.cache import MARGIN_S, RENEW_AFTER, RETRY_S, Answer, Clock, TokenCache
-from governance.tokens.settings import read_settings
+from governance.tokens.settings import TOKEN_PATH, read_settings
 
 SECRET = "the-secret-of-trino"
 LIFE_S = 300.0
