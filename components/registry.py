@@ -122,7 +122,7 @@ _ROWS = (
     ComponentInfo(
         name="trino",
         title="SQL engine: Trino",
-        memory_mib=300,
+        memory_mib=350,
         heap_setting="trinoHeapMib",
         workers_setting="trinoWorkers",
         needs=("keycloak", "opa"),
