@@ -92,7 +92,7 @@ def test_with_a_bundle_that_is_not_the_governors_everybody_is_denied(people: Peo
 
 
 def test_without_keycloak_tokens_are_believed_and_none_are_made(people: People, lab: LiveLab) -> None:
-    """Trino's own for the catalog is kept beside it (ADR 29); people's are with them."""
+    """Trino's own for the catalog is kept beside it (ADR 30); people's are with them."""
     held = people.value("engineer", COUNT)
     catalog = people.catalog("engineer")
     catalog.load_table("retail.nation")
