@@ -231,9 +231,11 @@ class ContainerImage:
         artifacts: names of artifacts, each a folder of the image.
         source: folders of the checkout.
         libraries: requirements files whose packages its Python has beside the standard library.
+        services: services that run in it beside the one whose name it has.
     """
 
     name: str
     artifacts: tuple[str, ...] = ()
     source: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()

@@ -508,6 +508,7 @@ IMAGES: Mapping[str, ContainerImage] = {
             name="governor",
             source=("contracts", "governance", "policies"),
             libraries=("requirements.txt",),
+            services=("trino-tokens",),
         ),
         ContainerImage(
             name="control-plane",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
+from contracts.versions import IMAGES
 from contracts.workload import Layout
 from placements.local.software import PYTHON_ARTIFACT, java_of
 
@@ -58,5 +59,8 @@ def port_numbers(ports: Sequence[str]) -> Mapping[str, int]:
 
 
 def image_of(workload: str, artifact: str) -> str:
-    """The image that a workload runs: its artifact's, or its own where it runs the checkout's code."""
-    return workload if artifact == PYTHON_ARTIFACT else artifact
+    """The image that a workload runs: its artifact's, or where it runs the checkout's code the one with it
+    among its services, else the one of its own name."""
+    if artifact != PYTHON_ARTIFACT:
+        return artifact
+    return next((image.name for image in IMAGES.values() if workload in image.services), workload)

@@ -14,7 +14,7 @@ from tests.cluster.running import TestCluster
 # What is built for it, where no cache has it, takes longest.
 pytestmark = [pytest.mark.engine, pytest.mark.live, pytest.mark.timeout(2400)]
 
-PODS = {"keycloak", "catalog", "opa", "governor", "trino"}
+PODS = {"keycloak", "catalog", "opa", "governor", "trino", "trino-tokens"}
 
 
 @pytest.fixture(scope="module")

@@ -75,8 +75,8 @@ def blocks(rule: Mapping[str, Any]) -> set[tuple[str, int]]:
 
 def test_cluster_and_workloads_are_one_stack(stack: Recorded, objects: Registered) -> None:
     assert len(stack.of("eks:index:Cluster")) == 1
-    assert set(objects.controllers) == {*CORE, "trino"}
-    assert set(stack.specs) == {*CORE, "trino"}, "each has its tunnel"
+    assert set(objects.controllers) == {*CORE, "trino", "trino-tokens"}
+    assert set(stack.specs) == {*CORE, "trino", "trino-tokens"}, "each has its tunnel"
     assert not stack.of("random:index/randomPassword:RandomPassword")
     providers = {r["options"]["provider"].split("::")[1] for r in objects.on_the_cluster}
     assert providers == {"objects"}, "no other cluster is changed"

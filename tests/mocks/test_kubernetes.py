@@ -135,7 +135,7 @@ def container_of(controller: Mapping[str, Any]) -> dict[str, Any]:
 def test_every_component_becomes_a_workload_with_all_that_belongs_to_one(run: Run) -> None:
     found = run("lab", ALL)
     assert found.error is None
-    expected = {*CORE, "trino", "control-plane", "agent"}
+    expected = {*CORE, "trino", "trino-tokens", "control-plane", "agent"}
     assert set(found.controllers) == expected
     assert set(found.objects("StatefulSet")) == {"governor"}, "its audit spool outlives it"
     for kind in ("Service", "ServiceAccount", "PodDisruptionBudget"):

@@ -90,6 +90,7 @@ def test_paths_lie_in_the_image_and_ports_count_from_one_number() -> None:
     assert str(trino.java_home) == "/opt/lakehouse-lab/artifacts/java25"
     assert trino.ports == {"https": 8080, "internal": 8081}
     assert (image_of("trino", "trino"), image_of("governor", "python")) == ("trino", "governor")
+    assert image_of("trino-tokens", "python") == "governor"
 
 
 def test_pods_are_what_restricted_pod_security_admits() -> None:
