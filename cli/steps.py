@@ -272,7 +272,7 @@ def smaller_labs(chosen: Sequence[ComponentInfo], config: Mapping[str, str]) -> 
 
 def ports_of(port_base: int, chosen: Sequence[ComponentInfo]) -> dict[str, int]:
     """The main port of the foundation's services and of these components, by service."""
-    names = dict.fromkeys([*FOUNDATION_ORDER, *(info.service for info in chosen)])
+    names = dict.fromkeys([*FOUNDATION_ORDER, *(name for info in chosen for name in info.services)])
     return {name: service_port(port_base, SERVICE_ORDER, name, 0) for name in names}
 
 
@@ -309,14 +309,14 @@ def head_start(session: Session, chosen: Sequence[ComponentInfo]) -> None:
     it finds them on their way and restarts only what changed. Nothing where the persistent stack or the
     program changed since, since then their plans did too."""
     if session.is_local() and persistent_digest(session.lab) == wanted_digest(session.lab):
-        session.supervisor.resume([info.service for info in chosen])
+        session.supervisor.resume([name for info in chosen for name in info.services])
 
 
 def forget_strays(session: Session, chosen: Sequence[ComponentInfo]) -> None:
     """Removes services that neither stack has: those of a head start whose run did not get to them."""
     if not session.is_local():
         return
-    known = {*FOUNDATION_ORDER, *(info.service for info in chosen)}
+    known = {*FOUNDATION_ORDER, *(name for info in chosen for name in info.services)}
     for service in session.supervisor.status():
         if service.name not in known:
             session.supervisor.remove(service.name)

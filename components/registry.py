@@ -29,15 +29,16 @@ class ComponentInfo:
     """What one component is and needs.
 
     ``name`` and ``title`` are all that a row must say. ``service`` is the workload's name, the component's
-    own where it is not given; ``artifacts`` name rows of ``contracts.versions``; ``needs`` names other
-    components; ``memory_mib`` is its expected resident size, beside the Java heap that ``heap_setting`` names
-    a setting of, where it does. ``workers_setting`` names one that asks for further processes beside it,
-    where a placement runs them.
+    own where it is not given; ``beside`` names workloads that it always has with it. ``artifacts`` name rows
+    of ``contracts.versions``; ``needs`` names other components; ``memory_mib`` is the expected resident size
+    of all its workloads, beside the Java heap that ``heap_setting`` names a setting of, where it does.
+    ``workers_setting`` names one that asks for further processes, where a placement runs them.
     """
 
     name: str
     title: str
     service: str = ""
+    beside: tuple[str, ...] = ()
     core: bool = False
     memory_mib: int = 128
     heap_setting: str | None = None
@@ -49,6 +50,11 @@ class ComponentInfo:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "service", self.service or self.name)
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """All its workloads, the one that it is known by first."""
+        return (self.service, *self.beside)
 
     @property
     def module(self) -> str:
@@ -122,6 +128,7 @@ _ROWS = (
     ComponentInfo(
         name="trino",
         title="SQL engine: Trino",
+        beside=("trino-tokens",),
         memory_mib=350,
         heap_setting="trinoHeapMib",
         workers_setting="trinoWorkers",

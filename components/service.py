@@ -31,7 +31,8 @@ class LabContext:
     @property
     def services(self) -> frozenset[str]:
         """Names of the services that this lab runs."""
-        return frozenset(info.service for info in selected(self.settings.components, self.catalog_kind))
+        chosen = selected(self.settings.components, self.catalog_kind)
+        return frozenset(name for info in chosen for name in info.services)
 
     @property
     def issuer_url(self) -> str:

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from components.registry import COMPONENTS
 from contracts.identity import lab_realm
 from tests.unit.slots import make_slot
 
@@ -54,6 +55,15 @@ def test_the_lab_stack_deploys_core_and_saved_set() -> None:
     found = run("lab")
     assert found.error is None
     assert set(found.specs) == {"keycloak", "catalog", "opa", "governor", "trino", "trino-tokens"}
+
+
+def test_services_are_those_that_their_components_name() -> None:
+    """What no component names, the next ``lab up`` takes for left over."""
+    names = [info.name for info in COMPONENTS.values() if not info.core]
+    found = run("lab", f"components={','.join(names)}")
+    assert found.error is None
+    named = {name for info in COMPONENTS.values() for name in info.services}
+    assert set(found.specs) == named
 
 
 def test_spark_runs_beside_trino_or_without_it() -> None:

@@ -45,7 +45,7 @@ def test_second_up_starts_the_foundation_instead_of_running_its_stack(run: FakeR
     run.calls.clear()
     operations.up(run.session)
     assert run.calls == [
-        *("fetch", "resume keycloak,catalog,opa,governor,trino"),
+        *("fetch", "resume keycloak,catalog,opa,governor,trino,trino-tokens"),
         *("start postgres,s3", "up lab"),
     ]
 
@@ -61,6 +61,14 @@ def test_services_of_a_head_start_that_the_engine_never_got_to_are_forgotten(run
     run.supervisor.services = [service("postgres"), service("catalog"), service("trino")]
     operations.up(run.session, core=True)
     assert run.calls[-1] == "remove trino"
+
+
+def test_services_beside_the_one_that_a_component_is_known_by_are_its_own(run: FakeRun) -> None:
+    run.supervisor.services = [service("catalog"), service("trino"), service("trino-tokens")]
+    operations.up(run.session)
+    assert not [call for call in run.calls if call.startswith("remove")]
+    operations.up(run.session, core=True)
+    assert run.calls[-2:] == ["remove trino", "remove trino-tokens"]
 
 
 def test_a_foundation_that_does_not_start_has_its_stack_run(run: FakeRun) -> None:
