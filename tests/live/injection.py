@@ -21,7 +21,7 @@ from placements.local.supervisor import ServiceStatus
 from placements.local.supervisor.paths import write_private
 from tests.live.conftest import LiveLab
 
-SERVICES = ("opa", "governor", "catalog", "trino", "keycloak", "s3", "postgres")
+SERVICES = ("opa", "governor", "catalog", "trino", "trino-tokens", "keycloak", "s3", "postgres")
 PROVIDER = "pulumi-resource-pulumi-python"
 ENGINE = "pulumi"
 TABLE = "lake.raw.faults"
