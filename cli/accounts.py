@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from cli.backend import file_backend
 from cli.project import Lab, read_config, set_config, settings
 from cli.session import Session
 from components.registry import ComponentInfo
@@ -31,7 +32,10 @@ def check_aws_lab(session: Session, chosen: Sequence[ComponentInfo]) -> str:
     check_budget(own)
     region = region_of(own)
     if chosen:
-        for note in check_services(services, chosen, session.environ):
+        for note in (
+            *check_services(services, chosen, session.environ),
+            *check_state(session, services),
+        ):
             session.say(note)
     clients = clients_of(region)
     account, notes = check_account(own, clients)
@@ -59,18 +63,50 @@ def check_services(
             permitted="a profile (AWS_PROFILE), SSO, or a role with AWS_WEB_IDENTITY_TOKEN_FILE",
             next_command="aws configure sso, then AWS_PROFILE=… lab up",
         )
+    notes: list[str] = []
     if not own.values["awsApiCidrs"]:
-        return (
+        notes.append(
             "the cluster's API will have a private endpoint alone, which this machine has to reach through "
-            "the VPC; from anywhere else: lab up --set awsApiCidrs=THIS-MACHINES-ADDRESS/32",
+            "the VPC; from anywhere else: lab up --set awsApiCidrs=THIS-MACHINES-ADDRESS/32"
         )
-    return ()
+    return tuple(notes)
+
+
+def check_state(session: Session, own: Settings) -> tuple[str, ...]:
+    """A note for a lab that the account ends by itself while its state lies on this machine alone."""
+    ends = own.values["awsExpiresAt"] or own.values["idleStopHours"]
+    if not ends or file_backend(session.lab, session.environ) is None:
+        return ()
+    return (
+        "the account will end this lab's cluster whatever becomes of this machine; what is left then can be "
+        "cleared away from here alone, since the state lies here and not in a bucket (--state, --secrets)",
+    )
 
 
 def remember_account(lab: Lab, account: str) -> None:
     """Keeps the account's id, so that no other account is taken for it later."""
     for role in Role:
         set_config(lab, role, "awsAccountId", account)
+
+
+def cluster_is_gone(session: Session) -> bool:
+    """Whether the account has no cluster of a lab that was up when its stack was last made; False where it
+    can't be asked, since what is wrong then is said by whoever asks next."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from placements.aws.account import clients_of, region_of
+    from placements.aws.naming import scope_of
+
+    if not session.engine.outputs(Role.LAB):
+        return False
+    own = settings(session.lab, Role.LAB, session.environ)
+    try:
+        clients_of(region_of(own))("eks").describe_cluster(name=scope_of(own).prefix)
+    except ClientError as error:
+        return str(error.response["Error"]["Code"]) == "ResourceNotFoundException"
+    except BotoCoreError:
+        return False
+    return False
 
 
 def left_in_account(session: Session) -> tuple[str, ...]:

@@ -276,6 +276,16 @@ AWS_SETTINGS: tuple[Setting, ...] = (
         doc="when the account ends the cluster by itself, in UTC; `lab up --ttl 8h` sets it. Empty: never.",
     ),
     Setting(
+        key="idleStopHours",
+        roles=_LAB,
+        default="0",
+        example="4",
+        parse=integer(0, 720),
+        placements=_AWS,
+        doc="hours without use after which the account ends the cluster by itself. Use is what people do: "
+        "queries, requests to the console, Spark; not probes, and not the lab's own maintenance. 0: never.",
+    ),
+    Setting(
         key="awsNat",
         roles=_LAB,
         default="single",

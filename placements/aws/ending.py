@@ -1,8 +1,9 @@
-"""What ends a lab's cluster at a time that was set, whether or not anybody's machine is on.
+"""What ends a lab's cluster at a time that was set, or once nobody uses it, whether or not anybody's machine
+is on.
 
-A schedule starts a state machine, both in the account. It calls AWS alone: no program has to be fetched, no
-state read and no secret opened. What costs by the hour goes; what is left of the stack costs nothing and goes
-with the next ``lab down``.
+Schedules start a state machine, all of it in the account. It calls AWS alone: no program has to be fetched,
+no state read and no secret opened. What costs by the hour goes; what is left of the stack costs nothing and
+goes with the next ``lab up`` or ``lab down``.
 """
 
 from __future__ import annotations
@@ -13,20 +14,27 @@ from typing import Any
 
 import pulumi
 
-from contracts.settings import Role
+from contracts.settings import Role, Settings
 from contracts.tags import resource_tags
+from contracts.use import USE_KEY
 from placements.aws.naming import Scope
 from placements.aws.policies import Statement, allow, document
 from placements.aws.sdk import aws
 
 _WAIT_S = 60
 _LONGEST_S = 4 * 3600
+_LOOK_EVERY_MINUTES = 15
+_HOUR_MS = 3_600_000
 _MACHINE_ROLE, _SCHEDULE_ROLE = "ending", "ending-schedule"
 
 
-def definition(scope: Scope) -> str:
+def definition(scope: Scope, idle_hours: int = 0) -> str:
     """The state machine (https://states-language.net/spec.html): nodes, cluster, NAT gateways, addresses.
-    Each is looked for again until it is gone, so that a run which somebody started twice does no harm."""
+    Each is looked for again until it is gone, so that a run which somebody started twice does no harm.
+
+    With ``idle_hours`` a run whose input is ``{"look": true}`` does so only once nobody has used the lab for
+    that long.
+    """
     cluster = scope.prefix
     gone = {"ErrorEquals": ["Eks.ResourceNotFoundException"], "ResultPath": None}
     own = [
@@ -83,8 +91,65 @@ def definition(scope: Scope) -> str:
         "WaitForAddresses": {"Type": "Wait", "Seconds": _WAIT_S, "Next": "Addresses"},
         "Ended": {"Type": "Succeed"},
     }
-    found = {"Comment": f"Ends the cluster of lab {scope.lab}", "StartAt": "Nodes", "States": states}
+    first = "Nodes"
+    if idle_hours:
+        first, states = "Why", {**_looking(scope, idle_hours), **states}
+    found = {"Comment": f"Ends the cluster of lab {scope.lab}", "StartAt": first, "States": states}
     return json.dumps({**found, "TimeoutSeconds": _LONGEST_S}, sort_keys=True)
+
+
+def _looking(scope: Scope, idle_hours: int) -> dict[str, Any]:
+    """The states that decide whether a lab is idle: it is when the governor has noted no use for so long and
+    the cluster is older than that. A cluster whose governor never came up is idle, too; one that is not there
+    yet has no use to be noted of. Times are S3's and EKS's own, in JSONata, since paths can't add."""
+    asked: dict[str, Any] = {"Type": "Task", "QueryLanguage": "JSONata", "Retry": [_THROTTLED]}
+    gone = {"ErrorEquals": ["Eks.ResourceNotFoundException"], "Next": "Stays"}
+    made = "$states.result.Cluster.CreatedAt"
+    # Without it the run fails: what is not known ends no lab.
+    last = f"$exists({made}) ? $max([$states.input.used, $toMillis({made})]) : $error('no CreatedAt')"
+    now = "$toMillis($states.context.State.EnteredTime)"
+    return {
+        "Why": _any("$.look", "Used", "Nodes"),
+        "Used": {
+            **asked,
+            "Resource": "arn:aws:states:::aws-sdk:s3:listObjectsV2",
+            # A listing tells when the object was written, and opens neither it nor the key.
+            "Arguments": {"Bucket": _use_bucket(scope), "Prefix": USE_KEY, "MaxKeys": 1},
+            "Output": {
+                "used": "{% $exists($states.result.Contents) "
+                "? $toMillis($states.result.Contents[0].LastModified) : 0 %}"
+            },
+            "Next": "Age",
+        },
+        "Age": {
+            **asked,
+            "Resource": "arn:aws:states:::aws-sdk:eks:describeCluster",
+            "Arguments": {"Name": scope.prefix},
+            "Output": {"last": f"{{% {last} %}}"},
+            "Retry": [{"ErrorEquals": gone["ErrorEquals"], "MaxAttempts": 0}, _THROTTLED],
+            "Catch": [gone],
+            "Next": "Idle",
+        },
+        "Idle": {
+            "Type": "Choice",
+            "QueryLanguage": "JSONata",
+            "Choices": [
+                {
+                    "Condition": f"{{% {now} - $states.input.last > {idle_hours * _HOUR_MS} %}}",
+                    "Next": "Nodes",
+                }
+            ],
+            "Default": "Stays",
+        },
+        "Stays": {"Type": "Succeed"},
+    }
+
+
+def _use_bucket(scope: Scope) -> str:
+    return scope.bucket(scope.lab, "policy")
+
+
+_THROTTLED = {"ErrorEquals": ["States.TaskFailed"], "MaxAttempts": 4, "BackoffRate": 2.0}
 
 
 def _call(
@@ -94,14 +159,13 @@ def _call(
     *,
     catch: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    throttled = {"ErrorEquals": ["States.TaskFailed"], "MaxAttempts": 4, "BackoffRate": 2.0}
     return {
         "Type": "Task",
         "Resource": f"arn:aws:states:::aws-sdk:{action}",
         "Parameters": dict(parameters),
         "ResultPath": "$.found",
         # What is caught below is an answer and not tried again.
-        "Retry": [*({**one, "MaxAttempts": 0} for one in _answers(catch)), throttled],
+        "Retry": [*({**one, "MaxAttempts": 0} for one in _answers(catch)), _THROTTLED],
         **({"Catch": catch} if catch else {}),
         "Next": then,
     }
@@ -142,7 +206,8 @@ def machine_arn(scope: Scope) -> str:
 
 
 def machine_policy(scope: Scope) -> str:
-    """What the state machine may: end the lab's cluster and what carries the tags of its lab stack."""
+    """What the state machine may: end the lab's cluster and what carries the tags of its lab stack, and see
+    when the lab was last used."""
     cluster = [scope.arn("eks", f"cluster/{scope.prefix}")]
     nodes = [scope.arn("eks", f"nodegroup/{scope.prefix}/*/*")]
     tagged = {f"aws:ResourceTag/{key}": value for key, value in resource_tags(scope.lab, Role.LAB).items()}
@@ -150,6 +215,7 @@ def machine_policy(scope: Scope) -> str:
         allow(["eks:ListNodegroups", "eks:DescribeCluster", "eks:DeleteCluster"], cluster),
         allow(["eks:DescribeNodegroup", "eks:DeleteNodegroup"], nodes),
         allow(["ec2:DescribeNatGateways", "ec2:DescribeAddresses"], ["*"]),
+        allow(["s3:ListBucket"], [scope.bucket_arn(_use_bucket(scope))], StringEquals={"s3:prefix": USE_KEY}),
         allow(
             ["ec2:DeleteNatGateway", "ec2:ReleaseAddress"],
             [scope.arn("ec2", "natgateway/*"), scope.arn("ec2", "elastic-ip/*")],
@@ -195,27 +261,38 @@ def role_arns(scope: Scope) -> list[str]:
     return [scope.iam_arn("role", f"{scope.prefix}-{purpose}") for purpose in (_MACHINE_ROLE, _SCHEDULE_ROLE)]
 
 
-def ending(scope: Scope, expires_at: str, *, opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
-    """Registers what ends the lab at ``expires_at`` (``2027-01-31T18:00:00Z``); nothing where that is empty.
-    It is there before the cluster is, so that one that comes up halfway ends, too."""
-    if not expires_at:
+def ending(scope: Scope, settings: Settings, *, opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
+    """Registers what ends the lab at ``awsExpiresAt`` (``2027-01-31T18:00:00Z``), and what ends it after
+    ``idleStopHours`` without use; nothing where neither is set. It is there before the cluster is, so that
+    one that comes up halfway ends, too."""
+    expires_at, idle_hours = str(settings.values["awsExpiresAt"]), int(settings.values["idleStopHours"])
+    if not expires_at and not idle_hours:
         return []
     machine_role, schedule_role = role_arns(scope)
     machine = aws().sfn.StateMachine(
         "ending",
         name=f"{scope.prefix}-ending",
         role_arn=machine_role,
-        definition=definition(scope),
+        definition=definition(scope, idle_hours),
         tags=scope.tags("ending"),
         opts=opts,
     )
-    schedule = aws().scheduler.Schedule(
-        "ending",
-        name=f"{scope.prefix}-ending",
-        schedule_expression=f"at({expires_at.removesuffix('Z')})",
-        schedule_expression_timezone="UTC",
-        flexible_time_window={"mode": "OFF"},
-        target={"arn": machine.arn, "role_arn": schedule_role, "input": "{}"},
-        opts=opts,
-    )
-    return [machine, schedule]
+
+    def schedule(name: str, expression: str, given: Mapping[str, Any]) -> pulumi.Resource:
+        made: pulumi.Resource = aws().scheduler.Schedule(
+            name,
+            name=f"{scope.prefix}-{name}",
+            schedule_expression=expression,
+            schedule_expression_timezone="UTC",
+            flexible_time_window={"mode": "OFF"},
+            target={"arn": machine.arn, "role_arn": schedule_role, "input": json.dumps(given)},
+            opts=opts,
+        )
+        return made
+
+    made: list[pulumi.Resource] = [machine]
+    if expires_at:
+        made.append(schedule("ending", f"at({expires_at.removesuffix('Z')})", {}))
+    if idle_hours:
+        made.append(schedule("idle", f"rate({_LOOK_EVERY_MINUTES} minutes)", {"look": True}))
+    return made

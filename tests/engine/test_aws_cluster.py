@@ -178,6 +178,32 @@ def test_a_time_to_live_is_made_moved_put_right_and_taken_away(account: Account)
     account.up()
 
 
+def test_an_idle_lab_is_looked_for_by_a_schedule_of_its_own(account: Account) -> None:
+    machines, schedules = account.world.client("stepfunctions"), account.world.client("scheduler")
+    scope = Scope(lab="lab", account_id=ACCOUNT, region=REGION, stack="lab")
+    before = len(account.world.calls)
+    account.settings(idleStopHours="4")
+    account.up()
+    assert sorted(account.world.calls[before:]) == [("create", SCHEDULE), ("update", MACHINE)]
+    made = schedules.get_schedule(Name="lakehouse-lab-idle")
+    assert made["ScheduleExpression"] == "rate(15 minutes)"
+    assert json.loads(made["Target"]["Input"]) == {"look": True}
+    account.up("--expect-no-changes")
+    before = len(account.world.calls)
+    account.settings(idleStopHours="8")
+    assert account.up().counts.get("replaced", 0) == 0
+    assert account.world.calls[before:] == [("update", MACHINE)], "the machine knows for how long"
+    (machine,) = machines.list_state_machines()["stateMachines"]
+    described = machines.describe_state_machine(stateMachineArn=machine["stateMachineArn"])
+    assert described["definition"] == definition(scope, 8)
+    # The time to live goes; what looks for use stays, and so does what it starts.
+    before = len(account.world.calls)
+    account.settings(awsExpiresAt="")
+    account.up()
+    assert account.world.calls[before:] == [("delete", SCHEDULE)]
+    assert [s["Name"] for s in schedules.list_schedules()["Schedules"]] == ["lakehouse-lab-idle"]
+
+
 def test_destroy_leaves_nothing_and_takes_the_cluster_last(account: Account) -> None:
     assert left(account), "the report finds what is there"
     before = len(account.world.calls)

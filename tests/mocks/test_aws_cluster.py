@@ -210,6 +210,26 @@ def test_a_lab_that_is_to_end_has_what_ends_it_before_it_has_a_cluster(stack: Re
     assert "aws:scheduler/schedule:Schedule::ending" in before
 
 
+def test_a_lab_that_is_to_end_when_idle_is_looked_at_and_shares_the_machine(stack: Recorded) -> None:
+    found = run("cluster", *GIVEN, "idleStopHours=4")
+    assert found.error is None
+    (name, schedule), *others = found.of("aws:scheduler/schedule:Schedule").items()
+    assert (name, others) == ("idle", [])
+    assert schedule["scheduleExpression"] == "rate(15 minutes)"
+    assert json.loads(schedule["target"]["input"]) == {"look": True}
+    assert schedule["name"] == "lakehouse-lab-idle"
+    (machine,) = found.of("aws:sfn/stateMachine:StateMachine").values()
+    assert json.loads(machine["definition"])["StartAt"] == "Why"
+    assert "aws:scheduler/schedule:Schedule::idle" in waits_for(found, "eks:index:Cluster", "cluster")
+    both = run("cluster", *GIVEN, "idleStopHours=4", "awsExpiresAt=2027-01-31T18:00:00Z")
+    inputs = {
+        n: json.loads(s["target"]["input"]) for n, s in both.of("aws:scheduler/schedule:Schedule").items()
+    }
+    assert inputs == {"ending": {}, "idle": {"look": True}}
+    (machine,) = both.of("aws:sfn/stateMachine:StateMachine").values()
+    assert "14400000" in machine["definition"]
+
+
 def test_a_network_elsewhere_is_refused() -> None:
     other = run("cluster", "placement=aws", "awsRegion=eu-west-1", f"awsAccountId={ACCOUNT}")
     assert "region differ" in (other.error or "")

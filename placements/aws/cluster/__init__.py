@@ -88,7 +88,7 @@ class AwsCluster(pulumi.ComponentResource):
         self._own = pulumi.ResourceOptions(parent=self, provider=provider)
         self._network: pulumi.Output[Network] = network.apply(self._checked)
         # First: a cluster that does not come up to its end is ended all the same.
-        ends = ending(scope, str(settings.values["awsExpiresAt"]), opts=self._own)
+        ends = ending(scope, settings, opts=self._own)
         routes = self._ways_out()
         self._cluster = self._control_plane(provider, ends)
         first = [self._addon(addon) for addon in BEFORE_NODES]
