@@ -340,6 +340,10 @@ class GovernorClient:
         """Revision, publication, last reconciliation and standing errors."""
         return self._call(GovernorStatus, "GET", "/v1/status")
 
+    def used(self) -> None:
+        """Tells that the caller works with the lab."""
+        self._send("POST", "/v1/use")
+
     def register_owner(self, table: str, group: str) -> TableOwner:
         """Notes that ``table`` (``ns.table``) belongs to ``group``, one of the caller's. Repeating it is
         harmless. Raises TableGrantedError when grants cover the table already, GovernorError (409) when
@@ -382,6 +386,18 @@ class GovernorClient:
         return self._call(Fingerprint, "GET", "/v1/fingerprint")
 
     def _call(self, kind: type[T], method: str, path: str, body: Mapping[str, Any] | None = None) -> T:
+        response = self._send(method, path, body)
+        try:
+            return TypeAdapter(kind).validate_json(response.content)
+        except ValidationError as error:
+            raise GovernorError(
+                f"the governor's answer to {method} {path} is not understood: {error.error_count()} fields",
+                status=response.status_code,
+                permitted=f"an answer that reads as {getattr(kind, '__name__', kind)}",
+                next_command="lab up, so that governor and command line are of one version",
+            ) from error
+
+    def _send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self._token_provider()}"}
         try:
             response = self._http.request(method, path, json=body, headers=headers)
@@ -393,15 +409,7 @@ class GovernorClient:
             ) from error
         if response.is_error:
             raise _refusal(response)
-        try:
-            return TypeAdapter(kind).validate_json(response.content)
-        except ValidationError as error:
-            raise GovernorError(
-                f"the governor's answer to {method} {path} is not understood: {error.error_count()} fields",
-                status=response.status_code,
-                permitted=f"an answer that reads as {getattr(kind, '__name__', kind)}",
-                next_command="lab up, so that governor and command line are of one version",
-            ) from error
+        return response
 
 
 def _refusal(response: httpx.Response) -> GovernorError:

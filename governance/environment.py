@@ -59,6 +59,13 @@ class Environment:
             )
         return int(value)
 
+    def flag(self, name: str) -> bool:
+        """``true`` or ``false``, which it is when it is not set."""
+        value = self.text(name, "false")
+        if value not in ("true", "false"):
+            raise UsageError(f"{self._prefix}{name} is not valid", value=value, permitted="true or false")
+        return value == "true"
+
     def json(self, name: str, check: Callable[[Any], T]) -> T:
         """A JSON value that ``check`` takes and gives; it raises ValueError."""
         value = self.text(name)

@@ -57,6 +57,7 @@ class S3BundleStore:
         endpoint_url: ``http(s)://host[:port]``.
         access_key, secret_key: empty for credentials from the instance or pod.
         tls: whom to trust when the endpoint is HTTPS.
+        what: what is put there, for errors, and its ``content_type``.
     """
 
     def __init__(
@@ -68,7 +69,10 @@ class S3BundleStore:
         access_key: str,
         secret_key: str,
         tls: ssl.SSLContext,
+        what: str = "the access bundle",
+        content_type: str = "application/gzip",
     ) -> None:
+        self._what, self._content_type = what, content_type
         endpoint = urlsplit(endpoint_url)
         self._bucket = bucket
         # The publisher's loop repeats, with status; repeating here would only hide it.
@@ -88,13 +92,13 @@ class S3BundleStore:
         )
 
     def put(self, key: str, content: bytes) -> str:
-        """One PUT, since the bundle is far below the size of a multipart upload."""
+        """One PUT, since it is far below the size of a multipart upload."""
         try:
             result = self._client.put_object(
-                self._bucket, key, io.BytesIO(content), len(content), content_type="application/gzip"
+                self._bucket, key, io.BytesIO(content), len(content), content_type=self._content_type
             )
         except _STORE_ERRORS as error:
-            raise self._refused("did not take the access bundle", key, error) from error
+            raise self._refused(f"did not take {self._what}", key, error) from error
         return str(result.etag)
 
     def etag(self, key: str) -> str | None:
@@ -103,7 +107,7 @@ class S3BundleStore:
             listed = self._client.list_objects(self._bucket, prefix=key)
             return next((str(found.etag) for found in listed if found.object_name == key), None)
         except _STORE_ERRORS as error:
-            raise self._refused("can't be asked for the access bundle", key, error) from error
+            raise self._refused(f"can't be asked for {self._what}", key, error) from error
 
     def _refused(self, what: str, key: str, error: Exception) -> PublishError:
         # An S3 error's own text carries an id of the request: no two would be alike in the status.

@@ -91,6 +91,7 @@ def control_plane_args(context: LabContext) -> ControlPlaneArgs:
             "CONSOLE_CATALOG": TRINO_CATALOG,
             "CONSOLE_CATALOG_KIND": context.catalog_kind,
             "CONSOLE_CATALOG_URI": context.raw_catalog_uri,
+            "CONSOLE_TELLS_USE": "true" if context.settings.values["idleStopHours"] else "false",
             "CONSOLE_CONNECT_TO": ",".join(context.settings.values["consoleConnectTo"]),
             "CONSOLE_FILE_ROOTS": ",".join(context.settings.values["consoleFileRoots"]),
         },

@@ -78,6 +78,7 @@ def governor_args(context: LabContext) -> GovernorArgs:
             "GOVERNOR_TRINO_URL": trino_url(context),
             "GOVERNOR_AUDIT_RETENTION_DAYS": str(context.settings.values["auditRetentionDays"]),
             "GOVERNOR_AUDIT_SPOOL_MIB": str(context.settings.values["auditSpoolMib"]),
+            "GOVERNOR_NOTES_USE": "true" if context.settings.values["idleStopHours"] else "false",
             "GOVERNOR_MAINTAIN_EVERY_S": str(context.settings.values["maintainEveryS"]),
             "GOVERNOR_MAINTAIN_MIN_RETENTION_S": str(
                 86400 * context.settings.values["maintenanceMinRetentionDays"]

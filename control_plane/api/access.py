@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from control_plane.api.console import Console
 
 CSRF_HEADER = "X-CSRF-Token"
+IDLE_HEADER = "X-Idle-S"
+"""For how many seconds nobody has pressed a key or moved the pointer on the page that asks: pages ask by
+themselves, too."""
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _EARLY_S = 30.0
 
@@ -90,6 +93,13 @@ async def _caller(
     _token: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None,
 ) -> Caller:
     console = console_of(request)
+    caller = await _known(request, console)
+    if console.using is not None:
+        console.using.note(caller, request.headers.get(IDLE_HEADER))
+    return caller
+
+
+async def _known(request: Request, console: Console) -> Caller:
     authorization = request.headers.get("authorization")
     if authorization is not None:
         return Caller(await console.sessions.by_token(bearer_token(authorization)), console.sessions)

@@ -34,6 +34,7 @@ from control_plane.api.storage.kept import KeptStore, Kind
 from control_plane.api.storage.queries import QueryStore
 from control_plane.api.storage.sessions import SessionStore
 from control_plane.api.storage.workspaces import ConnectionStore, DatasetStore, IngestStore, UploadStore
+from control_plane.api.using import Using
 from governance.governor.auth import TokenVerifier, realm_keys
 
 _EXPLORER_CACHE_S = 30.0
@@ -139,4 +140,5 @@ def build_console(
         dashboards=KeptStore(database.sessions, Kind.DASHBOARD),
         logs=Logs(settings.logs_dir),
         jobs=jobs,
+        using=Using(governor) if settings.tells_use else None,
     )

@@ -28,6 +28,7 @@ from control_plane.api.spaces.ingests import Ingests
 from control_plane.api.storage.database import Database
 from control_plane.api.storage.kept import KeptStore
 from control_plane.api.storage.workspaces import DatasetStore
+from control_plane.api.using import Using
 from governance.tasks import end
 
 WAITS_FOR_DATABASE = "waiting for the database"
@@ -73,6 +74,7 @@ class Console:
     dashboards: KeptStore
     logs: Logs
     jobs: Jobs
+    using: Using | None = None
     prepared: bool = field(default=False)
     waits_for: str = field(default=WAITS_FOR_DATABASE)
 
@@ -93,6 +95,8 @@ class Console:
             yield
         finally:
             await end(watching, working)
+            if self.using is not None:
+                await self.using.close()
             await self.ingests.close()
             await self.queries.close()
             self.jobs.spark.close()

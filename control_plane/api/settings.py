@@ -24,6 +24,9 @@ Workspaces: ``CONSOLE_CATALOG_URI`` (the Iceberg REST catalog for people's own t
 ``CONSOLE_CONNECT_TO`` (optional, separated by commas: destinations of connections that are permitted although
 they are this machine's or the lab's), ``CONSOLE_FILE_ROOTS`` (optional, separated by commas: folders that
 connections may read), ``CONSOLE_OWN_URLS`` (optional, separated by commas: more of the lab's services).
+
+Use: ``CONSOLE_TELLS_USE`` (``false``; ``true``: the governor is told that somebody works here).
+
 Jobs: ``CONSOLE_RUNS`` (16, runs at once), ``CONSOLE_RUNS_PER_USER`` (8, of one person's jobs).
 
 Every secret may come from a file instead: ``CONSOLE_X_FILE`` in place of ``CONSOLE_X``.
@@ -86,6 +89,7 @@ class ConsoleSettings:
     own_urls: tuple[str, ...] = field(repr=False)
     runs: int
     runs_per_user: int
+    tells_use: bool
 
 
 def read_settings(environ: Mapping[str, str]) -> ConsoleSettings:
@@ -152,6 +156,7 @@ def read_settings(environ: Mapping[str, str]) -> ConsoleSettings:
         ),
         runs=env.number("RUNS", 16, 1),
         runs_per_user=env.number("RUNS_PER_USER", 8, 1),
+        tells_use=env.flag("TELLS_USE"),
     )
 
 

@@ -31,6 +31,9 @@ _LOCK = 0x6C616B65_0004
 _SETTLED = timedelta(minutes=3)
 """Trino repeats an event for longer only while the collector is away, and then all come late together."""
 
+_SERVICE_ACCOUNT_PREFIX = "service-account-"
+_LONGEST_RUN = timedelta(days=1)
+
 _NUMBERED = timedelta(days=1)
 """How far back numbers are looked for: they begin anew each day."""
 
@@ -224,6 +227,26 @@ class AuditStore:
                     for row in session.scalars(noted.order_by(GovernorEventRow.id.desc()).limit(limit))
                 ]
         return sorted(found, key=lambda event: event.at, reverse=True)[:limit]
+
+    def people_queried(self, since: datetime, now: datetime) -> bool:
+        """Whether a person's query was recorded after ``since``, or still runs on the present Trino. One that
+        began more than a day ago has lost its end."""
+        of_people = ~AuditQueryRow.username.startswith(_SERVICE_ACCOUNT_PREFIX, autoescape=True)
+        recorded = select(AuditQueryRow.query_id).where(of_people, AuditQueryRow.recorded_at >= since)
+        with self._sessions() as session:
+            if session.scalar(recorded.limit(1)) is not None:
+                return True
+            server = state(session, "trino").get("server")
+            if server is None:
+                return False
+            running = select(AuditQueryRow.query_id).where(
+                of_people,
+                AuditQueryRow.begun_at >= now - _LONGEST_RUN,
+                AuditQueryRow.query_id.endswith(f"_{server}", autoescape=True),
+                _last_word(),
+                AuditQueryRow.stage != "completed",
+            )
+            return session.scalar(running.limit(1)) is not None
 
     def servers(self) -> tuple[str | None, str | None]:
         """The running Trino and the running OPA, as they name themselves; None before their first record."""

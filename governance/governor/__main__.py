@@ -32,6 +32,7 @@ from governance.governor.service import Governor
 from governance.governor.settings import GovernorSettings, PolarisSettings, read_settings
 from governance.governor.spaces import Spaces
 from governance.governor.trust import trusted
+from governance.governor.using import Uses, use_loop
 from governance.maintenance.catalogs import unsafe
 from governance.maintenance.engine import TrinoEngine
 from governance.maintenance.policy import Limits
@@ -68,14 +69,6 @@ def build_governor(settings: GovernorSettings, tls: ssl.SSLContext) -> Governor:
         rego=read_policies(settings.policies_dir),
         signing_key_pem=settings.signing_key_pem,
     )
-    objects = S3BundleStore(
-        endpoint_url=settings.s3_endpoint_url,
-        region=settings.s3_region,
-        bucket=settings.policy_bucket,
-        access_key=settings.s3_access_key,
-        secret_key=settings.s3_secret_key,
-        tls=tls,
-    )
     store = Store(make_engine(settings.database_url))
     token = ClientCredentials(settings.token_url, Audience.GOVERNOR.value, settings.client_secret)
     reconciler = Reconciler(
@@ -87,7 +80,7 @@ def build_governor(settings: GovernorSettings, tls: ssl.SSLContext) -> Governor:
     limit = timedelta(seconds=settings.exception_max_s)
     return Governor(
         store,
-        Publisher(store, objects, publisher_settings, required=reconciler.tables.required),
+        Publisher(store, _objects(settings, tls), publisher_settings, required=reconciler.tables.required),
         reconciler,
         exception_limit=limit,
         mask_keys=MaskKeyStore(make_engine(settings.masking_database_url), mask_key(settings.hash_salt)),
@@ -115,6 +108,14 @@ def build_collector(settings: GovernorSettings) -> Collector:
         ),
         wake=threading.Event(),
     )
+
+
+def build_uses(settings: GovernorSettings, collector: Collector, tls: ssl.SSLContext) -> Uses | None:
+    """Notes that people use the lab; None where nobody asks."""
+    if not settings.notes_use:
+        return None
+    objects = _objects(settings, tls, what="the note of the lab's use", content_type="application/json")
+    return Uses(collector.store, objects.put)
 
 
 def build_counter(settings: GovernorSettings, tls: ssl.SSLContext) -> TrinoCounter | None:
@@ -206,6 +207,18 @@ def _catalog(settings: GovernorSettings, tls: ssl.SSLContext) -> CatalogAdmin:
     return PolarisAdmin(api, properties=polaris.properties, storage=polaris.storage)
 
 
+def _objects(settings: GovernorSettings, tls: ssl.SSLContext, **kind: str) -> S3BundleStore:
+    return S3BundleStore(
+        endpoint_url=settings.s3_endpoint_url,
+        region=settings.s3_region,
+        bucket=settings.policy_bucket,
+        access_key=settings.s3_access_key,
+        secret_key=settings.s3_secret_key,
+        tls=tls,
+        **kind,
+    )
+
+
 def _client(base_url: str, auth: httpx.Auth, tls: ssl.SSLContext) -> httpx.Client:
     return httpx.Client(base_url=base_url, auth=auth, timeout=_TIMEOUT, verify=tls, trust_env=False)
 
@@ -231,6 +244,7 @@ def main() -> int:
         maintenance = build_maintenance(settings, governor, tls)
         workspaces = WorkspaceStore(make_engine(settings.database_url))
         spaces = build_spaces(settings, governor, workspaces, tls)
+        uses = build_uses(settings, collector, tls)
         queues = QueueStore(make_engine(settings.masking_database_url))
     except LabError as error:
         sys.stderr.write(f"{error.render()}\n")
@@ -242,6 +256,7 @@ def main() -> int:
         maintenance.loop(),
         spaces.loop(),
         queues_loop(governor, workspaces, queues),
+        *([] if uses is None else [use_loop(governor, uses)]),
     )
     verifier = TokenVerifier(settings.issuer_url, realm_keys(settings.jwks_url, tls))
     # uvicorn ends what is under way, then raises the signal again for the handler that was there before:
@@ -258,6 +273,7 @@ def main() -> int:
             catalog=settings.trino_catalog,
             raw_door=build_door(settings, governor, tls),
             spaces=spaces,
+            uses=uses,
         ),
         host=settings.bind,
         port=settings.port,

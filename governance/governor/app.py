@@ -53,6 +53,7 @@ from governance.governor.service import AlreadyGrantedError, Governor
 from governance.governor.spacerights import LastOwnerError
 from governance.governor.spaceroutes import add_workspace_routes
 from governance.governor.spaces import Spaces, WorkspaceNotEmptyError
+from governance.governor.using import Uses, add_use_routes
 from governance.impact import Counter
 from governance.maintenance.store import BeingMaintainedError
 from governance.rawcatalog.door import Door
@@ -114,7 +115,11 @@ class RegisterOwner(_Body):
 
 def _caller(request: Request, authorization: Annotated[str | None, Header()] = None) -> Caller:
     verifier: TokenVerifier = request.app.state.verifier
-    return verifier.caller(authorization)
+    caller = verifier.caller(authorization)
+    uses: Uses | None = request.app.state.uses
+    if uses is not None:
+        uses.asked(caller, request.url.path)
+    return caller
 
 
 Authenticated = Annotated[Caller, Depends(_caller)]
@@ -131,12 +136,13 @@ def create_app(
     catalog: str = "lake",
     raw_door: tuple[Door, TokenVerifier] | None = None,
     spaces: Spaces | None = None,
+    uses: Uses | None = None,
 ) -> FastAPI:
     """The application. ``loops`` run as long as it does; the first of them to run prepares the database.
     ``counter`` counts rows for comparisons; None where nothing can. ``collector`` takes what the audit is
     made of; without one there is no audit. ``maintenance`` keeps tables in shape. ``raw_door`` is the door of
     raw engines to a catalog without grants on tables, and what checks their tokens. ``spaces`` makes and
-    removes workspaces."""
+    removes workspaces. ``uses`` notes that people use the lab; None where nobody asks."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -148,7 +154,7 @@ def create_app(
                 log.warning("a loop did not end in %s s", _STOP_TIMEOUT_S)
 
     app = FastAPI(title="Governor", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.state.verifier = verifier
+    app.state.verifier, app.state.uses = verifier, uses
     _add_error_handlers(app)
 
     @app.get("/health")
@@ -212,6 +218,8 @@ def create_app(
         add_maintenance_routes(app, maintenance, _caller)
     if spaces is not None:
         add_workspace_routes(app, spaces, _caller)
+    if uses is not None:
+        add_use_routes(app, uses, _caller)
     return app
 
 

@@ -38,6 +38,9 @@ Audit: ``GOVERNOR_AUDIT_SPOOL_DIR``, ``GOVERNOR_AUDIT_SPOOL_MIB`` (256), ``GOVER
 Maintenance: ``GOVERNOR_MAINTAINER_SECRET`` (client ``maintainer``; empty where the lab has no Trino),
 ``GOVERNOR_MAINTAIN_EVERY_S`` (900; 0: not on schedule), ``GOVERNOR_MAINTAIN_MIN_RETENTION_S`` (604800).
 
+Use: ``GOVERNOR_NOTES_USE`` (``false``; ``true``: an object in the bucket of bundles tells when people last
+used the lab).
+
 Rhythm: ``GOVERNOR_SIGN_EVERY_S`` (60), ``GOVERNOR_RECONCILE_EVERY_S`` (30).
 
 Every secret may come from a file instead: ``GOVERNOR_X_FILE`` in place of ``GOVERNOR_X``.
@@ -111,6 +114,7 @@ class GovernorSettings:
     maintainer_secret: str = field(repr=False)
     maintain_every_s: int
     maintain_min_retention_s: int
+    notes_use: bool
     sign_every_s: float
     reconcile_every_s: float
 
@@ -177,6 +181,7 @@ def read_settings(environ: Mapping[str, str]) -> GovernorSettings:
         maintainer_secret=env.text("MAINTAINER_SECRET", ""),
         maintain_every_s=env.number("MAINTAIN_EVERY_S", 900, 0),
         maintain_min_retention_s=env.number("MAINTAIN_MIN_RETENTION_S", 7 * 86400, 3600),
+        notes_use=env.flag("NOTES_USE"),
         sign_every_s=sign_every_s,
         reconcile_every_s=env.number("RECONCILE_EVERY_S", 30, 1),
     )

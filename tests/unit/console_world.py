@@ -197,7 +197,11 @@ def governed(postgres_server: str) -> Iterator[GovernedWorld]:
             assert seeder.reconcile().complete
         components = Path(folder) / "components.json"
         found = GovernedWorld(
-            console_url, Path(folder), GOVERNOR_URL=lab.url, COMPONENTS_FILE=_components(components)
+            console_url,
+            Path(folder),
+            GOVERNOR_URL=lab.url,
+            COMPONENTS_FILE=_components(components),
+            TELLS_USE="true",
         )
         found.lab = lab
         found.hosts |= {

@@ -18,6 +18,7 @@ import pytest
 import uvicorn
 from cryptography.hazmat.primitives import serialization
 
+from governance.audit.store import AuditStore
 from governance.bundle import BUNDLE_KEY
 from governance.client import GovernorClient
 from governance.governor.app import create_app
@@ -26,6 +27,7 @@ from governance.governor.loops import Loop, publish_loop, queues_loop, reconcile
 from governance.governor.maintaining import Maintenance, MaintenanceSettings
 from governance.governor.service import Governor
 from governance.governor.spaces import Spaces
+from governance.governor.using import Uses
 from governance.maintenance.policy import Limits
 from governance.maintenance.runner import Maintainer
 from governance.maintenance.store import MaintenanceStore
@@ -143,6 +145,8 @@ class Lab:
                 policy_data=POLICIES / "data" / "maintenance",
             ),
         )
+        self.audit_engine = make_engine(database_url)
+        self.uses = Uses(AuditStore(self.audit_engine), self.bucket.put)
         app = create_app(
             self.governor,
             verifier,
@@ -150,6 +154,7 @@ class Lab:
             counter=self.counter,
             maintenance=self.maintenance,
             spaces=self.spaces,
+            uses=self.uses,
         )
         config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, ws="none")
         self.server = uvicorn.Server(config)
@@ -171,6 +176,7 @@ class Lab:
         self.maintenance_store.close()
         self.workspace_store.close()
         self.queues.close()
+        self.audit_engine.dispose()
 
     def client(self, username: str = "admin", *groups: str, service: str | None = None) -> GovernorClient:
         """The API as one caller sees it."""

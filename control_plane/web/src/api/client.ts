@@ -1,4 +1,5 @@
 import createClient, { type Middleware } from "openapi-fetch";
+import { idleHeaders } from "@/lib/idle";
 import { asProblem, problemOf } from "./problem";
 import type { paths } from "./schema";
 
@@ -24,6 +25,7 @@ const SAFE = new Set(["GET", "HEAD"]);
 
 const session: Middleware = {
   onRequest({ request }) {
+    for (const [name, value] of Object.entries(idleHeaders())) request.headers.set(name, value);
     if (!SAFE.has(request.method)) {
       for (const [name, value] of Object.entries(writeHeaders())) request.headers.set(name, value);
     }
@@ -46,6 +48,7 @@ api.use(session);
  */
 export async function request(path: string, init: RequestInit = {}): Promise<Response> {
   const headers = new Headers(init.headers);
+  for (const [name, value] of Object.entries(idleHeaders())) headers.set(name, value);
   if (!SAFE.has(init.method ?? "GET")) {
     for (const [name, value] of Object.entries(writeHeaders())) headers.set(name, value);
   }

@@ -1,3 +1,4 @@
+import { idleHeaders } from "@/lib/idle";
 import { asProblem, problemOf } from "./problem";
 import type { QueryEvent, RunEvent } from "./types";
 
@@ -83,7 +84,7 @@ export async function* runEvents(
 async function* events<T>(url: string, signal: AbortSignal): AsyncGenerator<T> {
   let response: Response;
   try {
-    response = await fetch(url, { signal, credentials: "same-origin" });
+    response = await fetch(url, { signal, credentials: "same-origin", headers: idleHeaders() });
   } catch (error) {
     if (signal.aborted) throw error;
     throw asProblem(error);
