@@ -123,6 +123,20 @@ def read_prices(path: Path = TABLE) -> PriceTable:
     return table
 
 
+def table_text(table: PriceTable) -> str:
+    """A table as :func:`read_prices` reads it."""
+    document = {
+        "region": table.region,
+        "read_on": table.read_on,
+        "prices": {
+            key: {"unit": price.unit, "usd": price.usd, "source": price.source}
+            for key, price in sorted(table.prices.items())
+        },
+    }
+    head = "# US dollars without taxes, as AWS published them that day; by `lab cost --refresh-prices`.\n"
+    return head + yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+
+
 def _not_a_table(path: Path, reason: str) -> UsageError:
     return UsageError(
         f"{path.name} is not a table of prices: {reason}",
@@ -332,6 +346,7 @@ def what_to_do(found: Estimate) -> str | None:
     if found.is_complete or not found.is_billed:
         return None
     return (
-        f"write the missing prices of {found.region} into cli/prices.yaml or a copy of it for --prices, from "
-        "the source that each row names, with the day in read_on; or: aws pricing get-products"
+        "lab cost --refresh-prices, which reads what AWS publishes; or write the missing prices of "
+        f"{found.region} into a copy of cli/prices.yaml for --prices, from the source that each row names, "
+        "with the day in read_on"
     )

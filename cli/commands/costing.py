@@ -15,17 +15,23 @@ if TYPE_CHECKING:
 
 @command("cost")
 @click.option(
+    "--refresh-prices",
+    "refresh",
+    is_flag=True,
+    help="Read the prices of what the plan has from AWS first, and keep them for this lab with the day.",
+)
+@click.option(
     "--prices",
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="A table of prices of your own, in the form of cli/prices.yaml.",
 )
-def cost(options: Options, prices: Path | None) -> None:
+def cost(options: Options, refresh: bool, prices: Path | None) -> None:
     """Say what the lab costs an hour while it is up and a month while it is down, from the plan."""
     from cli.cost import what_to_do
     from cli.operations import cost as run
 
-    result = run(options.session(), prices=prices)
+    result = run(options.session(), prices=prices, refresh=refresh)
     options.show(result, lambda: cost_text(result))
     todo = what_to_do(result.planned)
     options.next_steps(*([todo] if todo else []), lab_command(options, "up"))
@@ -49,6 +55,7 @@ def cost_text(result: CostResult) -> str:
     ]
     lines = [table(("billed", "quantity", "up", "down", "for"), rows), ""] if rows else []
     lines += [f"not in the table: {kind}" for kind in planned.unpriced_types]
+    lines += [f"no price of {key}: {why}" for key, why in sorted(result.unread.items())]
     lines += [f"billed by use, not counted: {use}" for use in planned.by_use]
     return "\n".join([*lines, f"now:     {verdict(result.now)}", f"planned: {verdict(planned)}"])
 
