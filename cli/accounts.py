@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cli.backend import file_backend
+from cli.expiry import now
 from cli.project import Lab, read_config, set_config, settings
 from cli.session import Session
 from components.registry import ComponentInfo
 from contracts.errors import PreflightError
 from contracts.settings import Role, Settings
+from contracts.use import USE_KEY
+
+if TYPE_CHECKING:
+    from placements.aws.account import Clients
+    from placements.aws.naming import Scope
+
+_LOOKS, _LOOK_PAUSE_S = 4, 5.0
 
 
 def check_aws_lab(session: Session, chosen: Sequence[ComponentInfo]) -> str:
@@ -89,16 +100,72 @@ def remember_account(lab: Lab, account: str) -> None:
         set_config(lab, role, "awsAccountId", account)
 
 
+def begin_use(session: Session) -> None:
+    """Notes that a lab is used which the account ends when nobody does: bringing it up is use. What can't be
+    noted is said and stops nobody.
+
+    Raises:
+        PreflightError: the account ends the lab's cluster right now.
+    """
+    if session.placement() != "aws":
+        return
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from placements.aws.account import clients_of, region_of
+    from placements.aws.ending import use_bucket
+    from placements.aws.naming import scope_of
+
+    own = settings(session.lab, Role.LAB, session.environ)
+    scope, clients = scope_of(own), clients_of(region_of(own))
+    if hours := own.values["idleStopHours"]:
+        note = json.dumps({"noted_at": now().isoformat(timespec="seconds"), "what": "up"})
+        try:
+            clients("s3").put_object(Bucket=use_bucket(scope), Key=USE_KEY, Body=note.encode())
+        except (BotoCoreError, ClientError) as error:
+            session.say(
+                f"it could not be noted that the lab is used: {error}; what counts is the last use of its "
+                f"services, {hours} h after which the account ends its cluster"
+            )
+    _refuse_while_ending(clients, scope)
+
+
+def _refuse_while_ending(clients: Clients, scope: Scope) -> None:
+    """After the note: no run that began later goes on. Where runs can't be listed, the engine says what is
+    wrong with a cluster that goes."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from placements.aws.ending import machine_arn
+
+    for attempt in range(_LOOKS):
+        try:
+            found = clients("stepfunctions").list_executions(
+                stateMachineArn=machine_arn(scope), statusFilter="RUNNING"
+            )["executions"]
+        except (BotoCoreError, ClientError):
+            return
+        if not found:
+            return
+        if attempt < _LOOKS - 1:
+            # One that finds the lab in use is over in a moment.
+            time.sleep(_LOOK_PAUSE_S)
+    raise PreflightError(
+        "the account ends the cluster of this lab right now, and what would be made goes with it",
+        value=str(found[0]["executionArn"]),
+        permitted="lab up once that has ended, which takes about a quarter of an hour",
+        next_command=f"aws stepfunctions describe-execution --execution-arn {found[0]['executionArn']}",
+    )
+
+
 def cluster_is_gone(session: Session) -> bool:
-    """Whether the account has no cluster of a lab that was up when its stack was last made; False where it
-    can't be asked, since what is wrong then is said by whoever asks next."""
+    """Whether a lab's account has no cluster though it was up when its stack was last made, as when it ended
+    since nobody used it; False where that can't be asked, since whoever asks next says what is wrong."""
+    if session.placement() != "aws" or not session.engine.outputs(Role.LAB):
+        return False
     from botocore.exceptions import BotoCoreError, ClientError
 
     from placements.aws.account import clients_of, region_of
     from placements.aws.naming import scope_of
 
-    if not session.engine.outputs(Role.LAB):
-        return False
     own = settings(session.lab, Role.LAB, session.environ)
     try:
         clients_of(region_of(own))("eks").describe_cluster(name=scope_of(own).prefix)

@@ -10,7 +10,7 @@ from cli.project import Lab, read_config
 from contracts.errors import UsageError
 from contracts.settings import Role
 
-KEY, IDLE_KEY = "awsExpiresAt", "idleStopHours"
+KEY = "awsExpiresAt"
 _FORM = "%Y-%m-%dT%H:%M:%SZ"
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 _SHORTEST, _LONGEST = timedelta(minutes=45), timedelta(days=30)
@@ -71,12 +71,6 @@ def with_ttl(
             next_command=f"lab up --ttl 8h, or lab up --set {KEY}=",
         )
     return kept, is_over(config.get(KEY, ""), clock)
-
-
-def may_end_idle(lab: Lab) -> bool:
-    """Whether the account may have ended the lab since nobody used it."""
-    config = read_config(lab, Role.LAB) if lab.exists else {}
-    return config.get("placement") == "aws" and config.get(IDLE_KEY, "0") != "0"
 
 
 def is_over(moment: str, clock: Clock = now) -> bool:

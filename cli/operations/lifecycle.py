@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cli.accounts import cluster_is_gone, left_in_account
+from cli.accounts import begin_use, cluster_is_gone, left_in_account
 from cli.components import chosen_components, merge, saved_set
 from cli.engine import RunResult
 from cli.events import PlannedStep
-from cli.expiry import may_end_idle, with_ttl
+from cli.expiry import with_ttl
 from cli.guardrails import refuse_unprotected
 from cli.joining import join
 from cli.session import Session
@@ -122,7 +122,7 @@ def up(
 
     Raises:
         UsageError: an unknown component or setting, or a lab whose time is over; nothing was started.
-        PreflightError: the machine can't carry it; nothing was started.
+        PreflightError: the machine can't carry it, or the account ends the lab's cluster right now.
         LabError: a step failed; the next ``up`` continues.
     """
     lab, timings, began = session.lab, Timings(), time.monotonic()
@@ -130,7 +130,6 @@ def up(
     join(session, changes)
     refuse_unprotected(lab, changes or {}, session.environ, session.throw_away)
     changes, ended = with_ttl(lab, changes or {}, ttl)
-    idle = may_end_idle(lab)
     saved = merge(saved_set(lab), add, without)
     choice = catalog_for(session, catalog, changes)
     chosen = chosen_components(() if core else saved, choice.kind)
@@ -149,7 +148,8 @@ def up(
             head_start(session, chosen)
             converge_persistent(session)
             began = timings.measure("persistent stack", began)
-            if (ended and session.engine.exists(Role.LAB)) or (idle and cluster_is_gone(session)):
+            begin_use(session)
+            if (ended and session.engine.exists(Role.LAB)) or cluster_is_gone(session):
                 session.say("the account ended the cluster; what is left of its stack goes first")
                 session.engine.destroy(Role.LAB)
             session.say(f"lab stack: {', '.join(info.name for info in chosen)}")

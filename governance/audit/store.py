@@ -228,11 +228,12 @@ class AuditStore:
                 ]
         return sorted(found, key=lambda event: event.at, reverse=True)[:limit]
 
-    def people_queried(self, since: datetime, now: datetime) -> bool:
-        """Whether a person's query was recorded after ``since``, or still runs on the present Trino. One that
-        began more than a day ago has lost its end."""
+    def people_queried(self, within: timedelta) -> bool:
+        """Whether a person's query was recorded ``within`` that long, by the database's clock as the records
+        are, or still runs on the present Trino. One that began more than a day ago has lost its end."""
         of_people = ~AuditQueryRow.username.startswith(_SERVICE_ACCOUNT_PREFIX, autoescape=True)
-        recorded = select(AuditQueryRow.query_id).where(of_people, AuditQueryRow.recorded_at >= since)
+        now = func.now()
+        recorded = select(AuditQueryRow.query_id).where(of_people, AuditQueryRow.recorded_at >= now - within)
         with self._sessions() as session:
             if session.scalar(recorded.limit(1)) is not None:
                 return True
@@ -241,7 +242,7 @@ class AuditStore:
                 return False
             running = select(AuditQueryRow.query_id).where(
                 of_people,
-                AuditQueryRow.begun_at >= now - _LONGEST_RUN,
+                AuditQueryRow.recorded_at >= now - _LONGEST_RUN,
                 AuditQueryRow.query_id.endswith(f"_{server}", autoescape=True),
                 _last_word(),
                 AuditQueryRow.stage != "completed",

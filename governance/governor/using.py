@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from fastapi import Depends, FastAPI, Response, status
+from sqlalchemy.exc import SQLAlchemyError
 
 from contracts.identity import Audience
 from contracts.use import USE_KEY
@@ -27,6 +29,9 @@ log = logging.getLogger(__name__)
 NOTED_EVERY_S = 300.0
 _LATE = timedelta(minutes=1)
 """Of what the audit recorded just before it was last looked at."""
+_FIRST = timedelta(minutes=30)
+"""How far back the first look goes: a governor that was restarted did not note what came just before, and one
+that is restarted again and again has no second look."""
 _PROBES = ("/v1/status", "/v1/fingerprint")
 """What people's checks of the lab's health ask."""
 
@@ -34,8 +39,8 @@ _PROBES = ("/v1/status", "/v1/fingerprint")
 class Queries(Protocol):
     """What the audit knows of people's queries."""
 
-    def people_queried(self, since: datetime, now: datetime) -> bool:
-        """Whether a person's query was recorded after ``since``, or still runs."""
+    def people_queried(self, within: timedelta) -> bool:
+        """Whether a person's query was recorded ``within`` that long, or still runs."""
         ...
 
 
@@ -44,6 +49,7 @@ class Uses:
 
     Args:
         put: replaces the object of a key in one step; raises LabError.
+        clock: seconds that only go forward.
     """
 
     def __init__(
@@ -51,12 +57,12 @@ class Uses:
         queries: Queries,
         put: Callable[[str, bytes], object],
         *,
-        clock: Callable[[], datetime] = lambda: datetime.now(tz=UTC),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queries, self._put, self._clock = queries, put, clock
         self._lock = threading.Lock()
         self._seen = ""
-        self._since = clock()
+        self._looked_s = clock() - _FIRST.total_seconds()
 
     def asked(self, caller: Caller, path: str) -> None:
         """Somebody asked the governor for ``path``."""
@@ -69,26 +75,39 @@ class Uses:
             self._seen = what
 
     def note(self) -> bool:
-        """Writes the note when there was use since the last one; whether there was.
+        """Writes the note when there was use since the last one, or when there may have been, since the audit
+        can't be asked; whether there was.
 
         Raises:
             LabError: the store did not take it; the next call tries again.
             sqlalchemy.exc.SQLAlchemyError: the audit can't be asked.
         """
-        now = self._clock()
+        began_s = self._clock()
         with self._lock:
             what, self._seen = self._seen, ""
         try:
-            if not what and self._queries.people_queried(self._since - _LATE, now):
+            if not what and self._people_queried(timedelta(seconds=began_s - self._looked_s) + _LATE):
                 what = "query"
             if what:
-                self._put(USE_KEY, json.dumps({"noted_at": now.isoformat(), "what": what}).encode())
+                self._write(what)
         except BaseException:
             with self._lock:
                 self._seen = self._seen or what
             raise
-        self._since = now
+        self._looked_s = began_s
         return bool(what)
+
+    def _people_queried(self, within: timedelta) -> bool:
+        try:
+            return self._queries.people_queried(within)
+        except SQLAlchemyError:
+            # A lab that somebody may use is none that nobody uses.
+            self._write("unknown")
+            raise
+
+    def _write(self, what: str) -> None:
+        note = {"noted_at": datetime.now(tz=UTC).isoformat(timespec="seconds"), "what": what}
+        self._put(USE_KEY, json.dumps(note).encode())
 
 
 def use_loop(governor: Governor, uses: Uses, every_s: float = NOTED_EVERY_S) -> Loop:

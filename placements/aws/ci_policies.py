@@ -3,7 +3,8 @@ the deploy role changes it, and deletes nothing that is kept."""
 
 from __future__ import annotations
 
-from placements.aws.ending import machine_arn, role_arns
+from contracts.use import USE_KEY
+from placements.aws.ending import machine_arn, role_arns, use_bucket
 from placements.aws.naming import MANAGED_POLICIES, SERVICE_ACCOUNTS, Scope
 from placements.aws.policies import Statement, allow, document
 
@@ -104,7 +105,7 @@ _CHANGES_OF_LOGS = (
 _CHANGES_OF_ENDINGS = (
     *("states:CreateStateMachine", "states:UpdateStateMachine", "states:DeleteStateMachine"),
     *("states:TagResource", "states:UntagResource", "states:ListTagsForResource"),
-    *("states:DescribeStateMachine", "states:ListStateMachineVersions"),
+    *("states:DescribeStateMachine", "states:ListStateMachineVersions", "states:ListExecutions"),
     *("scheduler:CreateSchedule", "scheduler:UpdateSchedule", "scheduler:DeleteSchedule"),
     "scheduler:GetSchedule",
 )
@@ -167,6 +168,13 @@ def deploy_policy(scope: Scope, key_arn: str) -> str:
             StringEquals={"iam:PassedToService": ["states.amazonaws.com", "scheduler.amazonaws.com"]},
         ),
         allow(["iam:PassRole"], passed, StringEquals={"iam:PassedToService": list(_PASSED_TO)}),
+        # Whoever brings a lab up uses it.
+        allow(["s3:PutObject"], [f"{scope.bucket_arn(use_bucket(scope))}/{USE_KEY}"]),
+        allow(
+            ["kms:GenerateDataKey"],
+            [key_arn],
+            StringEquals={"kms:ViaService": f"s3.{scope.region}.amazonaws.com"},
+        ),
         allow(["kms:CreateGrant"], [key_arn], Bool={"kms:GrantIsForAWSResource": "true"}),
         _KEPT,
     )

@@ -26,14 +26,16 @@ _LONGEST_S = 4 * 3600
 _LOOK_EVERY_MINUTES = 15
 _HOUR_MS = 3_600_000
 _MACHINE_ROLE, _SCHEDULE_ROLE = "ending", "ending-schedule"
+_AT_ITS_TIME, _IDLE = "ending", "idle"
+"""What the schedules are called."""
 
 
-def definition(scope: Scope, idle_hours: int = 0) -> str:
+def definition(scope: Scope, *, looks: bool = False) -> str:
     """The state machine (https://states-language.net/spec.html): nodes, cluster, NAT gateways, addresses.
     Each is looked for again until it is gone, so that a run which somebody started twice does no harm.
 
-    With ``idle_hours`` a run whose input is ``{"look": true}`` does so only once nobody has used the lab for
-    that long.
+    With ``looks`` a run whose input is ``{"look": true, "hours": 4}`` does so only once nobody has used the
+    lab for that long.
     """
     cluster = scope.prefix
     gone = {"ErrorEquals": ["Eks.ResourceNotFoundException"], "ResultPath": None}
@@ -92,40 +94,46 @@ def definition(scope: Scope, idle_hours: int = 0) -> str:
         "Ended": {"Type": "Succeed"},
     }
     first = "Nodes"
-    if idle_hours:
-        first, states = "Why", {**_looking(scope, idle_hours), **states}
+    if looks:
+        first, states = "Why", {**_looking(scope), **states}
     found = {"Comment": f"Ends the cluster of lab {scope.lab}", "StartAt": first, "States": states}
     return json.dumps({**found, "TimeoutSeconds": _LONGEST_S}, sort_keys=True)
 
 
-def _looking(scope: Scope, idle_hours: int) -> dict[str, Any]:
-    """The states that decide whether a lab is idle: it is when the governor has noted no use for so long and
-    the cluster is older than that. A cluster whose governor never came up is idle, too; one that is not there
-    yet has no use to be noted of. Times are S3's and EKS's own, in JSONata, since paths can't add."""
+def _looking(scope: Scope) -> dict[str, Any]:
+    """The states that decide whether a lab is idle: it is when no use was noted for so long, and both the
+    cluster and the schedule that looks, with its hours, are older than that. A cluster whose governor never
+    came up is idle, too; one that is not there yet has no use to be noted of. Times are of the services that
+    tell them, in JSONata, since paths can't add. One that is not told fails the run, which ends nothing."""
     asked: dict[str, Any] = {"Type": "Task", "QueryLanguage": "JSONata", "Retry": [_THROTTLED]}
     gone = {"ErrorEquals": ["Eks.ResourceNotFoundException"], "Next": "Stays"}
-    made = "$states.result.Cluster.CreatedAt"
-    # Without it the run fails: what is not known ends no lab.
-    last = f"$exists({made}) ? $max([$states.input.used, $toMillis({made})]) : $error('no CreatedAt')"
-    now = "$toMillis($states.context.State.EnteredTime)"
+    given, now = "$states.context.Execution.Input.hours", "$toMillis($states.context.State.EnteredTime)"
     return {
         "Why": _any("$.look", "Used", "Nodes"),
         "Used": {
             **asked,
             "Resource": "arn:aws:states:::aws-sdk:s3:listObjectsV2",
             # A listing tells when the object was written, and opens neither it nor the key.
-            "Arguments": {"Bucket": _use_bucket(scope), "Prefix": USE_KEY, "MaxKeys": 1},
+            "Arguments": {"Bucket": use_bucket(scope), "Prefix": USE_KEY, "MaxKeys": 1},
             "Output": {
-                "used": "{% $exists($states.result.Contents) "
+                "last": "{% $exists($states.result.Contents) "
                 "? $toMillis($states.result.Contents[0].LastModified) : 0 %}"
             },
+            "Next": "Set",
+        },
+        # Who sets the hours, or other ones, uses the lab: nothing was noted while nobody had asked for it.
+        "Set": {
+            **asked,
+            "Resource": "arn:aws:states:::aws-sdk:scheduler:getSchedule",
+            "Arguments": {"Name": _schedule_name(scope, _IDLE)},
+            "Output": {"last": _later("$states.result.LastModificationDate")},
             "Next": "Age",
         },
         "Age": {
             **asked,
             "Resource": "arn:aws:states:::aws-sdk:eks:describeCluster",
             "Arguments": {"Name": scope.prefix},
-            "Output": {"last": f"{{% {last} %}}"},
+            "Output": {"last": _later("$states.result.Cluster.CreatedAt")},
             "Retry": [{"ErrorEquals": gone["ErrorEquals"], "MaxAttempts": 0}, _THROTTLED],
             "Catch": [gone],
             "Next": "Idle",
@@ -135,7 +143,7 @@ def _looking(scope: Scope, idle_hours: int) -> dict[str, Any]:
             "QueryLanguage": "JSONata",
             "Choices": [
                 {
-                    "Condition": f"{{% {now} - $states.input.last > {idle_hours * _HOUR_MS} %}}",
+                    "Condition": f"{{% {now} - $states.input.last > {given} * {_HOUR_MS} %}}",
                     "Next": "Nodes",
                 }
             ],
@@ -145,7 +153,14 @@ def _looking(scope: Scope, idle_hours: int) -> dict[str, Any]:
     }
 
 
-def _use_bucket(scope: Scope) -> str:
+def _later(moment: str) -> str:
+    """The later of the last use so far and a moment of the answer."""
+    last = f"$max([$states.input.last, $toMillis({moment})])"
+    return f"{{% $exists({moment}) ? {last} : $error('no {moment.rpartition('.')[2]}') %}}"
+
+
+def use_bucket(scope: Scope) -> str:
+    """The bucket that holds the note of the lab's last use: the one of access bundles."""
     return scope.bucket(scope.lab, "policy")
 
 
@@ -205,6 +220,14 @@ def machine_arn(scope: Scope) -> str:
     return scope.arn("states", f"stateMachine:{scope.prefix}-ending")
 
 
+def _schedule_name(scope: Scope, name: str) -> str:
+    return f"{scope.prefix}-{name}"
+
+
+def _schedule_arn(scope: Scope, name: str) -> str:
+    return scope.arn("scheduler", f"schedule/default/{_schedule_name(scope, name)}")
+
+
 def machine_policy(scope: Scope) -> str:
     """What the state machine may: end the lab's cluster and what carries the tags of its lab stack, and see
     when the lab was last used."""
@@ -215,7 +238,8 @@ def machine_policy(scope: Scope) -> str:
         allow(["eks:ListNodegroups", "eks:DescribeCluster", "eks:DeleteCluster"], cluster),
         allow(["eks:DescribeNodegroup", "eks:DeleteNodegroup"], nodes),
         allow(["ec2:DescribeNatGateways", "ec2:DescribeAddresses"], ["*"]),
-        allow(["s3:ListBucket"], [scope.bucket_arn(_use_bucket(scope))], StringEquals={"s3:prefix": USE_KEY}),
+        allow(["scheduler:GetSchedule"], [_schedule_arn(scope, _IDLE)]),
+        allow(["s3:ListBucket"], [scope.bucket_arn(use_bucket(scope))], StringEquals={"s3:prefix": USE_KEY}),
         allow(
             ["ec2:DeleteNatGateway", "ec2:ReleaseAddress"],
             [scope.arn("ec2", "natgateway/*"), scope.arn("ec2", "elastic-ip/*")],
@@ -273,7 +297,7 @@ def ending(scope: Scope, settings: Settings, *, opts: pulumi.ResourceOptions) ->
         "ending",
         name=f"{scope.prefix}-ending",
         role_arn=machine_role,
-        definition=definition(scope, idle_hours),
+        definition=definition(scope, looks=idle_hours > 0),
         tags=scope.tags("ending"),
         opts=opts,
     )
@@ -281,7 +305,7 @@ def ending(scope: Scope, settings: Settings, *, opts: pulumi.ResourceOptions) ->
     def schedule(name: str, expression: str, given: Mapping[str, Any]) -> pulumi.Resource:
         made: pulumi.Resource = aws().scheduler.Schedule(
             name,
-            name=f"{scope.prefix}-{name}",
+            name=_schedule_name(scope, name),
             schedule_expression=expression,
             schedule_expression_timezone="UTC",
             flexible_time_window={"mode": "OFF"},
@@ -292,7 +316,9 @@ def ending(scope: Scope, settings: Settings, *, opts: pulumi.ResourceOptions) ->
 
     made: list[pulumi.Resource] = [machine]
     if expires_at:
-        made.append(schedule("ending", f"at({expires_at.removesuffix('Z')})", {}))
+        made.append(schedule(_AT_ITS_TIME, f"at({expires_at.removesuffix('Z')})", {}))
     if idle_hours:
-        made.append(schedule("idle", f"rate({_LOOK_EVERY_MINUTES} minutes)", {"look": True}))
+        # The hours stand here, so that other ones change the schedule and with it when it was last changed.
+        given = {"look": True, "hours": idle_hours}
+        made.append(schedule(_IDLE, f"rate({_LOOK_EVERY_MINUTES} minutes)", given))
     return made

@@ -187,15 +187,15 @@ def test_an_idle_lab_is_looked_for_by_a_schedule_of_its_own(account: Account) ->
     assert sorted(account.world.calls[before:]) == [("create", SCHEDULE), ("update", MACHINE)]
     made = schedules.get_schedule(Name="lakehouse-lab-idle")
     assert made["ScheduleExpression"] == "rate(15 minutes)"
-    assert json.loads(made["Target"]["Input"]) == {"look": True}
+    assert json.loads(made["Target"]["Input"]) == {"look": True, "hours": 4}
     account.up("--expect-no-changes")
     before = len(account.world.calls)
     account.settings(idleStopHours="8")
     assert account.up().counts.get("replaced", 0) == 0
-    assert account.world.calls[before:] == [("update", MACHINE)], "the machine knows for how long"
+    assert account.world.calls[before:] == [("update", SCHEDULE)], "which tells when the hours were set"
     (machine,) = machines.list_state_machines()["stateMachines"]
     described = machines.describe_state_machine(stateMachineArn=machine["stateMachineArn"])
-    assert described["definition"] == definition(scope, 8)
+    assert described["definition"] == definition(scope, looks=True)
     # The time to live goes; what looks for use stays, and so does what it starts.
     before = len(account.world.calls)
     account.settings(awsExpiresAt="")

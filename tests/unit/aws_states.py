@@ -32,9 +32,12 @@ class Run:
     """How often an action is refused as in use, by its name."""
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     """When every state is entered."""
+    given: Any = None
+    """The input of the whole run."""
     _clients: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, machine: Mapping[str, Any], data: Any) -> Any:
+        self.given = data if self.given is None else self.given
         name, states = machine["StartAt"], machine["States"]
         for _ in range(200):
             state = states[name]
@@ -110,7 +113,7 @@ class Run:
         found = re.fullmatch(r"\{% (.*) %\}", template) if isinstance(template, str) else None
         if found is None:
             return template
-        context = {"State": {"EnteredTime": written(self.now)}}
+        context = {"State": {"EnteredTime": written(self.now)}, "Execution": {"Input": self.given}}
         value = Jsonata(found[1]).evaluate(None, {"states": {**states, "context": context}})
         assert value is not None, f"{found[1]} gives nothing, which ends a run"
         return value

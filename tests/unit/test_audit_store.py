@@ -345,31 +345,35 @@ def test_events_of_the_governor_stand_beside(world: World) -> None:
     assert world.report(denied=True).events == ()
 
 
-def test_people_use_it_while_their_queries_run_and_services_never_do(world: World) -> None:
-    real = datetime.now(tz=UTC)
-    before, after = real - timedelta(hours=1), real + timedelta(hours=1)
+LATELY, NOT_LATELY = timedelta(hours=1), timedelta(0)
+
+
+def test_people_use_it_while_their_queries_run_and_services_never_do(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     maintainer = "service-account-maintainer"
     world.trino(created(1, user=maintainer), completed(1, user=maintainer), created(2, user=maintainer))
     world.collector.work()
-    assert not world.audit.people_queried(before, NOW)
+    assert not world.audit.people_queried(LATELY)
     world.trino(created(3), completed(3))
     world.collector.work()
-    assert world.audit.people_queried(before, NOW)
-    assert not world.audit.people_queried(after, NOW), "it has ended"
+    assert world.audit.people_queried(LATELY)
+    assert not world.audit.people_queried(NOT_LATELY), "it has ended"
     world.trino(created(4))
     world.collector.work()
-    assert world.audit.people_queried(after, NOW), "it still runs"
-    assert not world.audit.people_queried(after, NOW + timedelta(days=2)), "its end is lost"
+    assert world.audit.people_queried(NOT_LATELY), "it still runs"
+    with monkeypatch.context() as patched:
+        patched.setattr("governance.audit.store._LONGEST_RUN", timedelta(0))
+        assert not world.audit.people_queried(NOT_LATELY), "its end is lost"
     world.trino(completed(4))
     world.collector.work()
-    assert not world.audit.people_queried(after, NOW)
+    assert not world.audit.people_queried(NOT_LATELY)
 
 
 def test_what_ran_on_a_trino_that_ended_runs_no_more(world: World) -> None:
-    after = datetime.now(tz=UTC) + timedelta(hours=1)
     world.trino(created(1))
     world.collector.work()
-    assert world.audit.people_queried(after, NOW)
+    assert world.audit.people_queried(NOT_LATELY)
     world.trino(created(2, user="service-account-maintainer", server="fghij"))
     world.collector.work()
-    assert not world.audit.people_queried(after, NOW)
+    assert not world.audit.people_queried(NOT_LATELY)

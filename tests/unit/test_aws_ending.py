@@ -56,7 +56,7 @@ def test_what_is_still_in_use_is_asked_for_again(account: None) -> None:
     assert left("lab") == (False, 0, 0)
 
 
-@pytest.mark.parametrize("machine", [MACHINE, json.loads(definition(SCOPE, 4))], ids=["ttl", "idle"])
+@pytest.mark.parametrize("machine", [MACHINE, json.loads(definition(SCOPE, looks=True))], ids=["ttl", "idle"])
 def test_every_step_leads_somewhere(machine: dict[str, Any]) -> None:
     states = machine["States"]
     named = {machine["StartAt"]}
@@ -71,7 +71,7 @@ _RIGHTS = {"listObjectsV2": "ListBucket"}
 
 
 def test_it_may_do_what_it_does_and_nothing_else() -> None:
-    text = definition(SCOPE, 4)
+    text = definition(SCOPE, looks=True)
     called = {
         f"{service}:{_RIGHTS.get(action, action[0].upper() + action[1:])}"
         for service, action in re.findall(r"aws-sdk:(\w+):(\w+)", text)
