@@ -142,7 +142,7 @@ def _not_a_table(path: Path, reason: str) -> UsageError:
         f"{path.name} is not a table of prices: {reason}",
         value=str(path),
         permitted="region, read_on (a day) and prices: {KEY: {unit: hour or month, usd: …, source: …}}",
-        next_command="lab cost, which takes the table of the checkout",
+        next_command="lab cost --refresh-prices, which writes the lab's own anew, or --prices FILE",
     )
 
 
@@ -164,7 +164,8 @@ _BY_USE: Mapping[str, str] = {
     "aws:eks/nodeGroup:NodeGroup": "nodes beyond the desired ones; bytes sent between zones and out",
     "aws:lb/loadBalancer:LoadBalancer": "load balancer: capacity units",
     "aws:scheduler/schedule:Schedule": "scheduler and what it starts: invocations",
-    "aws:sfn/stateMachine:StateMachine": "Step Functions: transitions, some hundred when a lab is ended",
+    "aws:sfn/stateMachine:StateMachine": "Step Functions: transitions, some hundred when a lab is ended, six "
+    "at every look for idleStopHours",
     "aws:lambda/function:Function": "Lambda: requests and their time",
 }
 

@@ -283,7 +283,7 @@ AWS_SETTINGS: tuple[Setting, ...] = (
         parse=integer(0, 720),
         placements=_AWS,
         doc="hours without use after which the account ends the cluster by itself. Use is what people do: "
-        "queries, requests to the console, Spark; not probes, and not the lab's own maintenance. 0: never.",
+        "queries, work in the console, `lab up`; not probes, and not the lab's own maintenance. 0: never.",
     ),
     Setting(
         key="awsNat",

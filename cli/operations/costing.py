@@ -10,7 +10,7 @@ from pathlib import Path
 from cli.cost import TABLE, Estimate, Planned, Price, PriceTable, estimate, read_prices, sides, table_text
 from cli.events import PlannedStep
 from cli.operations.lifecycle import preview
-from cli.project import Lab, settings, write_private
+from cli.project import settings, write_private
 from cli.session import Session
 from contracts.errors import UsageError
 from contracts.settings import Role
@@ -46,16 +46,23 @@ def cost(session: Session, *, prices: Path | None = None, refresh: bool = False)
         found = preview(session)
         table, unread = refresh_prices(session, found.steps)
         return costs_of(found.steps, table, unread)
-    table = prices or table_of(session.lab)
+    table = prices or table_of(session)
     read_prices(table)
     found = preview(session)
     return costs_of(found.steps, table)
 
 
-def table_of(lab: Lab) -> Path:
-    """The table that holds for a lab."""
-    own = lab.home / OWN_TABLE
-    return own if own.exists() else TABLE
+def table_of(session: Session) -> Path:
+    """The table that holds for a lab: its own, unless that was read for another region than the lab's.
+
+    Raises:
+        UsageError: its own is not a table of prices.
+    """
+    own = session.lab.home / OWN_TABLE
+    if not own.exists():
+        return TABLE
+    region = settings(session.lab, Role.PERSISTENT, session.environ).values["awsRegion"]
+    return own if read_prices(own).region == region else TABLE
 
 
 def check_refresh(session: Session, prices: Path | None) -> None:

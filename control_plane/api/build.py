@@ -81,6 +81,7 @@ def build_console(
         kept_s=settings.result_kept_s,
     )
     governor = Governor(settings.governor_url, governor_transport or httpx.HTTPTransport(verify=tls))
+    using = Using(governor) if settings.tells_use else None
     cache = Cache(_EXPLORER_CACHE_S)
     sources = Sources(
         Destinations(
@@ -133,6 +134,7 @@ def build_console(
                 if settings.catalog_uri is None
                 else CatalogPlace(uri=settings.catalog_uri, warehouse=settings.catalog)
             ),
+            using,
         ),
         datasets=DatasetStore(database.sessions),
         saved_queries=KeptStore(database.sessions, Kind.QUERY),
@@ -140,5 +142,5 @@ def build_console(
         dashboards=KeptStore(database.sessions, Kind.DASHBOARD),
         logs=Logs(settings.logs_dir),
         jobs=jobs,
-        using=Using(governor) if settings.tells_use else None,
+        using=using,
     )

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from contracts.errors import LabError
 from governance.tasks import end
 
@@ -40,14 +42,24 @@ class Using:
         self._next = self._clock() + _EVERY_S
         self._telling = asyncio.create_task(self._tell(caller))
 
+    def begin(self, caller: Caller) -> Callable[[], object]:
+        """Tells it while work of ``caller`` goes on, whatever their page says: until what this returns is
+        called."""
+        return asyncio.create_task(self._repeat(caller)).cancel
+
     async def close(self) -> None:
         """Ends what is under way."""
         if self._telling is not None:
             await end(self._telling)
 
+    async def _repeat(self, caller: Caller) -> None:
+        while True:
+            self.note(caller, None)
+            await asyncio.sleep(_EVERY_S)
+
     async def _tell(self, caller: Caller) -> None:
         try:
             await self._governor.ask(caller, lambda governor: governor.used())
-        except LabError as error:
-            log.warning("the governor was not told that the console is used: %s", error.what)
+        except (LabError, SQLAlchemyError) as error:
+            log.warning("the governor was not told that the console is used: %s", str(error).splitlines()[0])
             self._next = self._clock() + _RETRY_S

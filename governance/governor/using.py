@@ -1,7 +1,7 @@
 """Whether people use the lab. Their last use is noted as an object in the store, for whoever stops idle labs.
 
 Use is a query of a person on Trino, as the audit hears of it, for as long as it runs; a request here in a
-person's name, such as those of Spark, of the agent and of the command line; and what the console tells, whose
+person's name, such as those of the agent and of the command line; and what the console tells, whose
 pages ask by themselves, too. Probes are none, nor is what the lab does in its own name.
 """
 

@@ -300,6 +300,16 @@ def test_up_brings_up_both_stacks_with_the_catalog_that_runs_there(run: FakeRun,
         operations.up(run.session, catalog="nessie")
 
 
+def make_cluster() -> None:
+    """The lab's cluster, which the engine of these tests does not make."""
+    subnet = boto3.client("ec2", region_name=REGION).describe_subnets()["Subnets"][0]["SubnetId"]
+    boto3.client("eks", region_name=REGION).create_cluster(
+        name="lakehouse-lab",
+        roleArn=f"arn:aws:iam::{ACCOUNT}:role/control",
+        resourcesVpcConfig={"subnetIds": [subnet]},
+    )
+
+
 def test_a_lab_whose_time_is_over_wants_a_new_one_and_is_made_anew(run: FakeRun, tmp_path: Path) -> None:
     given = images_and_programs(run, tmp_path)
     operations.up(run.session, changes=given, ttl="8h")
@@ -311,6 +321,7 @@ def test_a_lab_whose_time_is_over_wants_a_new_one_and_is_made_anew(run: FakeRun,
     assert run.calls == []
     operations.up(run.session, ttl="2d")
     assert [call for call in run.calls if call.endswith("lab")] == ["destroy lab", "up lab"]
+    make_cluster()
     run.calls.clear()
     operations.up(run.session, changes={"awsExpiresAt": ""})
     assert "destroy lab" not in run.calls

@@ -25,7 +25,7 @@ from tests.moto_aws.data_api import client_error
 from tests.unit import test_aws_account
 from tests.unit.aws_states import ACCOUNT, REGION, Run, left, make_lab
 from tests.unit.cli_fakes import FakeRun
-from tests.unit.test_aws_account import Clients, images_and_programs
+from tests.unit.test_aws_account import Clients, images_and_programs, make_cluster
 
 run = test_aws_account.run
 
@@ -203,16 +203,10 @@ def test_a_lab_that_the_account_ended_since_nobody_used_it_is_made_anew(run: Fak
     operations.up(run.session, changes=given)
     assert "destroy lab" not in run.calls, "it was never up"
     assert any("cleared away from here alone" in line for line in run.said)
-    eks = boto3.client("eks", region_name=REGION)
-    subnet = boto3.client("ec2", region_name=REGION).describe_subnets()["Subnets"][0]["SubnetId"]
-    eks.create_cluster(
-        name="lakehouse-lab",
-        roleArn=f"arn:aws:iam::{ACCOUNT}:role/control",
-        resourcesVpcConfig={"subnetIds": [subnet]},
-    )
+    make_cluster()
     operations.up(run.session)
     assert "destroy lab" not in run.calls
-    eks.delete_cluster(name="lakehouse-lab")
+    boto3.client("eks", region_name=REGION).delete_cluster(name="lakehouse-lab")
     run.calls.clear()
     run.said.clear()
     operations.up(run.session, changes={"idleStopHours": "0"})

@@ -14,7 +14,7 @@ from botocore.stub import Stubber
 from moto import mock_aws
 
 from cli import operations
-from cli.cost import read_prices, verdict
+from cli.cost import TABLE, read_prices, verdict
 from cli.events import PlannedStep
 from cli.operations.costing import OWN_TABLE, costs_of, refresh_prices, table_of
 from cli.project import set_config
@@ -237,7 +237,7 @@ def test_prices_that_were_read_are_the_labs_own_with_their_day(run: FakeRun, cli
     clients.answer("eks.cluster", [listed(CLUSTER, "1.25")])
     clients.answer("nat.gateway", [])
     path, unread = refresh_prices(run.session, STEPS)
-    assert path == run.lab.home / OWN_TABLE == table_of(run.lab)
+    assert path == run.lab.home / OWN_TABLE == table_of(run.session)
     assert unread == {"nat.gateway": "the price list has none"}
     table = read_prices(path)
     assert (table.region, table.read_on) == (REGION, dt.datetime.now(dt.UTC).date())
@@ -245,6 +245,11 @@ def test_prices_that_were_read_are_the_labs_own_with_their_day(run: FakeRun, cli
     found = costs_of(STEPS, path, unread).planned
     assert found.unknown == ("nat.gateway",), "what is not published is no less unknown than before"
     assert verdict(found).startswith("at least $1.2500/hour up")
+
+
+def test_prices_of_another_region_are_not_taken_for_the_labs(run: FakeRun) -> None:
+    (run.lab.home / OWN_TABLE).write_text("region: eu-west-1\nread_on: 2026-11-01\nprices: {}\n")
+    assert table_of(run.session) == TABLE
 
 
 def test_a_list_that_fails_leaves_the_table_as_it_was(run: FakeRun, clients: Clients) -> None:

@@ -92,6 +92,27 @@ def test_what_could_not_be_told_is_told_soon_again() -> None:
     asyncio.run(run())
 
 
+def test_work_that_goes_on_is_use_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("control_plane.api.using._EVERY_S", 0.01)
+
+    async def run() -> None:
+        world = World()
+        over = world.using.begin(ANN)
+        async with asyncio.timeout(10):
+            while world.governor.times < 3:
+                world.now_s += 1
+                await asyncio.sleep(0.01)
+        over()
+        await asyncio.sleep(0)
+        before = world.governor.times
+        world.now_s += 1
+        await asyncio.sleep(0.05)
+        assert world.governor.times == before
+        await world.using.close()
+
+    asyncio.run(run())
+
+
 @pytest.mark.engine
 def test_a_persons_request_reaches_the_governor_as_use(governed: GovernedWorld) -> None:
     uses, bucket = governed.lab.uses, governed.lab.bucket

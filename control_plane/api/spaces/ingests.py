@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -36,6 +36,7 @@ from control_plane.api.spaces.spool import FileSpool
 from control_plane.api.spaces.workers import CanceledError, work
 from control_plane.api.storage.models import IngestRow, UploadRow
 from control_plane.api.storage.workspaces import IngestStore, UploadStore, Within
+from control_plane.api.using import Using
 from governance.tasks import end
 from governance.workspaces.model import Workspace
 
@@ -73,7 +74,9 @@ class Ingests:
         spool: FileSpool,
         sources: Sources,
         catalog: CatalogPlace | None,
+        using: Using | None = None,
     ) -> None:
+        self._using = using
         self._quotas, self.uploads, self._store = quotas, uploads, ingests
         self.spool, self.sources, self._catalog = spool, sources, catalog
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
@@ -118,6 +121,7 @@ class Ingests:
         add = partial(self._added, upload_id, workspace, caller, filename, {}, UploadState.RECEIVING)
         await to_thread.run_sync(add)
         file = await to_thread.run_sync(self.spool.create, upload_id)
+        ended = self._used_by(caller)
         try:
             pending = bytearray()
             async for block in blocks:
@@ -133,6 +137,8 @@ class Ingests:
             with suppress(SQLAlchemyError):
                 self.uploads.remove(upload_id)
             raise
+        finally:
+            ended()
         ready = {"state": UploadState.READY.value, "size_bytes": file.size_bytes}
         await to_thread.run_sync(partial(self.uploads.set, upload_id, **ready))
         return await to_thread.run_sync(self.uploads.get, workspace.id, upload_id)
@@ -167,7 +173,7 @@ class Ingests:
         except BaseException:
             del self._fetching[upload_id]
             raise
-        self._begin(upload_id, self._fetch(upload_id, config, secret, name))
+        self._begin(upload_id, caller, self._fetch(upload_id, config, secret, name))
         return row
 
     async def list_uploads(self, workspace: Workspace) -> list[UploadRow]:
@@ -226,7 +232,7 @@ class Ingests:
             "mode": row.mode,
             "catalog": {"uri": place.uri, "warehouse": place.warehouse},
         }
-        self._begin(row.id, self._ingest(row.id, caller, request))
+        self._begin(row.id, caller, self._ingest(row.id, caller, request))
         return row
 
     def progress(self, ingest_id: UUID) -> dict[str, Any] | None:
@@ -273,11 +279,17 @@ class Ingests:
             created_by=caller.username,
         )
 
-    def _begin(self, key: UUID, coroutine: Any) -> None:
+    def _used_by(self, caller: Caller) -> Callable[[], object]:
+        """Says that the lab is used until what this returns is called."""
+        return (lambda: None) if self._using is None else self._using.begin(caller)
+
+    def _begin(self, key: UUID, caller: Caller, coroutine: Any) -> None:
         task = asyncio.create_task(coroutine)
         self._tasks[key] = task
+        over = self._used_by(caller)
 
         def ended(_: asyncio.Task[None]) -> None:
+            over()
             for held in (self._tasks, self._fetching, self._progress):
                 held.pop(key, None)
 
