@@ -32,10 +32,18 @@ def check_aws_lab(session: Session, chosen: Sequence[ComponentInfo]) -> str:
         UsageError: no region is set, a budget tells nobody, the catalog does not run there, or an image
             reference is not usable.
         PreflightError: no credentials, another account's, missing rights (by name), a quota that is used up,
-            an image without a digest, a program that is missing.
+            an image without a digest, a program that is missing, another lab that is up in a network whose
+            way out labs do not share.
     """
     # Loaded here: a lab on this machine has no use for it.
-    from placements.aws.account import check_account, check_cluster_version, clients_of, region_of
+    from placements.aws.account import (
+        PERSISTENT_ACTIONS,
+        check_account,
+        check_cluster_version,
+        check_way_out,
+        clients_of,
+        region_of,
+    )
     from placements.aws.foundation.budget import check_budget
 
     own = settings(session.lab, Role.PERSISTENT, session.environ)
@@ -49,7 +57,10 @@ def check_aws_lab(session: Session, chosen: Sequence[ComponentInfo]) -> str:
         ):
             session.say(note)
     clients = clients_of(region)
-    account, notes = check_account(own, clients)
+    shares = bool(session.lab.owner)
+    account, notes = check_account(own, clients, actions=() if shares else PERSISTENT_ACTIONS)
+    if chosen:
+        check_way_out(services, clients, [own.name, *own.values["moreLabs"]])
     for note in (*notes, *check_cluster_version(services, clients)):
         session.say(note)
     return account
@@ -96,7 +107,7 @@ def check_state(session: Session, own: Settings) -> tuple[str, ...]:
 
 def remember_account(lab: Lab, account: str) -> None:
     """Keeps the account's id, so that no other account is taken for it later."""
-    for role in Role:
+    for role in lab.own_roles:
         set_config(lab, role, "awsAccountId", account)
 
 

@@ -99,7 +99,7 @@ def secrets_provider(lab: Lab, environ: Mapping[str, str] | None = None) -> str 
 
 def remember_secrets_provider(lab: Lab, url: str) -> None:
     """Notes in the files of stacks that are not encrypted yet which key is to encrypt them."""
-    for role in Role:
+    for role in lab.own_roles:
         path = lab.stack_file(role)
         text = path.read_text(encoding="utf-8")
         if _encryption_of(text) is None:

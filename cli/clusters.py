@@ -31,19 +31,21 @@ def check_cluster_lab(session: Session, chosen: Sequence[ComponentInfo]) -> str:
 
     lab = session.lab
     own = settings(lab, Role.LAB, session.environ)
-    require_servers(lab)
+    if not lab.owner:
+        require_servers(lab)
     file = own.values["imagesFile"]
     require_images(
         [info.image for info in chosen], image_references(Path(file).expanduser() if file else None)
     )
     cluster = cluster_of(own, session.environ)
     expected = str(own.values["clusterId"])
-    return check_cluster(cluster, expected_id=expected, rights=(*PERSISTENT_RIGHTS, *LAB_RIGHTS))
+    rights = LAB_RIGHTS if lab.owner else (*PERSISTENT_RIGHTS, *LAB_RIGHTS)
+    return check_cluster(cluster, expected_id=expected, rights=rights)
 
 
 def remember_cluster(lab: Lab, cluster_id: str) -> None:
     """Keeps the cluster's UID, so that no other cluster is taken for it later."""
-    for role in Role:
+    for role in lab.own_roles:
         set_config(lab, role, "clusterId", cluster_id)
 
 

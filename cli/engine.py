@@ -35,8 +35,8 @@ from semver import VersionInfo
 from cli.backend import file_backend
 from cli.events import PROVIDER_ENDED, EventLog, PlannedStep, silent
 from cli.interrupts import Interrupts
-from cli.locks import has_pending_operations, remove_stale, stack_is_there
-from cli.project import Lab
+from cli.locks import has_pending_operations, remove_stale, stack_is_there, stacks_there
+from cli.project import Lab, require_own
 from contracts.errors import LabError
 from contracts.settings import Role
 
@@ -99,7 +99,12 @@ class EnginePort(Protocol):
         ...
 
     def take_settings(self, role: Role) -> None:
-        """Writes the file of a stack as its last run had it, what its secrets are encrypted with included."""
+        """Writes the file of a stack as its last run had it, what its secrets are encrypted with included.
+        One that never ran leaves the file as it is."""
+        ...
+
+    def stacks(self) -> list[str]:
+        """Names of all stacks of the backend, those of other labs that share it included."""
         ...
 
 
@@ -153,6 +158,10 @@ class ForwardingCommand(PulumiCommand):
 WITHOUT_CHECKPOINTS: Mapping[str, str] = {"PULUMI_EXPERIMENTAL": "1", "PULUMI_SKIP_CHECKPOINTS": "1"}
 """The engine then writes a stack's state once, at the run's end, and not before and after each of a hundred
 resources."""
+
+
+NEVER_RAN = "no previous deployment"
+"""In what the CLI says of a stack that was made and never run."""
 
 
 class LeanStack(Stack):
@@ -271,7 +280,7 @@ class PulumiEngine:
         return self._run("destroy", role, lambda **k: stack.destroy(show_secrets=False, **k))
 
     def outputs(self, role: Role, *, secrets: bool = False) -> dict[str, Any] | None:
-        arguments = ["stack", "output", "--json", "--stack", role.value]
+        arguments = ["stack", "output", "--json", "--stack", self._lab.stack_name(role)]
         try:
             result = self._workspace.pulumi_command.run(
                 [*arguments, "--show-secrets"] if secrets else arguments,
@@ -286,45 +295,55 @@ class PulumiEngine:
         return document
 
     def exists(self, role: Role) -> bool:
+        name = self._lab.stack_name(role)
+        return stack_is_there(self._state_dir, name) if self._state_dir else name in self.stacks()
+
+    def stacks(self) -> list[str]:
         if self._state_dir:
-            return stack_is_there(self._state_dir, role.value)
+            return stacks_there(self._state_dir)
         try:
-            return any(stack.name == role.value for stack in self._workspace.list_stacks())
+            return sorted(stack.name for stack in self._workspace.list_stacks())
         except CommandError as error:
             raise self._command_failure(error, "list of stacks") from error
 
     def remove(self, role: Role) -> None:
+        require_own(self._lab, role)
         try:
             # Its settings go with the lab's folder: a destroy that is ended here has to find them again.
-            self._workspace.remove_stack(role.value, preserve_config=True)
+            self._workspace.remove_stack(self._lab.stack_name(role), preserve_config=True)
         except CommandError as error:
             raise self._command_failure(error, f"removal of stack {role}") from error
 
     def take_settings(self, role: Role) -> None:
         try:
             self._workspace.pulumi_command.run(
-                ["config", "refresh", "--force", "--stack", role.value],
+                ["config", "refresh", "--force", "--stack", self._lab.stack_name(role)],
                 self._workspace.work_dir,
                 self._workspace.env_vars,
             )
         except CommandError as error:
+            if NEVER_RAN in str(error):
+                return
             raise self._command_failure(error, f"settings of stack {role}") from error
 
     def _open(self, role: Role, *, create: bool) -> Stack:
         """The stack, free of what a killed run left behind."""
+        require_own(self._lab, role)
+        name = self._lab.stack_name(role)
         if self._state_dir:
-            for lock in remove_stale(self._state_dir):
+            own = [self._lab.stack_name(one) for one in self._lab.own_roles]
+            for lock in remove_stale(self._state_dir, stacks=own):
                 self._say(f"removed the lock that pid {lock.pid} left on stack {lock.stack}: it runs no more")
         try:
             stack = LeanStack(
-                role.value,
+                name,
                 self._workspace,
-                known=self._state_dir is not None and stack_is_there(self._state_dir, role.value),
+                known=self._state_dir is not None and stack_is_there(self._state_dir, name),
                 create=create,
             )
         except CommandError as error:
             raise self._command_failure(error, f"stack {role}") from error
-        if self._state_dir and has_pending_operations(self._state_dir, role.value):
+        if self._state_dir and has_pending_operations(self._state_dir, name):
             self._say(f"stack {role} was interrupted: its pending operations are cleared first")
             self._refresh(stack, role, clear_pending=True)
         return stack

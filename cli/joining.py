@@ -53,7 +53,8 @@ def _take_settings(session: Session) -> None:
         raise UsageError(
             f"the state of lab {found.get('name')!r} lies there",
             value=url,
-            permitted=f"a place of its own for each lab, such as {place}/{lab.name}{mark}{options}",
+            permitted=f"a place of its own for each lab, such as {place}/{lab.name}{mark}{options}; or "
+            f"--shares {found.get('name')}, for a lab in a slot of that one's persistent stack",
             next_command=f"lab --name {found.get('name')} up, for that one",
         )
     if secrets_provider(lab, session.environ) is None:

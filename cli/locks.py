@@ -14,7 +14,7 @@ import os
 import shutil
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -112,11 +112,15 @@ class EngineLock:
     alive: bool
 
 
-def find_locks(state_dir: Path, project: str = NAMESPACE) -> list[EngineLock]:
-    """The locks of all stacks of one project, sorted by stack."""
+def find_locks(
+    state_dir: Path, project: str = NAMESPACE, *, stacks: Collection[str] | None = None
+) -> list[EngineLock]:
+    """The locks of these stacks of one project (None: of all), sorted by stack."""
     folder = state_dir / ".pulumi" / "locks" / "organization" / project
     found = []
     for path in sorted(folder.glob("*/*.json")):
+        if stacks is not None and path.parent.name not in stacks:
+            continue
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
             pid, host = int(document.get("pid", 0)), str(document.get("hostname", ""))
@@ -133,13 +137,16 @@ def find_locks(state_dir: Path, project: str = NAMESPACE) -> list[EngineLock]:
     return found
 
 
-def remove_stale(state_dir: Path, project: str = NAMESPACE) -> list[EngineLock]:
-    """Removes locks whose engine is gone, ends what it left running, and returns them.
+def remove_stale(
+    state_dir: Path, project: str = NAMESPACE, *, stacks: Collection[str] | None = None
+) -> list[EngineLock]:
+    """Removes locks of these stacks (None: of all) whose engine is gone, ends what it left running, and
+    returns them.
 
     Raises:
         LabError: an engine that still runs holds one; its pid is named.
     """
-    locks = find_locks(state_dir, project)
+    locks = find_locks(state_dir, project, stacks=stacks)
     for lock in locks:
         if lock.alive:
             raise LabError(
@@ -162,6 +169,11 @@ def _end_orphans(lock: EngineLock) -> None:
         return
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(lock.pid, signal.SIGTERM)
+
+
+def stacks_there(state_dir: Path, project: str = NAMESPACE) -> list[str]:
+    """Names of the stacks that a file backend has."""
+    return sorted(path.stem for path in (state_dir / ".pulumi" / "stacks" / project).glob("*.json"))
 
 
 def stack_is_there(state_dir: Path, stack: str, project: str = NAMESPACE) -> bool:

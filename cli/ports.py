@@ -21,7 +21,10 @@ def blocks_in_use(labs_folder: Path) -> dict[int, str]:
     """First ports of the blocks that labs under ``labs_folder`` hold, with the lab's name."""
     used: dict[int, str] = {}
     for name in existing_labs(labs_folder):
-        for stack_file in (labs_folder / name / "project").glob("Pulumi.*.yaml"):
+        project = labs_folder / name / "project"
+        for stack_file in project.glob("Pulumi.*.yaml"):
+            if stack_file.name == "Pulumi.persistent.yaml" and (project / "owner").exists():
+                continue  # another lab's, with that one's ports
             try:
                 base = parse_config(stack_file.read_text(encoding="utf-8")).get("portBase", "")
             except (OSError, yaml.YAMLError):

@@ -41,6 +41,10 @@ ROOT = Path(__file__).resolve().parent.parent
 """The checkout that this command belongs to."""
 
 
+SHARING_STACK = f"{Role.LAB}-"
+"""What the names of lab stacks that share another lab's persistent stack begin with."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Lab:
     """Where one lab is. ``root`` is the checkout, ``cache`` the per-user artifact cache."""
@@ -89,9 +93,32 @@ class Lab:
         """Whether its project has been made."""
         return (self.project_dir / "Pulumi.yaml").exists()
 
+    @property
+    def owner_file(self) -> Path:
+        """Names the lab whose persistent stack has this lab's slot; absent where it has one of its own."""
+        return self.project_dir / "owner"
+
+    @property
+    def owner(self) -> str | None:
+        """The lab whose persistent stack this one shares; None: it has one of its own."""
+        try:
+            return self.owner_file.read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            return None
+
+    @property
+    def own_roles(self) -> tuple[Role, ...]:
+        """The stacks that this lab makes, changes and removes."""
+        return (Role.LAB,) if self.owner else tuple(Role)
+
+    def stack_name(self, role: Role) -> str:
+        """The stack's name in its backend: its role. A lab that shares another's persistent stack lies in the
+        same backend, and its lab stack has the lab's name added."""
+        return f"{SHARING_STACK}{self.name}" if self.owner and role is Role.LAB else role.value
+
     def stack_file(self, role: Role) -> Path:
-        """Pulumi.<stack>.yaml; stacks are named by their role."""
-        return self.project_dir / f"Pulumi.{role.value}.yaml"
+        """Pulumi.<stack>.yaml. Of a persistent stack that is another lab's: as its last run had it."""
+        return self.project_dir / f"Pulumi.{self.stack_name(role)}.yaml"
 
     def require(self) -> None:
         """Raises LabError unless the lab has been made."""
@@ -153,7 +180,7 @@ def ensure_project(
         write_private(lab.passphrase_file, secrets.token_urlsafe(32))
     # Of two stack files one may be there already: an earlier run was ended in between.
     begun = half_made_port_base(lab)
-    for role in Role:
+    for role in lab.own_roles:
         if not lab.stack_file(role).exists():
             _make_stack_file(lab, role, begun or port_base)
     if secrets_key:
@@ -179,7 +206,7 @@ def passphrase_is_lost(lab: Lab) -> bool:
 
 def half_made_port_base(lab: Lab) -> int | None:
     """The block of ports in a stack file that is there already; None when none is."""
-    for role in Role:
+    for role in lab.own_roles:
         if lab.stack_file(role).exists():
             base = read_config(lab, role).get("portBase", "")
             return int(base) if base.isdecimal() else None
@@ -231,13 +258,29 @@ def settings(lab: Lab, role: Role, environ: Mapping[str, str] | None = None) -> 
 
 
 def set_config(lab: Lab, role: Role, key: str, value: str) -> bool:
-    """Sets one key in the stack file and leaves every other line as it is. Returns whether it changed."""
+    """Sets one key in the stack file and leaves every other line as it is. Returns whether it changed.
+
+    Raises:
+        LabError: the stack is another lab's.
+    """
+    require_own(lab, role)
     path = lab.stack_file(role)
     before = path.read_text(encoding="utf-8")
     after = with_config_value(before, key, value)
     if after != before:
         read_settings(parse_config(after))
     return _write_if_changed(path, after)
+
+
+def require_own(lab: Lab, role: Role) -> None:
+    """Raises LabError for a stack that is not this lab's to make, change or remove."""
+    if role not in lab.own_roles:
+        raise LabError(
+            f"the persistent stack that lab {lab.name!r} shares is another lab's",
+            value=lab.name,
+            permitted=f"lab {lab.owner!r}, which owns it",
+            next_command=f"lab --name {lab.owner} bootstrap",
+        )
 
 
 def with_config_value(text: str, key: str, value: str) -> str:

@@ -19,6 +19,7 @@ from cli.project import Lab, program_environment, read_config, write_private
 from contracts.errors import LabError
 from contracts.outputs import LabOutputs, PersistentOutputs, Slot, from_exports
 from contracts.settings import Role
+from contracts.slots import slot_command
 
 if TYPE_CHECKING:
     from cli.engine import EnginePort
@@ -245,12 +246,15 @@ class Session:
         if self._slot is None:
             self.lab.require()
             document = self.engine.outputs(Role.PERSISTENT, secrets=True)
-            persistent = from_exports(PersistentOutputs, document or {})
+            owner = self.lab.owner
+            make = f"lab --name {owner} bootstrap" if owner else "lab bootstrap"
+            persistent = from_exports(PersistentOutputs, document or {}, next_command=make)
             if self.lab.name not in persistent.slots:
                 raise LabError(
-                    f"the persistent stack has no slot for lab {self.lab.name!r}",
+                    f"the persistent stack{f' of lab {owner!r}' if owner else ''} has no slot for lab "
+                    f"{self.lab.name!r}",
                     permitted=", ".join(sorted(persistent.slots)),
-                    next_command="lab bootstrap",
+                    next_command=slot_command(owner, persistent.slots, self.lab.name) if owner else make,
                 )
             self._slot = persistent.slots[self.lab.name]
         return self._slot

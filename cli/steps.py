@@ -48,16 +48,24 @@ SMALLEST_HEAP_MIB = 640
 _PROGRAM_ROOMS = ("contracts", "stacks", "components", "placements", "plugins")
 
 
-def prepare_project(session: Session, *, port_base: int | None = None) -> bool:
+def prepare_project(
+    session: Session,
+    *,
+    port_base: int | None = None,
+    backend: str | None = None,
+    secrets_key: str | None = None,
+) -> bool:
     """Makes the lab's project directory where it is missing. Returns whether the lab is new.
 
     Args:
         port_base: the first port of a new lab's block; None chooses one.
+        backend: where its state lies, and
+        secrets_key: what encrypts it; None: as the environment says, or in its own folder by a passphrase.
     """
     lab = session.lab
     place = {
-        "backend": backend_url(lab, session.environ),
-        "secrets_key": secrets_provider(lab, session.environ),
+        "backend": backend or backend_url(lab, session.environ),
+        "secrets_key": secrets_key or secrets_provider(lab, session.environ),
     }
     if lab.exists:
         return ensure_project(lab, virtualenv=session.virtualenv, port_base=0, **place)
@@ -128,8 +136,8 @@ def check_misplaced(lab: Lab, changes: Mapping[str, str]) -> None:
 
 
 def save_settings(lab: Lab, changes: Mapping[str, str]) -> None:
-    """Keeps settings in the config of every stack that has them."""
-    roles = {setting.key: setting.roles for setting in SETTINGS}
+    """Keeps settings in the config of every stack of the lab's own that has them."""
+    roles = {setting.key: setting.roles & {*lab.own_roles} for setting in SETTINGS}
     for key, value in changes.items():
         for role in sorted(roles[key]):
             set_config(lab, role, key, value)
@@ -138,7 +146,7 @@ def save_settings(lab: Lab, changes: Mapping[str, str]) -> None:
 def pin_catalog(session: Session, choice: CatalogChoice) -> None:
     """Writes the catalog into the config of both stacks, and says it when there is something to say. The
     folder it is run from is remembered, so that the variable that named it is needed once."""
-    for role in Role:
+    for role in session.lab.own_roles:
         set_config(session.lab, role, "catalog", choice.kind)
     if choice.polaris_home:
         set_config(session.lab, Role.LAB, "polarisHome", str(choice.polaris_home))
@@ -167,7 +175,8 @@ def catalog_for(
     """The catalog this lab has or, before its persistent stack is made, gets. In an account that is the one
     that runs there; its software is in an image."""
     lab = session.lab
-    pinned = read_config(lab, Role.PERSISTENT).get("catalog") if persistent_digest(lab) else None
+    made = persistent_digest(lab) or lab.owner
+    pinned = read_config(lab, Role.PERSISTENT).get("catalog") if made else None
     made_for = session.placement() if lab.exists else "local"
     if pinned is None and (changes or {}).get("placement", made_for) == "aws":
         from placements.aws.lab import CATALOG, check_catalog
@@ -290,10 +299,15 @@ def fetch(session: Session, chosen: Sequence[ComponentInfo]) -> None:
         artifact_cache.ensure_all(wanted, cache, session.progress)
 
 
+def is_converged(lab: Lab) -> bool:
+    """Whether the persistent stack is made, and nothing that it depends on changed since."""
+    return lab.exists and persistent_digest(lab) == wanted_digest(lab)
+
+
 def converge_persistent(session: Session) -> None:
     """Runs the persistent stack when it is missing or anything it depends on changed; else only sees to
     it that the foundation's services run."""
-    if persistent_digest(session.lab) != wanted_digest(session.lab):
+    if not is_converged(session.lab):
         run_persistent(session)
         return
     if session.is_local():

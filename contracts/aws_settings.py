@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from contracts.setting_values import Role, Setting, choice, decimal, integer, listed, matching, names
+from contracts.setting_values import Role, Setting, choice, decimal, integer, listed, matching
 from contracts.versions import AURORA_POSTGRESQL, EKS
 
 _BOTH = frozenset(Role)
@@ -140,16 +140,6 @@ AWS_SETTINGS: tuple[Setting, ...] = (
         placements=_AWS,
         doc="the VPC's network. Each zone has a sixteenth of it for pods and nodes and a small part for "
         "load balancers.",
-    ),
-    Setting(
-        key="awsMoreLabs",
-        roles=_PERSISTENT,
-        default="",
-        example="team-b,ci",
-        parse=names,
-        placements=_AWS,
-        doc="further labs that have a slot in this persistent stack: databases, roles, secrets and a "
-        "part of the warehouse of their own.",
     ),
     Setting(
         key="awsProtect",
@@ -287,12 +277,15 @@ AWS_SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         key="awsNat",
-        roles=_LAB,
+        roles=_BOTH,
         default="single",
         example="zonal",
-        parse=choice("single", "zonal"),
+        parse=choice("single", "zonal", "shared", "shared-zonal"),
         placements=_AWS,
-        doc="one NAT gateway for all zones, or one in each.",
+        doc="one NAT gateway for all zones (single), or one in each (zonal), of the lab's own, which "
+        "goes with it; or of the persistent stack, for all labs that have a slot there (shared, "
+        "shared-zonal), where it costs by the hour while every lab is down, too. Two labs that are up at the "
+        "same time need a shared one. To be changed while all of them are down.",
     ),
     Setting(
         key="awsLogRetentionDays",

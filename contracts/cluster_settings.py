@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contracts.aws_settings import AWS_SETTINGS
-from contracts.setting_values import Role, Setting, choice, folder, integer, matching, text_mapping
+from contracts.setting_values import Role, Setting, choice, folder, integer, lab_names, matching, text_mapping
 
 _BOTH = frozenset(Role)
 _PERSISTENT = frozenset({Role.PERSISTENT})
@@ -12,9 +12,23 @@ _KUBERNETES = ("kubernetes",)
 _CLUSTERS = ("kubernetes", "aws")
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
-_BUCKET = matching(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]|", "a bucket's name, or nothing")
+_BUCKET = matching(
+    r"(?=.{3,63}$)([a-z0-9]|\{lab\})([a-z0-9.-]|\{lab\})*([a-z0-9]|\{lab\})|",
+    "a bucket's name, {lab} in it for the lab's, or nothing",
+)
 
 CLUSTER_SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        key="moreLabs",
+        roles=_PERSISTENT,
+        default="",
+        example="team-b,ci",
+        parse=lab_names,
+        placements=_CLUSTERS,
+        doc="further labs that have a slot in this persistent stack, with databases, roles, "
+        "secrets, a part of the warehouse, identities and a namespace of their own. Each comes up with "
+        "`lab --name NAME up --shares OWNER`.",
+    ),
     Setting(
         key="kubeconfig",
         roles=_BOTH,
@@ -51,7 +65,7 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         example="lakehouse-lab",
         parse=matching(f"({_LABEL})?", "lower-case letters, digits and hyphens, or nothing"),
         placements=_CLUSTERS,
-        doc="the lab's own namespace. Empty: lakehouse-<name>.",
+        doc="the lab's own namespace. Empty: lakehouse-<name>, which those of moreLabs have in any case.",
     ),
     Setting(
         key="quotaMemoryMib",
@@ -60,7 +74,7 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         example="65536",
         parse=integer(4096, 16777216),
         placements=_CLUSTERS,
-        doc="MiB of memory that all pods of the lab may request together.",
+        doc="MiB of memory that all pods of a lab may request together.",
     ),
     Setting(
         key="quotaCpuMillicores",
@@ -69,7 +83,7 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         example="32000",
         parse=integer(1000, 10000000),
         placements=_CLUSTERS,
-        doc="thousandths of a processor that all pods of the lab may request together.",
+        doc="thousandths of a processor that all pods of a lab may request together.",
     ),
     Setting(
         key="imagesFile",
@@ -234,7 +248,8 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         example="team-warehouse",
         parse=_BUCKET,
         placements=_KUBERNETES,
-        doc="existing bucket of Iceberg data. Empty: <name>-warehouse.",
+        doc="existing bucket of Iceberg data, in which {lab} stands for the lab's name; without "
+        "it those of moreLabs have <name>-warehouse, as all do where this is empty.",
     ),
     Setting(
         key="policyBucket",
@@ -243,7 +258,7 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         example="team-policy",
         parse=_BUCKET,
         placements=_KUBERNETES,
-        doc="existing bucket of access bundles. Empty: <name>-policy.",
+        doc="existing bucket of access bundles; {lab} as in warehouseBucket. Empty: <name>-policy.",
     ),
     Setting(
         key="objectStoreKeys",
@@ -254,6 +269,17 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         placements=_KUBERNETES,
         doc="JSON with the access key and secret key of catalog (reads and writes the warehouse, "
         "may AssumeRole), governor (writes bundles) and opa (reads bundles). pulumi config set --secret.",
+        secret=True,
+    ),
+    Setting(
+        key="moreObjectStoreKeys",
+        roles=_PERSISTENT,
+        default="",
+        example='{"team-b": {"catalog": ["ID", "SECRET"], "governor": ["ID", "SECRET"], "opa": …}}',
+        parse=str,
+        placements=_KUBERNETES,
+        doc="JSON with the same for each lab of moreLabs, by its name: no two labs have a key in common. "
+        "pulumi config set --secret.",
         secret=True,
     ),
     *AWS_SETTINGS,

@@ -109,7 +109,8 @@ class Slot:
 @dataclass(frozen=True, kw_only=True)
 class Network:
     """What a lab stack puts a cluster into: subnets and route tables in the order of ``zones``, and the key
-    that encrypts what is the lab's."""
+    that encrypts what is the lab's. ``shared_nat``: the way out of the private subnets is there for all labs;
+    where it is not (False, or None of a stack of before) each lab brings its own."""
 
     region: str
     account_id: str
@@ -120,18 +121,22 @@ class Network:
     public_subnet_ids: tuple[str, ...]
     private_route_table_ids: tuple[str, ...]
     key_arn: str
+    shared_nat: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class PersistentOutputs:
-    """Exports of the persistent stack. ``catalog_kind`` is pinned there and never flips by itself.
+    """Exports of the persistent stack. ``catalog_kind`` is pinned there and never flips by itself. ``lab`` is
+    the lab that owns it, None from one that was made before it was an output; ``slots`` are by lab.
     ``cluster_id`` is the UID of the namespace kube-system of the cluster it was made on, None on none;
     ``ingress_domain`` is what its certificate is for beside the services' own names. ``network`` and
-    ``ci_role_arns`` (``preview``, ``deploy``) are those of placement aws, None on others."""
+    ``ci_role_arns`` (``preview``, ``deploy``, and ``deploy-NAME`` for each further lab) are those of
+    placement aws, None on others."""
 
     placement: str
     catalog_kind: str
     slots: Mapping[str, Slot]
+    lab: str | None = None
     cluster_id: str | None = None
     ingress_domain: str | None = None
     network: Network | None = None

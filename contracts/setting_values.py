@@ -107,6 +107,19 @@ def names(text: str) -> tuple[str, ...]:
     return names
 
 
+# A lab's realm has its name, and Keycloak's own realm is named master.
+LAB_NAME_PATTERN = r"(?!master$)[a-z][a-z0-9-]{0,19}"
+LAB_NAME_RULE = "1 to 20 lower-case letters, digits and hyphens, a letter first; not master"
+
+
+def lab_names(text: str) -> tuple[str, ...]:
+    """Names of labs, separated by commas, each once."""
+    found = tuple(name.strip() for name in text.split(",") if name.strip())
+    if len(set(found)) != len(found) or not all(re.fullmatch(LAB_NAME_PATTERN, name) for name in found):
+        raise ValueError(f"names of labs, separated by commas, each once: {LAB_NAME_RULE}")
+    return found
+
+
 def listed(text: str) -> tuple[str, ...]:
     """Texts without blanks, separated by commas."""
     found = tuple(part.strip() for part in text.split(",") if part.strip())

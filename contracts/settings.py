@@ -16,6 +16,8 @@ from typing import Any
 from contracts.agent_settings import AGENT_SETTINGS
 from contracts.cluster_settings import CLUSTER_SETTINGS
 from contracts.errors import UsageError, unknown_name
+from contracts.setting_values import LAB_NAME_PATTERN as LAB_NAME_PATTERN
+from contracts.setting_values import LAB_NAME_RULE as LAB_NAME_RULE
 from contracts.setting_values import PLACEMENTS as PLACEMENTS
 from contracts.setting_values import Role as Role
 from contracts.setting_values import Setting as Setting
@@ -32,9 +34,6 @@ from contracts.setting_values import names as _names
 NAMESPACE = "lakehouse-lab"
 """Pulumi's project name and the namespace of its config keys."""
 
-# A lab's realm has its name, and Keycloak's own realm is named master.
-LAB_NAME_PATTERN = r"(?!master$)[a-z][a-z0-9-]{0,19}"
-LAB_NAME_RULE = "1 to 20 lower-case letters, digits and hyphens, a letter first; not master"
 _NAME = _matching(LAB_NAME_PATTERN, LAB_NAME_RULE)
 _BOTH = frozenset(Role)
 _PERSISTENT = frozenset({Role.PERSISTENT})
@@ -424,6 +423,7 @@ ENVIRONMENT: Mapping[str, str] = {
     "LAB_AGENT_MODEL_KEY": "API key of the agent's model; `lab up` keeps it in the lab's folder (0600).",
     "LAB_AGENT_MODEL_KEY_FILE": "File with that key; default: the one in the lab's folder.",
     "LAB_BACKEND_URL": "Pulumi state backend of a new lab, which remembers it; default: in the lab's folder.",
+    "LAB_SHARES": "For a new lab: the lab whose persistent stack has a slot for it; default: none.",
     "LAB_SECRETS_PROVIDER": "Key of a new lab's state, such as awskms://…; default: a passphrase.",
     "LAB_GUARDRAILS_CONFIG": "JSON file with the configuration of policies/guardrails; default: none.",
     "LAB_DIRECT_LOGIN": "Set to 1 to print the sign-in address instead of opening a browser.",

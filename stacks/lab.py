@@ -13,6 +13,7 @@ from contracts.errors import LabError, UsageError
 from contracts.identity import lab_realm
 from contracts.outputs import LabOutputs, Slot, from_exports, to_exports
 from contracts.settings import Settings
+from contracts.slots import domain_in, slot_command
 from contracts.workload import Placement
 from seed.access import Access
 from seed.resource import Tables
@@ -26,8 +27,10 @@ def lab(settings: Settings) -> None:
     _refuse_misplaced(chosen, settings)
     persistent = pulumi.StackReference(settings.persistent_stack)
     slot = pulumi.Output.all(
-        slots=persistent.get_output("slots"), pinned=persistent.get_output("catalog_kind")
-    ).apply(lambda outputs: _slot(settings, outputs["slots"], outputs["pinned"]))
+        slots=persistent.get_output("slots"),
+        pinned=persistent.get_output("catalog_kind"),
+        owner=persistent.get_output("lab"),
+    ).apply(lambda outputs: _slot(settings, **outputs))
     context = LabContext(
         settings=settings,
         placement=_placement(settings, slot, persistent, chosen),
@@ -93,7 +96,11 @@ def _placement(
 ) -> Placement:
     """Where the settings say, with what the persistent stack tells of it."""
     if settings.placement == "kubernetes":
-        cluster_id, domain = (persistent.get_output(name) for name in ("cluster_id", "ingress_domain"))
+        cluster_id = persistent.get_output("cluster_id")
+        owners, owner = (persistent.get_output(name) for name in ("ingress_domain", "lab"))
+        domain = pulumi.Output.all(owners, owner).apply(
+            lambda known: domain_in(known[1] or settings.name, settings.name, known[0] or "")
+        )
         return kubernetes_placement(settings, slot, cluster_id, domain, chosen)
     if settings.placement == "aws":
         return aws_placement(settings, slot, persistent.get_output("network"), chosen)
@@ -133,20 +140,22 @@ def _refuse_misplaced(chosen: Sequence[ComponentInfo], settings: Settings) -> No
             )
 
 
-def _slot(settings: Settings, slots: object, pinned: object) -> Slot:
+def _slot(settings: Settings, slots: object, pinned: object, owner: object) -> Slot:
     """This lab's slot, once the catalog that the persistent stack pins is the one this stack names."""
     if not isinstance(slots, dict) or settings.name not in slots:
         raise LabError(
             f"the persistent stack has no slot for lab {settings.name!r}",
             value=settings.name,
             permitted=", ".join(sorted(slots)) if isinstance(slots, dict) else None,
-            next_command="lab bootstrap",
+            next_command="lab bootstrap"
+            if owner in (None, settings.name)
+            else slot_command(str(owner), slots if isinstance(slots, dict) else (), settings.name),
         )
     if pinned != settings.catalog:
         raise LabError(
             f"the persistent stack pins catalog {pinned!r}; its tables are not in {settings.catalog!r}",
             value=settings.catalog,
             permitted=str(pinned),
-            next_command=f"pulumi config set catalog {pinned} -s lab",
+            next_command=f"pulumi config set catalog {pinned} -s {pulumi.get_stack()}",
         )
     return from_exports(Slot, slots[settings.name], path=f"slots.{settings.name}")

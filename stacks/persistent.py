@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pulumi
@@ -11,6 +12,7 @@ from components.secrets import LabSecrets, Rotations
 from contracts.identity import lab_realm
 from contracts.outputs import to_exports
 from contracts.settings import Settings
+from contracts.slots import domain_in, labs_of, namespace_in, refuse_shared_machine
 from placements.local.foundation import DATABASES, STORE_USERS, FoundationArgs, LocalFoundation
 from stacks.placement import local_placement
 
@@ -23,19 +25,21 @@ LOOPBACK_NAMES = ("127.0.0.1", "localhost")
 
 
 def persistent(settings: Settings) -> None:
-    """Makes the secrets, the foundation and this lab's slot in it, and exports the contract."""
+    """Makes the foundation, and secrets and a slot in it for each lab, and exports the contract."""
     if settings.placement == "kubernetes":
         _on_a_cluster(settings)
     elif settings.placement == "aws":
         _in_an_account(settings)
     else:
         _on_this_machine(settings)
+    pulumi.export("lab", settings.name)
     pulumi.export("placement", settings.placement)
     pulumi.export("catalog_kind", settings.catalog)
 
 
 def _on_this_machine(settings: Settings) -> None:
-    secrets = _secrets(settings, LOOPBACK_NAMES, STORE_USERS)
+    refuse_shared_machine(settings.name, settings.values["moreLabs"])
+    secrets = _secrets(settings, LOOPBACK_NAMES, STORE_USERS, lab=settings.name)
     foundation = LocalFoundation(
         "foundation",
         FoundationArgs(
@@ -52,8 +56,8 @@ def _on_this_machine(settings: Settings) -> None:
 
 
 def _on_a_cluster(settings: Settings) -> None:
-    """The lab's namespace, and its slot in a PostgreSQL and an S3 store of the user's own, which are checked
-    before anything is made."""
+    """For each lab a namespace, and a slot in a PostgreSQL and an S3 store of the user's own. All of it is
+    checked before anything is made."""
     # Loaded here: a lab on this machine has no use for it.
     from placements.kubernetes.cluster import PERSISTENT_RIGHTS, check_cluster, cluster_of
     from placements.kubernetes.external import ExternalFoundation, check_given
@@ -61,25 +65,38 @@ def _on_a_cluster(settings: Settings) -> None:
     from placements.kubernetes.naming import Scope
     from placements.kubernetes.resources import provider
 
+    labs = labs_of(settings)
     check_given(settings)
-    cluster = cluster_of(settings)
-    cluster_id = check_cluster(cluster, expected_id=settings.values["clusterId"], rights=PERSISTENT_RIGHTS)
-    scope = Scope(lab=settings.name, namespace=cluster.namespace, stack="persistent")
-    domain = settings.values["ingressDomain"]
-    published = (domain, f"*.{domain}") if domain else ()
-    secrets = _secrets(settings, (*LOOPBACK_NAMES, "trino", scope.host("trino"), *published), ())
-    foundation = ExternalFoundation("foundation", settings, database_passwords=secrets.database_passwords)
-    Namespace(
-        "namespace",
-        provider=provider(cluster, cluster_id=cluster_id),
-        scope=scope,
-        memory_mib=settings.values["quotaMemoryMib"],
-        cpu_millicores=settings.values["quotaCpuMillicores"],
-        opts=pulumi.ResourceOptions(depends_on=[foundation.checked]),
-    )
-    pulumi.export("slots", {settings.name: _slot(foundation, secrets)})
+    cluster, expected = cluster_of(settings), settings.values["clusterId"]
+    for lab in labs:
+        own = replace(cluster, namespace=namespace_in(settings, lab))
+        cluster_id = check_cluster(own, expected_id=expected, rights=PERSISTENT_RIGHTS)
+    objects = provider(cluster, cluster_id=cluster_id)
+    slots: dict[str, Any] = {}
+    for lab in labs:
+        # What the owner has is called as it was before it shared anything.
+        prefix = "" if lab == settings.name else f"{lab}-"
+        scope = Scope(lab=lab, namespace=namespace_in(settings, lab), stack="persistent")
+        domain = domain_in(settings.name, lab, settings.values["ingressDomain"])
+        published = (domain, f"*.{domain}") if domain else ()
+        names = (*LOOPBACK_NAMES, "trino", scope.host("trino"), *published)
+        secrets = _secrets(settings, names, (), lab=lab)
+        foundation = ExternalFoundation(
+            f"{prefix}foundation", settings, lab=lab, database_passwords=secrets.database_passwords
+        )
+        Namespace(
+            f"{prefix}namespace",
+            provider=objects,
+            scope=scope,
+            memory_mib=settings.values["quotaMemoryMib"],
+            cpu_millicores=settings.values["quotaCpuMillicores"],
+            prefix=prefix,
+            opts=pulumi.ResourceOptions(depends_on=[foundation.checked]),
+        )
+        slots[lab] = _slot(foundation, secrets)
+    pulumi.export("slots", slots)
     pulumi.export("cluster_id", cluster_id)
-    pulumi.export("ingress_domain", domain)
+    pulumi.export("ingress_domain", settings.values["ingressDomain"])
 
 
 def _in_an_account(settings: Settings) -> None:
@@ -89,10 +106,10 @@ def _in_an_account(settings: Settings) -> None:
 
     foundation = AwsFoundation("foundation", settings)
     slots: dict[str, Any] = {}
-    for lab in dict.fromkeys((settings.name, *settings.values["awsMoreLabs"])):
+    for lab in labs_of(settings):
         secrets = _secrets(
             settings,
-            (*LOOPBACK_NAMES, "trino", f"trino.lakehouse-{lab}.svc"),
+            (*LOOPBACK_NAMES, "trino", f"trino.{namespace_in(settings, lab)}.svc"),
             (),
             lab=lab,
             # Without its keys what is kept could not be read any more.
@@ -110,13 +127,12 @@ def _secrets(
     server_names: Sequence[str],
     store_users: Sequence[str],
     *,
-    lab: str = "",
+    lab: str,
     protect: bool | None = None,
 ) -> LabSecrets:
-    name = lab or settings.name
     return LabSecrets(
-        name,
-        realm=lab_realm(name),
+        lab,
+        realm=lab_realm(lab),
         server_names=server_names,
         databases=DATABASES,
         store_users=store_users,

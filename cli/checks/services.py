@@ -120,13 +120,15 @@ def certificate(session: Session, fix: bool) -> Iterator[Finding]:
         )
     elif ends - now > timedelta(days=RENEW_BEFORE_DAYS):
         yield ok("certificate", f"valid until {ends:%Y-%m-%d}")
-    elif fix:
+    elif fix and not session.lab.owner:
         with session.uninterrupted():
             run_persistent(session)
         yield fixed("certificate", f"issued anew; the one before ends {ends:%Y-%m-%d}")
     else:
         finding = problem if ends < now else warning
-        yield finding("certificate", f"valid until {ends:%Y-%m-%d}", f"{FIX}, or lab bootstrap and lab up")
+        owner = session.lab.owner
+        remedy = f"lab --name {owner} bootstrap" if owner else f"{FIX}, or lab bootstrap"
+        yield finding("certificate", f"valid until {ends:%Y-%m-%d}", f"{remedy}, and lab up")
 
 
 def drift(session: Session, fix: bool) -> Iterator[Finding]:

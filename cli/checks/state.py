@@ -50,7 +50,8 @@ def locks(session: Session, fix: bool) -> Iterator[Finding]:
     folder = file_backend(session.lab, session.environ)
     if folder is None:
         return
-    found = find_locks(folder)
+    own = [session.lab.stack_name(role) for role in session.lab.own_roles]
+    found = find_locks(folder, stacks=own)
     stale = [lock for lock in found if not lock.alive]
     for lock in found:
         if lock.alive:
@@ -60,7 +61,7 @@ def locks(session: Session, fix: bool) -> Iterator[Finding]:
                 "wait until it has ended",
             )
     if stale and fix and len(stale) == len(found):
-        remove_stale(folder)
+        remove_stale(folder, stacks=own)
         yield fixed("lock", f"removed {len(stale)} stale")
     elif stale:
         yield problem("lock", f"left by pid {stale[0].pid}, which runs no more", FIX)
@@ -72,9 +73,10 @@ def state(session: Session, fix: bool) -> Iterator[Finding]:
     if folder is None:
         yield ok("state", f"in {backend_url(session.lab, session.environ)}; Pulumi keeps its history there")
         return
-    for role in Role:
-        if state_is_damaged(folder, role.value):
-            if fix and restore_state(folder, role.value):
+    for role in session.lab.own_roles:
+        name = session.lab.stack_name(role)
+        if state_is_damaged(folder, name):
+            if fix and restore_state(folder, name):
                 yield fixed(
                     "state", f"stack {role}: took the copy of one step earlier; the damaged one is kept"
                 )
@@ -82,7 +84,7 @@ def state(session: Session, fix: bool) -> Iterator[Finding]:
                 remedy = "put it back from a backup" if fix else FIX
                 yield problem("state", f"the state of stack {role} is damaged", remedy)
                 continue
-        if not has_pending_operations(folder, role.value):
+        if not has_pending_operations(folder, name):
             continue
         if fix:
             with session.uninterrupted():
@@ -98,13 +100,17 @@ def is_settled(session: Session) -> bool:
     folder = file_backend(session.lab, session.environ)
     if folder is None:
         return True
-    return not find_locks(folder) and not any(has_pending_operations(folder, role.value) for role in Role)
+    own = [session.lab.stack_name(role) for role in session.lab.own_roles]
+    return not find_locks(folder, stacks=own) and not any(has_pending_operations(folder, one) for one in own)
 
 
 def configuration(session: Session) -> Iterator[Finding]:
     """Both stacks' settings, and whether the persistent stack was made with these."""
     for role in Role:
         settings(session.lab, role, session.environ)
+    if session.lab.owner:
+        yield ok("settings", f"valid; what is kept is in the persistent stack of lab {session.lab.owner!r}")
+        return
     made = persistent_digest(session.lab)
     if made is None:
         yield warning("settings", "the persistent stack is not made yet", "lab up")

@@ -31,8 +31,11 @@ def cost(options: Options, refresh: bool, prices: Path | None) -> None:
     from cli.cost import what_to_do
     from cli.operations import cost as run
 
-    result = run(options.session(), prices=prices, refresh=refresh)
+    session = options.session()
+    result = run(session, prices=prices, refresh=refresh)
     options.show(result, lambda: cost_text(result))
+    if session.lab.owner:
+        options.say(f"what is kept is billed beside it: lab --name {session.lab.owner} cost")
     todo = what_to_do(result.planned)
     options.next_steps(*([todo] if todo else []), lab_command(options, "up"))
 

@@ -63,6 +63,8 @@ def status_text(result: Status, now: float) -> str:
 
     state = "ready" if result.ready else "up, not all ready" if result.up else "down"
     lines = [f"lab {result.lab!r}: {state}; catalog {result.catalog}; {result.memory_mib} MiB; {result.home}"]
+    if result.shares:
+        lines.append(f"in a slot of the persistent stack of lab {result.shares!r}")
     if result.services:
         rows = [
             (

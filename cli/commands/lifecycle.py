@@ -50,9 +50,17 @@ _SECRETS = click.option(
 )
 
 
-def at(session: Session, state: str | None, secrets: str | None) -> Session:
+_SHARES = click.option(
+    "--shares",
+    metavar="LAB",
+    help="For a new lab: use the persistent stack of that lab, which has a slot for this one (moreLabs). The "
+    "same as LAB_SHARES.",
+)
+
+
+def at(session: Session, state: str | None, secrets: str | None, shares: str | None = None) -> Session:
     """The session, with what its options say of the state in place of the environment's."""
-    asked = {"LAB_BACKEND_URL": state, "LAB_SECRETS_PROVIDER": secrets}
+    asked = {"LAB_BACKEND_URL": state, "LAB_SECRETS_PROVIDER": secrets, "LAB_SHARES": shares}
     session.environ = {**session.environ, **{name: url for name, url in asked.items() if url}}
     return session
 
@@ -75,6 +83,8 @@ _GUARDRAILS = click.option(
     metavar="TIME",
     help="aws: how long the lab lives; then the account ends its cluster by itself: 90m, 8h, 2d.",
 )
+@_SHARES
+@click.option("--fresh", is_flag=True, help="Refuse where the lab is there already (for pipelines).")
 @_STATE
 @_SECRETS
 @_GUARDRAILS
@@ -86,6 +96,8 @@ def up(
     catalog: str | None,
     changes: tuple[str, ...],
     ttl: str | None,
+    shares: str | None,
+    fresh: bool,
     state: str | None,
     secrets: str | None,
     guardrails: bool,
@@ -93,7 +105,7 @@ def up(
     """Bring the lab up. What is named joins the lab's saved set; plain `lab up` runs that set."""
     from cli.operations import up as run
 
-    session = at(options.session(), state, secrets)
+    session = at(options.session(), state, secrets, shares)
     session.guardrails = guardrails
     options.say(f"bringing up lab {session.lab.name!r}: software, what is kept, then the services")
     result = run(
@@ -104,6 +116,7 @@ def up(
         catalog=catalog,
         changes=assignments(changes),
         ttl=ttl,
+        fresh=fresh,
     )
     options.show(result, lambda: up_text(result))
     steps = [
@@ -193,7 +206,7 @@ def _words(changes: object) -> str:
 @click.option("--diff", is_flag=True, help="Show every property that would change.")
 @_GUARDRAILS
 def preview(options: Options, diff: bool, guardrails: bool) -> None:
-    """Say what `lab up` would do to both stacks; nothing is changed."""
+    """Say what `lab up` would do to the lab's stacks; nothing is changed."""
     from cli.operations import preview as run
 
     session = options.session()
@@ -202,7 +215,9 @@ def preview(options: Options, diff: bool, guardrails: bool) -> None:
 
     def text() -> str:
         lab = "after the persistent stack was made" if result.lab is None else _words(dict(result.lab))
-        return f"persistent: {_words(dict(result.persistent))}\nlab:        {lab}"
+        of_owner = f"lab {session.lab.owner!r} owns it"
+        kept = of_owner if result.persistent is None else _words(dict(result.persistent))
+        return f"persistent: {kept}\nlab:        {lab}"
 
     options.show(result, text)
     options.next_steps(lab_command(options, "up"))
@@ -312,8 +327,16 @@ def destroy(options: Options, yes: bool) -> None:
             typed_confirmation(plan.lab)
 
     result = run(options.session(), confirm)
-    options.show(result, lambda: f"lab {result.lab!r} is gone")
-    options.next_steps(f"{lab_command(options, 'up')}   makes a new one")
+
+    def text() -> str:
+        stays = "".join(f"\n  ./{command}" for command in result.then)
+        return f"lab {result.lab!r} is gone" + (
+            f"; its slot stays, until its owner takes it away:{stays}" if stays else ""
+        )
+
+    options.show(result, text)
+    if not result.then:
+        options.next_steps(f"{lab_command(options, 'up')}   makes a new one")
 
 
 def typed_confirmation(name: str) -> None:

@@ -35,7 +35,8 @@ class ServiceRow:
 @dataclass(frozen=True, kw_only=True)
 class Status:
     """A lab as it is now. ``up`` is whether the lab stack has been deployed; ``ready`` whether all its
-    services are; ``revision`` is the living access data's, None when the governor can't be asked."""
+    services are; ``revision`` is the living access data's, None when the governor can't be asked; ``shares``
+    the lab whose persistent stack it shares, None where it has its own."""
 
     lab: str
     home: str
@@ -50,6 +51,7 @@ class Status:
     bundle_age_s: float | None
     notes: tuple[str, ...]
     labs: tuple[str, ...]
+    shares: str | None = None
 
 
 def status(session: Session, *, ask_governor: bool = True) -> Status:
@@ -93,6 +95,7 @@ def status(session: Session, *, ask_governor: bool = True) -> Status:
         bundle_age_s=age_s,
         notes=tuple(notes),
         labs=tuple(existing_labs(lab.home.parent)),
+        shares=lab.owner,
     )
 
 

@@ -13,8 +13,8 @@ from cli.engine import RunResult
 from cli.events import PlannedStep
 from cli.expiry import with_ttl
 from cli.guardrails import refuse_unprotected
-from cli.joining import join
 from cli.session import Session
+from cli.sharing import refuse_abandoned, refuse_bound, take_part
 from cli.steps import (
     asked_port_base,
     catalog_for,
@@ -26,6 +26,7 @@ from cli.steps import (
     fetch,
     forget_strays,
     head_start,
+    is_converged,
     keep_model_key,
     pin_catalog,
     prepare_project,
@@ -58,11 +59,12 @@ class UpResult:
 
 @dataclass(frozen=True, kw_only=True)
 class PreviewResult:
-    """What ``up`` would do: resources by operation, per stack. None: the stack has to be made first.
+    """What ``up`` would do: resources by operation, per stack. None: the lab stack comes after the persistent
+    one was made, or the persistent stack is another lab's.
     ``steps`` are the resources themselves, ``log_files`` hold all that the engine printed, per stack that was
     previewed."""
 
-    persistent: Mapping[str, int]
+    persistent: Mapping[str, int] | None
     lab: Mapping[str, int] | None
     steps: Mapping[Role, tuple[PlannedStep, ...]] = field(default_factory=dict)
     log_files: Mapping[Role, str] = field(default_factory=dict)
@@ -109,6 +111,7 @@ def up(
     catalog: str | None = None,
     changes: Mapping[str, str] | None = None,
     ttl: str | None = None,
+    fresh: bool = False,
 ) -> UpResult:
     """Brings the lab up: software, the persistent stack where it is missing or changed, the lab stack.
 
@@ -119,6 +122,7 @@ def up(
         catalog: for a new lab: ``polaris`` or ``nessie``.
         changes: settings to keep from now on, by key.
         ttl: how long from now a lab in an account lives, such as ``8h``.
+        fresh: refuse where the lab is there already.
 
     Raises:
         UsageError: an unknown component or setting, or a lab whose time is over; nothing was started.
@@ -127,8 +131,11 @@ def up(
     """
     lab, timings, began = session.lab, Timings(), time.monotonic()
     check_settings(changes or {})
-    join(session, changes)
-    refuse_unprotected(lab, changes or {}, session.environ, session.throw_away)
+    take_part(session, changes, fresh=fresh)
+    if not lab.owner:
+        refuse_unprotected(lab, changes or {}, session.environ, session.throw_away)
+        if "moreLabs" in (changes or {}) or not is_converged(lab):
+            refuse_abandoned(session, changes or {})
     changes, ended = with_ttl(lab, changes or {}, ttl)
     saved = merge(saved_set(lab), add, without)
     choice = catalog_for(session, catalog, changes)
@@ -146,7 +153,8 @@ def up(
         began = timings.measure("software", began)
         with session.uninterrupted(), session.watching_services():
             head_start(session, chosen)
-            converge_persistent(session)
+            if not lab.owner:
+                converge_persistent(session)
             began = timings.measure("persistent stack", began)
             begin_use(session)
             if (ended and session.engine.exists(Role.LAB)) or cluster_is_gone(session):
@@ -165,8 +173,10 @@ def bootstrap(
 ) -> RunResult:
     """Makes or updates the persistent stack alone: databases, object store, secrets, identities. Raises as
     :func:`up`, and UsageError where it would be without protection though nobody asked for that."""
+    refuse_bound(session, "bootstrap")
     check_settings(changes or {})
-    join(session, changes)
+    take_part(session, changes)
+    refuse_abandoned(session, changes or {})
     refuse_unprotected(session.lab, changes or {}, session.environ, session.throw_away)
     choice = catalog_for(session, catalog, changes)
     with session.exclusive("bootstrap"):
@@ -181,17 +191,19 @@ def bootstrap(
 
 
 def preview(session: Session, *, diff: bool = False) -> PreviewResult:
-    """Says what ``up`` would do and changes nothing."""
-    join(session)
+    """Says what ``up`` would do to the lab's own stacks and changes nothing."""
+    take_part(session)
     if not session.lab.exists:
         prepare_project(session)
     with session.uninterrupted():
-        persistent = session.engine.preview(Role.PERSISTENT, diff=diff)
-        made = session.engine.outputs(Role.PERSISTENT)
+        shares = bool(session.lab.owner)
+        persistent = None if shares else session.engine.preview(Role.PERSISTENT, diff=diff)
+        made = shares or session.engine.outputs(Role.PERSISTENT)
         lab = session.engine.preview(Role.LAB, diff=diff) if made else None
-    runs = {Role.PERSISTENT: persistent, **({Role.LAB: lab} if lab else {})}
+    given = {Role.PERSISTENT: persistent, Role.LAB: lab}
+    runs = {role: run for role, run in given.items() if run is not None}
     return PreviewResult(
-        persistent=persistent.changes,
+        persistent=persistent.changes if persistent else None,
         lab=lab.changes if lab else None,
         steps={role: run.steps for role, run in runs.items()},
         log_files={role: run.log_file for role, run in runs.items()},
@@ -199,11 +211,12 @@ def preview(session: Session, *, diff: bool = False) -> PreviewResult:
 
 
 def refresh(session: Session) -> dict[str, Mapping[str, int]]:
-    """Reads what is really there into the state of both stacks; the next ``up`` mends the difference."""
+    """Reads what is really there into the state of the lab's own stacks; the next ``up`` mends the
+    difference."""
     session.lab.require()
     found = {}
     with session.exclusive("refresh"), session.uninterrupted():
-        for role in Role:
+        for role in session.lab.own_roles:
             if session.engine.exists(role):
                 found[role.value] = session.engine.refresh(role).changes
     return found

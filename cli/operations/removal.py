@@ -10,33 +10,52 @@ from cli.accounts import refuse_protected
 from cli.backend import file_backend
 from cli.locks import remove_stale
 from cli.operations.lifecycle import stop_services
-from cli.project import Lab
+from cli.project import Lab, read_config
 from cli.session import Session
+from cli.sharing import refuse_shared, slot_removal
 from contracts.errors import LabError
+from contracts.setting_values import lab_names
 from contracts.settings import Role
 from placements.local.unprivileged import remove_unprivileged
 
 
 @dataclass(frozen=True, kw_only=True)
 class DestroyPlan:
-    """What ``destroy`` removes and what it leaves."""
+    """What ``destroy`` removes and what it leaves; ``then`` are the owner's commands that remove what a lab
+    had in another lab's persistent stack."""
 
     lab: str
     removes: tuple[str, ...]
     keeps: tuple[str, ...]
+    then: tuple[str, ...] = ()
 
 
 def destroy_plan(session: Session) -> DestroyPlan:
-    """Names what goes, before anybody is asked."""
+    """Names what goes, before anybody is asked. Raises UsageError while other labs need it."""
     lab = session.lab
     lab.require()
+    if lab.owner:
+        return DestroyPlan(
+            lab=lab.name,
+            removes=(
+                f"the services of lab {lab.name!r}, and its lab stack with its state",
+                f"its folder on this machine ({lab.home})",
+            ),
+            keeps=(
+                f"its slot in the persistent stack of lab {lab.owner!r}: tables, users, policies, passwords",
+                f"downloaded software and virtual environments ({lab.cache})",
+                "all other labs",
+            ),
+            then=slot_removal(session),
+        )
+    refuse_shared(session)
     if session.placement() == "aws":
         refuse_protected(lab)
         return DestroyPlan(
             lab=lab.name,
             removes=(
                 f"every table, user, policy and query history of lab {lab.name!r}",
-                "the same of all labs that share its persistent stack (awsMoreLabs)",
+                *_slots_too(lab),
                 "its database, its buckets with all that is in them, its network and its IAM roles",
                 "its key, after the 30 days in which AWS lets that be undone",
                 f"its passwords and keys ({lab.home}), its Pulumi stacks and their state",
@@ -52,6 +71,7 @@ def destroy_plan(session: Session) -> DestroyPlan:
             lab=lab.name,
             removes=(
                 f"the namespace of lab {lab.name!r} on its cluster, with its retained volumes",
+                *_slots_too(lab),
                 f"its passwords and keys ({lab.home}), without which what it kept is of little use",
                 "its Pulumi stacks and their state",
             ),
@@ -72,22 +92,33 @@ def destroy_plan(session: Session) -> DestroyPlan:
     )
 
 
+def _slots_too(lab: Lab) -> tuple[str, ...]:
+    """What goes of labs that have a slot in this one's persistent stack."""
+    more = lab_names(read_config(lab, Role.PERSISTENT).get("moreLabs", ""))
+    return (f"the same of the slots of {', '.join(more)} (moreLabs)",) if more else ()
+
+
 def destroy(session: Session, confirm: Callable[[DestroyPlan], None]) -> DestroyPlan:
     """Removes the lab for good once ``confirm`` has returned; it raises to refuse.
 
     A lab whose state lies in its own folder is stopped and its folder removed, whatever state it is in;
-    otherwise both stacks are destroyed through the engine first.
+    otherwise its own stacks are destroyed through the engine first.
+
+    Raises:
+        UsageError: other labs need what would go; nothing was removed.
     """
     lab = session.lab
     plan = destroy_plan(session)
     confirm(plan)
     with session.exclusive("destroy"):
+        # Somebody may have come while the owner was asked.
+        refuse_shared(session)
         if folder := file_backend(lab, session.environ):
-            remove_stale(folder)
+            remove_stale(folder, stacks=[lab.stack_name(role) for role in lab.own_roles])
         with session.uninterrupted():
             # State that does not go with the lab's folder has to be removed where it lies.
             if not session.is_local() or folder != lab.state_dir:
-                for role in (Role.LAB, Role.PERSISTENT):
+                for role in reversed(lab.own_roles):
                     if session.engine.exists(role):
                         session.engine.destroy(role)
                         session.engine.remove(role)

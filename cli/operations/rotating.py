@@ -8,6 +8,7 @@ from types import MappingProxyType
 from cli.operations.lifecycle import UpResult, up
 from cli.project import settings
 from cli.session import Session
+from cli.sharing import guests_of, refuse_bound
 from contracts.errors import UsageError, unknown_name
 from contracts.settings import Role
 
@@ -17,12 +18,15 @@ ROTATIONS: Mapping[str, str] = MappingProxyType({"people": "peopleRotation", "ke
 
 def rotate(session: Session, what: Sequence[str]) -> UpResult:
     """Makes new passwords of the sample users (``people``), new secrets of the services (``keys``), or both,
-    and brings the lab up with them. Whatever fails in between, the next ``up`` goes on with it.
+    in the slots of all labs, and brings the lab up with them. Whatever fails in between, the next ``up`` goes
+    on with it.
 
     Raises:
-        UsageError: there is nothing of that name to rotate, or none was named; nothing was changed.
+        UsageError: there is nothing of that name to rotate, none was named, or the lab shares another's
+            persistent stack; nothing was changed.
         LabError: there is no lab, or a step of ``up`` failed.
     """
+    refuse_bound(session, f"rotate {' '.join(what)}".rstrip())
     if not what:
         raise UsageError("say what to rotate", permitted=", ".join(ROTATIONS))
     for kind in what:
@@ -31,4 +35,6 @@ def rotate(session: Session, what: Sequence[str]) -> UpResult:
     session.lab.require()
     values = settings(session.lab, Role.PERSISTENT, session.environ).values
     keys = [ROTATIONS[kind] for kind in dict.fromkeys(what)]
+    for name in guests_of(session):
+        session.say(f"lab {name!r} shares what is made anew, and needs it at once: lab --name {name} up")
     return up(session, changes={key: str(values[key] + 1) for key in keys})

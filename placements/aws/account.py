@@ -10,7 +10,8 @@ from typing import Any, Protocol
 from botocore.exceptions import BotoCoreError, ClientError
 
 from contracts.errors import PreflightError, UsageError
-from contracts.settings import Settings
+from contracts.settings import Role, Settings
+from contracts.tags import resource_tags
 from placements.aws.naming import zones_of
 
 PERSISTENT_ACTIONS = (
@@ -103,8 +104,11 @@ def region_of(settings: Settings) -> str:
     return region
 
 
-def check_account(settings: Settings, clients: Clients) -> tuple[str, tuple[str, ...]]:
-    """The account's id, and notes on what could not be looked at.
+def check_account(
+    settings: Settings, clients: Clients, actions: Sequence[str] = PERSISTENT_ACTIONS
+) -> tuple[str, tuple[str, ...]]:
+    """The account's id, and notes on what could not be looked at. ``actions``: what whoever runs it has to be
+    allowed to do; none where another lab's persistent stack is shared.
 
     Raises:
         PreflightError: no usable credentials, another account, a zone or a database version that is not
@@ -114,7 +118,8 @@ def check_account(settings: Settings, clients: Clients) -> tuple[str, tuple[str,
     notes: list[str] = []
     _check_zones(settings, clients)
     _check_version(settings, clients)
-    notes += _check_rights(clients, principal, (*PERSISTENT_ACTIONS, *_by_setting(settings)))
+    if actions:
+        notes += _check_rights(clients, principal, (*actions, *_by_setting(settings)))
     if not _is_made(settings, clients):
         notes += _check_quotas(clients)
     return account, tuple(notes)
@@ -203,6 +208,28 @@ def check_cluster_version(settings: Settings, clients: Clients) -> tuple[str, ..
         permitted=", ".join(standard) or "none",
         next_command=f"lab bootstrap --set awsKubernetesVersion={standard[-1] if standard else wanted}",
     )
+
+
+def check_way_out(settings: Settings, clients: Clients, labs: Sequence[str]) -> None:
+    """Raises PreflightError where another of the labs that share a network is up with a way out of its own: a
+    private subnet has one. ``settings`` are the lab stack's."""
+    if len(labs) < 2 or str(settings.values["awsNat"]).startswith("shared"):
+        return
+    tagged = [
+        {"Name": f"tag:{key}", "Values": [value] if key != "Lab" else [*labs]}
+        for key, value in resource_tags(settings.name, Role.LAB).items()
+    ]
+    alive = {"Name": "state", "Values": ["pending", "available"]}
+    found = _asked(clients("ec2"), "describe_nat_gateways", Filter=[*tagged, alive])["NatGateways"]
+    holders = {tag["Value"] for one in found for tag in one.get("Tags", ()) if tag["Key"] == "Lab"}
+    if others := sorted(holders - {settings.name}):
+        raise PreflightError(
+            f"lab {others[0]!r} is up in the network that both labs share, with a way out of its own",
+            value=f"awsNat: {settings.values['awsNat']}",
+            permitted="awsNat: shared, for two labs at the same time; or one lab after the other",
+            next_command=f"lab --name {others[0]} down; or, with all labs down, "
+            f"lab --name {labs[0]} bootstrap --set awsNat=shared",
+        )
 
 
 def _version(text: str) -> tuple[int, ...]:

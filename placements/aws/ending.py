@@ -263,21 +263,21 @@ def _trust(scope: Scope, service: str) -> str:
     return document(statement)
 
 
-def ending_roles(scope: Scope, *, opts: pulumi.ResourceOptions) -> None:
-    """Registers the roles of schedule and state machine. They are of the persistent stack: who deploys a lab
-    stack may write no policy."""
+def ending_roles(scope: Scope, *, prefix: str = "", opts: pulumi.ResourceOptions) -> None:
+    """Registers the roles of schedule and state machine of the scope's lab. They are of the persistent stack:
+    who deploys a lab stack may write no policy. ``prefix`` tells the resources of several labs apart."""
     for purpose, service, policy in (
         (_MACHINE_ROLE, "states.amazonaws.com", machine_policy(scope)),
         (_SCHEDULE_ROLE, "scheduler.amazonaws.com", schedule_policy(scope)),
     ):
         role = aws().iam.Role(
-            purpose,
+            f"{prefix}{purpose}",
             name=f"{scope.prefix}-{purpose}",
             assume_role_policy=_trust(scope, service),
             tags=scope.tags(purpose),
             opts=opts,
         )
-        aws().iam.RolePolicy(purpose, name=purpose, role=role.name, policy=policy, opts=opts)
+        aws().iam.RolePolicy(f"{prefix}{purpose}", name=purpose, role=role.name, policy=policy, opts=opts)
 
 
 def role_arns(scope: Scope) -> list[str]:

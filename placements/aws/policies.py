@@ -25,7 +25,7 @@ def allow(actions: Sequence[str], resources: Sequence[str], **condition: Mapping
 
 
 def pod_trust(scope: Scope) -> str:
-    """Trust of a workload's role: EKS Pod Identity, for clusters of this account and region."""
+    """Trust of a workload's role: EKS Pod Identity, for the cluster of the scope's lab."""
     return document(
         {
             "Effect": "Allow",
@@ -33,7 +33,7 @@ def pod_trust(scope: Scope) -> str:
             "Action": ["sts:AssumeRole", "sts:TagSession"],
             "Condition": {
                 "StringEquals": {"aws:SourceAccount": scope.account_id},
-                "ArnLike": {"aws:SourceArn": scope.arn("eks", "cluster/lakehouse-*")},
+                "ArnLike": {"aws:SourceArn": scope.arn("eks", f"cluster/{scope.prefix}")},
             },
         }
     )

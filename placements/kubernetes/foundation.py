@@ -17,7 +17,8 @@ from placements.kubernetes.resources import register
 
 class Namespace(pulumi.ComponentResource):
     """The namespace with quota, defaults and the network policies that deny. Destroying it deletes the
-    retained volumes of the lab's services."""
+    retained volumes of the lab's services. ``prefix`` tells the resources of several labs of one stack apart.
+    """
 
     def __init__(
         self,
@@ -28,6 +29,7 @@ class Namespace(pulumi.ComponentResource):
         memory_mib: int,
         cpu_millicores: int,
         after: Sequence[pulumi.Resource] = (),
+        prefix: str = "",
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("lab:kubernetes:Namespace", name, None, opts)
@@ -40,6 +42,6 @@ class Namespace(pulumi.ComponentResource):
         )
         self.objects: list[pulumi.Resource] = [made]
         for manifest in others:
-            name = f"{manifest['kind'].lower()}-{manifest['metadata']['name']}"
+            name = f"{prefix}{manifest['kind'].lower()}-{manifest['metadata']['name']}"
             self.objects.append(register(manifest, name, inside))
         self.register_outputs({"namespace": scope.namespace})

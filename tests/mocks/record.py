@@ -67,10 +67,12 @@ class Recorder(pulumi.runtime.Mocks):
 def persistent_outputs(placement: str) -> dict[str, Any]:
     """What a lab stack reads."""
     if placement == "aws":
-        slots = {"lab": to_exports(make_aws_slot())}
-        return {"slots": slots, "catalog_kind": "polaris", "network": to_exports(NETWORK)}
+        slots = dict.fromkeys(("lab", "team-b"), to_exports(make_aws_slot()))
+        own = {"slots": slots, "lab": "lab", "catalog_kind": "polaris"}
+        return {**own, "network": to_exports(NETWORK)}
     return {
-        "slots": {"lab": to_exports(make_slot())},
+        "slots": dict.fromkeys(("lab", "team-b"), to_exports(make_slot())),
+        "lab": "lab",
         "catalog_kind": "nessie",
         "cluster_id": CLUSTER_ID,
         "ingress_domain": INGRESS_DOMAIN,

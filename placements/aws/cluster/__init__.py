@@ -14,6 +14,7 @@ from placements.aws.cluster.addons import BEFORE_NODES, ON_NODES, Addon
 from placements.aws.cluster.nodes import NodePlan, launch_template, node_plans
 from placements.aws.ending import ending
 from placements.aws.naming import SERVICE_ACCOUNTS, Scope, scope_of, zones_of
+from placements.aws.nat import ways_out
 from placements.aws.policies import pod_trust, service_trust
 from placements.aws.sdk import aws, eks
 
@@ -137,36 +138,38 @@ class AwsCluster(pulumi.ComponentResource):
                     f"the persistent stack's {what} differ from the lab stack's",
                     value=expected,
                     permitted=found,
-                    next_command=f"pulumi config set {key} {found} -s lab",
+                    next_command=f"pulumi config set {key} {found} -s {pulumi.get_stack()}",
                 )
+        shares = str(self._settings.values["awsNat"]).startswith("shared")
+        if shares != bool(network.shared_nat):
+            raise LabError(
+                f"the persistent stack has {'no way' if shares else 'a way'} out of the private subnets that "
+                f"labs share, and this lab stack is to {'use it' if shares else 'bring its own'}",
+                value=f"awsNat: {self._settings.values['awsNat']}",
+                permitted="the same awsNat on both stacks",
+                next_command="lab bootstrap --set awsNat=shared, with all of its labs down",
+            )
         return network
 
-    def _ways_out(self) -> list[pulumi.Resource]:
-        """NAT gateways, and the private subnets' routes to them: one for all zones, or one in each."""
-        ec2, scope = aws().ec2, self._scope
-        own = self._settings.values["awsNat"] == "zonal"
-        gateways = []
-        for index, zone in enumerate(self._zones[: None if own else 1]):
-            address = ec2.Eip(f"nat-{zone}", domain="vpc", tags=scope.tags(f"nat-{zone}"), opts=self._own)
-            gateways.append(
-                ec2.NatGateway(
-                    f"nat-{zone}",
-                    allocation_id=address.id,
-                    subnet_id=self._pick(lambda n, index=index: n.public_subnet_ids[index]),
-                    tags=scope.tags(f"nat-{zone}"),
-                    opts=self._own,
-                )
-            )
-        return [
-            ec2.Route(
-                f"private-{zone}",
-                route_table_id=self._pick(lambda n, index=index: n.private_route_table_ids[index]),
-                destination_cidr_block="0.0.0.0/0",
-                nat_gateway_id=gateways[index if own else 0].id,
-                opts=self._own,
-            )
-            for index, zone in enumerate(self._zones)
-        ]
+    def _ways_out(self) -> list[pulumi.CustomResource]:
+        """NAT gateways and routes of the lab's own, unless all labs of the persistent stack share one way."""
+        kind = str(self._settings.values["awsNat"])
+        if kind.startswith("shared"):
+            return []
+        return ways_out(
+            self._scope,
+            self._zones,
+            zonal=kind == "zonal",
+            subnet_ids=[
+                self._pick(lambda n, index=index: n.public_subnet_ids[index])
+                for index in range(len(self._zones))
+            ],
+            route_table_ids=[
+                self._pick(lambda n, index=index: n.private_route_table_ids[index])
+                for index in range(len(self._zones))
+            ],
+            opts=self._own,
+        )
 
     def _control_plane(self, provider: Any, ends: Sequence[pulumi.Resource]) -> Any:
         scope, values = self._scope, self._settings.values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pulumi
 
@@ -19,6 +20,7 @@ from placements.aws.foundation.identities import WorkloadRoles
 from placements.aws.foundation.network import POSTGRESQL_PORT
 from placements.aws.foundation.network import Network as Vpc
 from placements.aws.naming import SERVICE_ACCOUNTS, Scope, scope_of, zones_of
+from placements.aws.nat import ways_out
 from placements.aws.sdk import aws
 from placements.local.foundation import DATABASES, database_name
 
@@ -95,6 +97,18 @@ class AwsFoundation(pulumi.ComponentResource):
                 source_name=self.warehouse_name,
                 opts=self.kept,
             )
+        shared = str(values["awsNat"]).startswith("shared")
+        ways: list[pulumi.CustomResource] = []
+        if shared:
+            ways = ways_out(
+                scope,
+                zones,
+                zonal=values["awsNat"] == "shared-zonal",
+                subnet_ids=vpc.public_subnet_ids,
+                route_table_ids=vpc.private_route_table_ids,
+                # It holds no data: one command takes it away again. A gateway needs the way to the internet.
+                opts=pulumi.ResourceOptions(parent=self, provider=provider, depends_on=[vpc]),
+            )
         budget(scope, settings, opts=self.plain)
         ending_roles(scope, opts=self.plain)
         self.ci_role_arns: Mapping[str, pulumi.Output[str]] = {}
@@ -107,6 +121,8 @@ class AwsFoundation(pulumi.ComponentResource):
             public=vpc.public_subnet_ids,
             tables=vpc.private_route_table_ids,
             key=key.arn,
+            # Nodes that come up before the way out is there never become ready.
+            ways=[way.id for way in ways],
         ).apply(
             lambda known: Network(
                 region=scope.region,
@@ -118,6 +134,7 @@ class AwsFoundation(pulumi.ComponentResource):
                 public_subnet_ids=tuple(known["public"]),
                 private_route_table_ids=tuple(known["tables"]),
                 key_arn=known["key"],
+                shared_nat=shared,
             )
         )
         self.register_outputs({"database": self.database.host, "warehouse": self.warehouse_name})
@@ -142,7 +159,8 @@ class AwsSlot(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("lab:aws:Slot", lab, None, opts)
-        scope: Scope = foundation.scope
+        # Tags and names are the lab's, whoever owns the stack.
+        scope: Scope = replace(foundation.scope, lab=lab)
         child = pulumi.ResourceOptions(parent=self)
         kept = pulumi.ResourceOptions.merge(foundation.kept, child)
         names = {purpose: database_name(lab, purpose) for purpose in DATABASES}
@@ -177,6 +195,10 @@ class AwsSlot(pulumi.ComponentResource):
             key_arn=foundation.key_arn,
             opts=pulumi.ResourceOptions.merge(foundation.plain, child),
         )
+
+        if lab != foundation.scope.lab:
+            own = pulumi.ResourceOptions.merge(foundation.plain, child)
+            ending_roles(scope, prefix=f"{lab}-", opts=own)
 
         def database(purpose: str) -> pulumi.Output[Database]:
             role, password = names[purpose], pulumi.Output.secret(database_passwords[purpose])

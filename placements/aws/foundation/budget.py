@@ -6,6 +6,7 @@ import pulumi
 
 from contracts.errors import UsageError
 from contracts.settings import Settings
+from contracts.slots import labs_of
 from placements.aws.naming import Scope
 from placements.aws.sdk import aws
 
@@ -26,8 +27,8 @@ def check_budget(settings: Settings) -> None:
 
 
 def budget(scope: Scope, settings: Settings, *, opts: pulumi.ResourceOptions) -> None:
-    """Registers the budget of everything that carries the tag of the stack's lab; nothing where none is set.
-    AWS knows costs by a tag once somebody has activated it as a cost allocation tag."""
+    """Registers the budget of everything that carries the tag of a lab of this stack; nothing where none is
+    set. AWS knows costs by a tag once somebody has activated it as a cost allocation tag."""
     limit = float(settings.values["awsBudgetUsd"])
     if not limit:
         return
@@ -40,7 +41,7 @@ def budget(scope: Scope, settings: Settings, *, opts: pulumi.ResourceOptions) ->
         time_unit="MONTHLY",
         limit_amount=f"{limit:g}",
         limit_unit="USD",
-        cost_filters=[{"name": "TagKeyValue", "values": [f"user:Lab${scope.lab}"]}],
+        cost_filters=[{"name": "TagKeyValue", "values": [f"user:Lab${lab}" for lab in labs_of(settings)]}],
         notifications=[
             {
                 "comparison_operator": "GREATER_THAN",

@@ -13,8 +13,9 @@ import pulumi
 from contracts.errors import UsageError
 from contracts.outputs import Database, StoreUser, Warehouse
 from contracts.settings import Settings
+from contracts.slots import bucket_in, labs_of
 from placements.kubernetes.external.servers import Servers
-from placements.local.foundation import DATABASES, STORE_USERS
+from placements.local.foundation import DATABASES, STORE_USERS, database_name
 
 _SSL_MODES = ("disable", "require", "verify-ca", "verify-full")
 _REQUIRED = ("databaseUrl", "objectStoreUrl", "objectStoreKeys")
@@ -47,7 +48,8 @@ class Store:
 
 
 def check_given(settings: Settings) -> None:
-    """Raises UsageError unless database and store are given: this placement brings none of its own."""
+    """Raises UsageError unless database and store are given, which this placement brings none of, and each
+    lab with a slot there has keys and buckets of its own."""
     absent = [key for key in _REQUIRED if not settings.values[key]]
     if absent:
         secret = "--secret " if absent[0] != "objectStoreUrl" else ""
@@ -57,6 +59,27 @@ def check_given(settings: Settings) -> None:
             permitted="databaseUrl, objectStoreUrl and objectStoreKeys",
             next_command=f"pulumi config set -s persistent {secret}{absent[0]}",
         )
+    buckets: dict[str, str] = {}
+    access_keys: dict[str, str] = {}
+    for lab in labs_of(settings):
+        own = store(settings, lab)
+        _own_of(lab, "bucket", {own.bucket, own.policy_bucket}, buckets)
+        _own_of(lab, "key", {access_key for access_key, _ in own.keys.values()}, access_keys)
+
+
+def _own_of(lab: str, kind: str, found: set[str], taken: dict[str, str]) -> None:
+    """Notes what a lab has of the store. Raises UsageError where another one has it, too."""
+    common = sorted(found & taken.keys())
+    if common:
+        bucket = "lab bootstrap --set warehouseBucket=NAME-{lab} --set policyBucket=OTHER-{lab}"
+        key = "pulumi config set -s persistent --secret moreObjectStoreKeys JSON"
+        raise UsageError(
+            f"labs {taken[common[0]]!r} and {lab!r} would share a {kind} of the S3 store",
+            value=common[0],
+            permitted=f"each {kind} for one lab",
+            next_command=bucket if kind == "bucket" else key,
+        )
+    taken.update(dict.fromkeys(found, lab))
 
 
 def database_server(url: str) -> DatabaseServer:
@@ -103,25 +126,46 @@ def database_server(url: str) -> DatabaseServer:
     )
 
 
-def store(settings: Settings) -> Store:
-    """The store that the settings name. Raises UsageError, which never repeats a key."""
+def store(settings: Settings, lab: str) -> Store:
+    """The store that the settings name, with one lab's buckets and keys there. Raises UsageError, which never
+    repeats a key."""
     values = settings.values
     return Store(
         endpoint_url=str(values["objectStoreUrl"]),
         region=str(values["objectStoreRegion"]),
         path_style=values["objectStorePathStyle"] == "true",
-        bucket=str(values["warehouseBucket"]) or f"{settings.name}-warehouse",
+        bucket=bucket_in(settings, lab, "warehouse"),
         prefix=settings.warehouse_prefix,
-        policy_bucket=str(values["policyBucket"]) or f"{settings.name}-policy",
-        keys=_keys(str(values["objectStoreKeys"])),
+        policy_bucket=bucket_in(settings, lab, "policy"),
+        keys=_keys_of(settings, lab),
     )
 
 
-def _keys(text: str) -> dict[str, tuple[str, str]]:
+def _keys_of(settings: Settings, lab: str) -> dict[str, tuple[str, str]]:
+    if lab == settings.name:
+        return _keys("objectStoreKeys", _json(str(settings.values["objectStoreKeys"])))
+    setting = "moreObjectStoreKeys"
+    found = _json(str(settings.values[setting]) or "{}")
+    if not isinstance(found, dict) or lab not in found:
+        raise UsageError(
+            f"lab {lab!r} of moreLabs has no keys of its own in the S3 store",
+            value=f"keys for: {', '.join(sorted(found)) or 'nobody'}"
+            if isinstance(found, dict)
+            else "no JSON",
+            permitted='{"LAB": {"catalog": ["ID", "SECRET"], "governor": …, "opa": …}}, each lab by its name',
+            next_command=f"pulumi config set -s persistent --secret {setting} JSON",
+        )
+    return _keys(setting, found[lab])
+
+
+def _json(text: str) -> Any:
     try:
-        document = json.loads(text)
+        return json.loads(text)
     except ValueError:
-        document = None
+        return None
+
+
+def _keys(setting: str, document: Any) -> dict[str, tuple[str, str]]:
     found = document if isinstance(document, dict) else {}
     pairs = {
         user: (pair[0], pair[1])
@@ -130,10 +174,10 @@ def _keys(text: str) -> dict[str, tuple[str, str]]:
     }
     if set(pairs) != set(STORE_USERS) or set(found) != set(STORE_USERS):
         raise UsageError(
-            "setting 'objectStoreKeys' is not understood",
+            f"setting {setting!r} is not understood",
             value=f"pairs of keys for: {', '.join(sorted(pairs)) or 'nobody'}",
             permitted='{"catalog": ["ID", "SECRET"], "governor": ["ID", "SECRET"], "opa": ["ID", "SECRET"]}',
-            next_command="pulumi config set --secret objectStoreKeys JSON",
+            next_command=f"pulumi config set --secret {setting} JSON",
         )
     return pairs
 
@@ -154,15 +198,16 @@ class ExternalFoundation(pulumi.ComponentResource):
         name: str,
         settings: Settings,
         *,
+        lab: str,
         database_passwords: Mapping[str, pulumi.Input[str]],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("lab:kubernetes:ExternalFoundation", name, None, opts)
         server = database_server(str(settings.values["databaseUrl"]))
-        objects = store(settings)
-        names = {purpose: f"{settings.name.replace('-', '_')}_{purpose}" for purpose in DATABASES}
+        objects = store(settings, lab)
+        names = {purpose: database_name(lab, purpose) for purpose in DATABASES}
         self.checked = Servers(
-            f"{settings.name}-servers",
+            f"{lab}-servers",
             server=vars(server),
             store={**vars(objects), "keys": {user: list(pair) for user, pair in objects.keys.items()}},
             databases=list(names.values()),
