@@ -103,7 +103,7 @@ class EnginePort(Protocol):
         One that never ran leaves the file as it is."""
         ...
 
-    def stacks(self) -> list[str]:
+    def stack_names(self) -> list[str]:
         """Names of all stacks of the backend, those of other labs that share it included."""
         ...
 
@@ -296,9 +296,9 @@ class PulumiEngine:
 
     def exists(self, role: Role) -> bool:
         name = self._lab.stack_name(role)
-        return stack_is_there(self._state_dir, name) if self._state_dir else name in self.stacks()
+        return stack_is_there(self._state_dir, name) if self._state_dir else name in self.stack_names()
 
-    def stacks(self) -> list[str]:
+    def stack_names(self) -> list[str]:
         if self._state_dir:
             return stacks_there(self._state_dir)
         try:

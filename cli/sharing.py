@@ -225,7 +225,7 @@ def guests_of(session: Session) -> tuple[str, ...]:
     if not session.lab.exists or session.lab.owner or session.is_local():
         return ()
     return tuple(
-        name.removeprefix(SHARING_STACK) for name in session.engine.stacks() if name.startswith(SHARING_STACK)
+        name.removeprefix(SHARING_STACK) for name in session.engine.stack_names() if name.startswith(SHARING_STACK)
     )
 
 

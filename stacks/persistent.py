@@ -104,9 +104,10 @@ def _in_an_account(settings: Settings) -> None:
     # Loaded here: a lab on this machine has no use for it.
     from placements.aws.foundation import AwsFoundation, AwsSlot
 
+    labs = labs_of(settings)
     foundation = AwsFoundation("foundation", settings)
     slots: dict[str, Any] = {}
-    for lab in labs_of(settings):
+    for lab in labs:
         secrets = _secrets(
             settings,
             (*LOOPBACK_NAMES, "trino", f"trino.{namespace_in(settings, lab)}.svc"),

@@ -37,9 +37,19 @@ pytestmark = pytest.mark.engine
 
 REGION, SECRET = "eu-central-1", "what-nobody-may-read-in-the-state"
 PROGRAM = f"""\
+import sys
+
+sys.path.insert(0, {str(CHECKOUT)!r})
+
 import pulumi
 
+from contracts.outputs import to_exports
+from tests.unit.slots import make_slot
+
 pulumi.export("plain", "text")
+pulumi.export("slots", {{lab: pulumi.Output.secret(to_exports(make_slot())) for lab in ("team", "ci")}})
+pulumi.export("placement", "kubernetes")
+pulumi.export("catalog_kind", "nessie")
 pulumi.export("secret", pulumi.Output.secret({SECRET!r}))
 """
 

@@ -49,6 +49,10 @@ class FakeEngine:
     settings_there: dict[Role, str] = field(default_factory=dict)
     settings_file: Callable[[Role], Path] = lambda role: Path(f"{role}.yaml")
     """Files of stacks as their last run had them, and where they are written to."""
+    others: list[str] = field(default_factory=list)
+    """Names of the stacks of other labs in the same backend."""
+    slots: tuple[str, ...] = ("lab",)
+    """The labs that the persistent stack has a slot for."""
 
     def up(self, role: Role, *, config_file: Path | None = None) -> RunResult:
         self.config_files.append(config_file)
@@ -76,13 +80,17 @@ class FakeEngine:
     def exists(self, role: Role) -> bool:
         return role in self.stacks
 
+    def stack_names(self) -> list[str]:
+        return sorted([*(role.value for role in self.stacks), *self.others])
+
     def outputs(self, role: Role, *, secrets: bool = False) -> dict[str, Any] | None:
         if role not in self.stacks:
             return None
         if role is Role.LAB:
             document: dict[str, Any] = to_exports(lab_outputs())
             return document
-        return {"placement": "local", "catalog_kind": "nessie", "slots": {"lab": to_exports(make_slot())}}
+        slots = {name: to_exports(make_slot()) for name in self.slots}
+        return {"placement": "local", "catalog_kind": "nessie", "slots": slots}
 
     def _run(self, operation: str, role: Role) -> RunResult:
         call = f"{operation} {role.value}"

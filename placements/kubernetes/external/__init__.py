@@ -126,10 +126,10 @@ def database_server(url: str) -> DatabaseServer:
     )
 
 
-def store(settings: Settings, lab: str) -> Store:
-    """The store that the settings name, with one lab's buckets and keys there. Raises UsageError, which never
-    repeats a key."""
-    values = settings.values
+def store(settings: Settings, lab: str | None = None) -> Store:
+    """The store that the settings name, with the buckets and keys there of one lab, the owner's by default.
+    Raises UsageError, which never repeats a key."""
+    values, lab = settings.values, lab or settings.name
     return Store(
         endpoint_url=str(values["objectStoreUrl"]),
         region=str(values["objectStoreRegion"]),
