@@ -34,6 +34,7 @@ import click
 from ci.mark import Mark
 from cli.project import ROOT
 from contracts.errors import LabError
+from contracts.settings import environment
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED = 130
@@ -129,14 +130,16 @@ def remove(
     *,
     attempts: int = _ATTEMPTS,
     pause: Callable[[float], None] = time.sleep,
+    anyway: bool = False,
 ) -> bool:
     """Removes what was made, again where another command still holds the lab. Returns whether it is gone;
-    the mark that it is to be removed stays until then."""
+    the mark that it is to be removed stays until then. ``anyway``: also where this machine knows of none,
+    since its stack may lie elsewhere."""
     steps.deaf = True
     for attempt in range(attempts):
         if attempt:
             pause(_PAUSE_S)
-        if not mark.lab_was_begun() or steps.run("--name", mark.lab, *ending) == 0:
+        if not (anyway or mark.lab_was_begun()) or steps.run("--name", mark.lab, *ending) == 0:
             mark.clear()
             return True
     say(f"lab {mark.lab!r} is NOT removed; try: python3 ci/ephemeral.py --remove-only --name {mark.lab}")
@@ -202,15 +205,33 @@ def run(steps: Steps, mark: Mark, *, up: Sequence[str], verify: Sequence[str], e
 @click.option(
     "--remove-only", is_flag=True, help="Remove what an earlier run of this name left, if anything."
 )
+@click.option(
+    "--shares",
+    metavar="LAB",
+    help="Be in the slot of this name in that lab's persistent stack, one run at a time. The same as "
+    "LAB_SHARES; LAB_BACKEND_URL says where its state lies.",
+)
 @click.option("--lab", type=click.Path(path_type=Path), default=ROOT / "lab", help="The command; for tests.")
 @click.argument("up", nargs=-1, type=click.UNPROCESSED)
-def main(name: str, keep_persistent: bool, remove_only: bool, lab: Path, up: tuple[str, ...]) -> None:
+def main(
+    name: str, keep_persistent: bool, remove_only: bool, shares: str | None, lab: Path, up: tuple[str, ...]
+) -> None:
     """Bring a lab up, verify it, remove it. Arguments after -- are those of lab up."""
     steps = Steps(lab=[str(lab)])
+    shares = shares or environment("LAB_SHARES")
     ending = ["down"] if keep_persistent else ["destroy", "--yes"]
+    if shares:
+        if keep_persistent:
+            raise click.UsageError("--keep-persistent is of no use with --shares: its slot stays in any case")
+        # A slot that somebody uses is not taken, and not removed.
+        up, ending = ("--shares", shares, "--fresh", *up), [*ending, "--shares", shares]
     try:
         mark = Mark(name)
         if remove_only:
+            if shares:
+                mark.end_step(_ORPHAN_S)
+                steps.listen()
+                sys.exit(0 if remove(steps, mark, ending, anyway=True) else 1)
             if not mark.exists():
                 say(f"no run left a lab {name!r}")
                 sys.exit(0)

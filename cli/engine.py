@@ -6,34 +6,29 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 from pulumi.automation import (
     CommandError,
-    CommandResult,
     ConcurrentUpdateError,
     LocalWorkspace,
     OutputMap,
-    PulumiCommand,
     Stack,
+    StackAlreadyExistsError,
     StackNotFoundError,
     UpdateSummary,
 )
 from pulumi.automation._stack import StackInitMode  # what the public constructors pass, for Stack alone
-from pulumi.automation.errors import create_command_error
 from pulumi.automation.events import EngineEvent
-from semver import VersionInfo
 
 from cli.backend import file_backend
 from cli.events import PROVIDER_ENDED, EventLog, PlannedStep, silent
+from cli.forwarding import ForwardingCommand
 from cli.interrupts import Interrupts
 from cli.locks import has_pending_operations, remove_stale, stack_is_there, stacks_there
 from cli.project import Lab, require_own
@@ -107,52 +102,9 @@ class EnginePort(Protocol):
         """Names of all stacks of the backend, those of other labs that share it included."""
         ...
 
-
-class ForwardingCommand(PulumiCommand):
-    """The installed CLI, run in a process group of its own so that interrupts reach it exactly once."""
-
-    def __init__(self, path: Path, version: str, interrupts: Interrupts) -> None:
-        # The base class would start the CLI only to ask for its version, which is known here.
-        self.command = str(path)
-        self.version = VersionInfo.parse(version.removeprefix("v"))
-        self._interrupts = interrupts
-
-    def run(
-        self,
-        args: list[str],
-        cwd: str,
-        additional_env: Mapping[str, str],
-        on_output: Callable[[str], Any] | None = None,
-        on_error: Callable[[str], Any] | None = None,
-    ) -> CommandResult:
-        """As the base class; see there."""
-        environment = {**os.environ, **additional_env, "PULUMI_AUTOMATION_API": "true"}
-        environment.pop("PULUMI_CONFIG_PASSPHRASE", None)
-        with subprocess.Popen(
-            [self.command, "--non-interactive", *args],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            stdin=subprocess.DEVNULL,
-            cwd=cwd,
-            env=environment,
-            encoding="utf-8",
-            errors="replace",
-            process_group=0,
-        ) as process:
-            self._interrupts.watch(process.pid)
-            try:
-                assert process.stdout is not None  # noqa: S101 - both were asked for above
-                assert process.stderr is not None  # noqa: S101 - both were asked for above
-                out, err = _Reader(process.stdout, on_output), _Reader(process.stderr, on_error)
-                out.join()
-                err.join()
-                process.wait()
-            finally:
-                self._interrupts.forget()
-        result = CommandResult(stdout=out.text(), stderr=err.text(), code=process.returncode)
-        if process.returncode != 0:
-            raise create_command_error(result)
-        return result
+    def create(self, role: Role) -> bool:
+        """Makes the stack with nothing in it. Returns whether it did: False where it is there already."""
+        ...
 
 
 WITHOUT_CHECKPOINTS: Mapping[str, str] = {"PULUMI_EXPERIMENTAL": "1", "PULUMI_SKIP_CHECKPOINTS": "1"}
@@ -193,25 +145,6 @@ class LeanStack(Stack):
             end_time=now,
             resource_changes={},
         )
-
-
-class _Reader(threading.Thread):
-    """Keeps a stream's lines and hands each on as it comes."""
-
-    def __init__(self, stream: IO[str], callback: Callable[[str], Any] | None) -> None:
-        super().__init__(daemon=True)
-        self._stream, self._callback, self._lines = stream, callback, list[str]()
-        self.start()
-
-    def run(self) -> None:
-        for line in self._stream:
-            text = line.rstrip()
-            if self._callback:
-                self._callback(text)
-            self._lines.append(text)
-
-    def text(self) -> str:
-        return "\n".join(self._lines)
 
 
 class PulumiEngine:
@@ -305,6 +238,16 @@ class PulumiEngine:
             return sorted(stack.name for stack in self._workspace.list_stacks())
         except CommandError as error:
             raise self._command_failure(error, "list of stacks") from error
+
+    def create(self, role: Role) -> bool:
+        require_own(self._lab, role)
+        try:
+            self._workspace.create_stack(self._lab.stack_name(role))
+        except StackAlreadyExistsError:
+            return False
+        except CommandError as error:
+            raise self._command_failure(error, f"stack {role}") from error
+        return True
 
     def remove(self, role: Role) -> None:
         require_own(self._lab, role)

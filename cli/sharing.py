@@ -140,6 +140,9 @@ def _begin(session: Session, owner: str, changes: Mapping[str, str], *, fresh: b
         remember_secrets_provider(lab, provider)
     session.renew_engine()
     session.slot()
+    # At once, so that of two that come at the same moment one alone goes on.
+    if fresh and not session.engine.create(Role.LAB):
+        raise _is_there(lab)
     session.say(f"lab {lab.name!r} shares the persistent stack of lab {owner!r}, in which it has a slot")
 
 
@@ -224,9 +227,8 @@ def guests_of(session: Session) -> tuple[str, ...]:
     machine, where nothing is shared, and of a lab that shares another's."""
     if not session.lab.exists or session.lab.owner or session.is_local():
         return ()
-    return tuple(
-        name.removeprefix(SHARING_STACK) for name in session.engine.stack_names() if name.startswith(SHARING_STACK)
-    )
+    names = session.engine.stack_names()
+    return tuple(name.removeprefix(SHARING_STACK) for name in names if name.startswith(SHARING_STACK))
 
 
 def refuse_bound(session: Session, what: str) -> None:

@@ -313,8 +313,9 @@ def rotated_text(result: UpResult, kinds: tuple[str, ...]) -> str:
 
 
 @command("destroy")
+@_SHARES
 @click.option("--yes", is_flag=True, help="Don't ask (for scripts).")
-def destroy(options: Options, yes: bool) -> None:
+def destroy(options: Options, shares: str | None, yes: bool) -> None:
     """Remove the lab for good, with everything in it. Asks for the lab's name first."""
     from cli.operations import destroy as run
 
@@ -326,7 +327,7 @@ def destroy(options: Options, yes: bool) -> None:
         if not yes:
             typed_confirmation(plan.lab)
 
-    result = run(options.session(), confirm)
+    result = run(at(options.session(), None, None, shares), confirm)
 
     def text() -> str:
         stays = "".join(f"\n  ./{command}" for command in result.then)

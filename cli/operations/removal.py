@@ -12,10 +12,10 @@ from cli.locks import remove_stale
 from cli.operations.lifecycle import stop_services
 from cli.project import Lab, read_config
 from cli.session import Session
-from cli.sharing import refuse_shared, slot_removal
+from cli.sharing import refuse_shared, slot_removal, take_part
 from contracts.errors import LabError
 from contracts.setting_values import lab_names
-from contracts.settings import Role
+from contracts.settings import Role, environment
 from placements.local.unprivileged import remove_unprivileged
 
 
@@ -31,8 +31,15 @@ class DestroyPlan:
 
 
 def destroy_plan(session: Session) -> DestroyPlan:
-    """Names what goes, before anybody is asked. Raises UsageError while other labs need it."""
+    """Names what goes, before anybody is asked. A lab that shares another's persistent stack (LAB_SHARES) and
+    that this machine does not know is taken over for it.
+
+    Raises:
+        UsageError: other labs need what would go.
+    """
     lab = session.lab
+    if not lab.exists and environment("LAB_SHARES", session.environ):
+        take_part(session)
     lab.require()
     if lab.owner:
         return DestroyPlan(

@@ -215,13 +215,13 @@ def check_way_out(settings: Settings, clients: Clients, labs: Sequence[str]) -> 
     private subnet has one. ``settings`` are the lab stack's."""
     if len(labs) < 2 or str(settings.values["awsNat"]).startswith("shared"):
         return
-    tagged = [
-        {"Name": f"tag:{key}", "Values": [value] if key != "Lab" else [*labs]}
-        for key, value in resource_tags(settings.name, Role.LAB).items()
-    ]
+    own = resource_tags(settings.name, Role.LAB)
+    tagged = [{"Name": f"tag:{key}", "Values": [*labs] if key == "Lab" else [own[key]]} for key in own]
     alive = {"Name": "state", "Values": ["pending", "available"]}
-    found = _asked(clients("ec2"), "describe_nat_gateways", Filter=[*tagged, alive])["NatGateways"]
-    holders = {tag["Value"] for one in found for tag in one.get("Tags", ()) if tag["Key"] == "Lab"}
+    found = _asked(clients("ec2"), "describe_nat_gateways", Filters=[*tagged, alive])["NatGateways"]
+    tags = [{tag["Key"]: tag["Value"] for tag in one.get("Tags", ())} for one in found]
+    # A gateway of the persistent stack is everybody's.
+    holders = {one["Lab"] for one in tags if one.get("Stack") == own["Stack"] and one.get("Lab") in labs}
     if others := sorted(holders - {settings.name}):
         raise PreflightError(
             f"lab {others[0]!r} is up in the network that both labs share, with a way out of its own",

@@ -9,7 +9,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,13 +24,15 @@ from minio import Minio
 from moto import mock_aws
 
 from cli.joining import join
-from cli.project import Lab
+from cli.project import Lab, set_config
 from cli.session import Session
+from cli.sharing import take_part
 from cli.steps import prepare_project
 from contracts.errors import LabError, UsageError
 from contracts.settings import Role, cache_home
 from contracts.versions import MINIO
 from placements.local.artifacts import SilentProgress, ensure
+from tests.engine.aws_account import CHECKOUT
 from tests.engine.plugins_support import free_port
 
 pytestmark = pytest.mark.engine
@@ -52,6 +54,11 @@ pulumi.export("placement", "kubernetes")
 pulumi.export("catalog_kind", "nessie")
 pulumi.export("secret", pulumi.Output.secret({SECRET!r}))
 """
+
+
+def shown(outputs: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The outputs that a test is about."""
+    return {name: value for name, value in (outputs or {}).items() if name in ("plain", "secret")}
 
 
 def kms() -> Any:
@@ -208,7 +215,7 @@ def test_state_lies_in_the_store_and_opens_with_the_key_alone(elsewhere: Elsewhe
     assert described["encryptedkey"]
     assert "encryptionsalt" not in described
     outputs = session.engine.outputs(Role.PERSISTENT, secrets=True)
-    assert outputs == {"plain": "text", "secret": SECRET}
+    assert shown(outputs) == {"plain": "text", "secret": SECRET}
 
 
 def test_a_second_run_needs_to_be_told_nothing(elsewhere: Elsewhere) -> None:
@@ -226,7 +233,8 @@ def test_another_machine_takes_the_lab_over_as_it_is(elsewhere: Elsewhere) -> No
     assert taken["encryptedkey"] == made["encryptedkey"]
     assert taken["config"]["lakehouse-lab:name"] == "team"
     assert taken["config"]["lakehouse-lab:home"] == str(session.lab.home)
-    assert session.engine.outputs(Role.PERSISTENT, secrets=True) == {"plain": "text", "secret": SECRET}
+    outputs = session.engine.outputs(Role.PERSISTENT, secrets=True)
+    assert shown(outputs) == {"plain": "text", "secret": SECRET}
     assert not session.engine.up(Role.PERSISTENT).changed
     assert join(session) is False
 
@@ -237,6 +245,27 @@ def test_another_lab_does_not_take_it_for_its_own(elsewhere: Elsewhere) -> None:
         join(other)
     assert "s3://state/team/other?" in str(refused.value.permitted)
     assert not other.lab.home.exists()
+
+
+def test_a_lab_shares_what_another_keeps_by_where_its_state_lies(
+    elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = elsewhere.session("team")
+    set_config(owner.lab, Role.PERSISTENT, "placement", "kubernetes")
+    owner.engine.up(Role.PERSISTENT)
+    # They need the whole checkout.
+    monkeypatch.setattr(Session, "policy_packs", lambda _: {})
+    third = elsewhere.session("ci", "third")
+    third.environ = {**third.environ, "LAB_SHARES": "team"}
+    third.environ.pop("LAB_SECRETS_PROVIDER")
+    take_part(third)
+    assert third.slot()
+    third.engine.up(Role.LAB)
+    (checkpoint,) = [key for key in elsewhere.objects() if key.endswith("stacks/lakehouse-lab/lab-ci.json")]
+    content = elsewhere.store.get_object("state", checkpoint).read().decode()
+    assert SECRET not in content
+    assert "awskms://alias/lab-state" in content
+    assert third.engine.stack_names() == ["lab-ci", "persistent"]
 
 
 def test_without_the_key_nothing_opens(elsewhere: Elsewhere) -> None:

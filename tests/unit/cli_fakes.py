@@ -80,6 +80,12 @@ class FakeEngine:
     def exists(self, role: Role) -> bool:
         return role in self.stacks
 
+    def create(self, role: Role) -> bool:
+        self.calls.append(f"create {role.value}")
+        made = role not in self.stacks
+        self.stacks.add(role)
+        return made
+
     def stack_names(self) -> list[str]:
         return sorted([*(role.value for role in self.stacks), *self.others])
 

@@ -190,6 +190,35 @@ def test_a_lab_that_others_keep_data_in_is_only_taken_down(world: World) -> None
     assert world.log[-2:] == ["down began", "down done"]
 
 
+def test_a_lab_in_a_slot_takes_it_only_while_nobody_has_it_and_lets_go_of_it(world: World) -> None:
+    run = world.start("--shares", "main", "--", "--set", "scaleFactor=0.01", arguments="1")
+    text, _ = run.communicate(timeout=_LIMIT_S)
+    assert run.returncode == 0, text
+    assert world.log == [
+        *("up began", "with --shares main --fresh --set scaleFactor=0.01", "up done"),
+        *("verify began", "with ", "verify done"),
+        *("destroy began", "with --yes --shares main", "destroy done"),
+    ]
+    assert world.is_gone()
+
+
+def test_a_slot_that_somebody_has_is_left_to_them(world: World) -> None:
+    run = world.start("--shares", "main", taken="1")
+    text, _ = run.communicate(timeout=_LIMIT_S)
+    assert run.returncode == 2, text
+    assert world.log == ["up refused"]
+    assert world.is_gone()
+
+
+def test_what_a_machine_that_is_gone_left_in_a_slot_is_removed_by_another(world: World) -> None:
+    run = world.start("--remove-only", "--shares", "main", arguments="1")
+    text, _ = run.communicate(timeout=_LIMIT_S)
+    assert run.returncode == 0, text
+    assert world.log == ["destroy began", "with --yes --shares main", "destroy done"]
+    refused = world.start("--shares", "main", "--keep-persistent")
+    assert refused.wait(timeout=_LIMIT_S) == 2
+
+
 def test_removal_is_tried_again_and_its_failure_said(
     world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
