@@ -49,11 +49,15 @@ def take_part(session: Session, changes: Mapping[str, str] | None = None, *, fre
     if lab.exists:
         _follow(session, owner, changes or {})
         return
+    was_there = lab.home.exists()
     try:
         _begin(session, owner, changes or {}, fresh=fresh)
     except LabError:
         # What it would remember is not so, and the next attempt is refused.
-        shutil.rmtree(lab.home, ignore_errors=True)
+        for file in (lab.project_dir / "Pulumi.yaml", lab.owner_file):
+            file.unlink(missing_ok=True)
+        if not was_there:
+            shutil.rmtree(lab.home, ignore_errors=True)
         raise
 
 
@@ -149,6 +153,15 @@ def _begin(session: Session, owner: str, changes: Mapping[str, str], *, fresh: b
 def _share_passphrase(lab: Lab, owner: Lab) -> None:
     """The state has one passphrase for all labs that lie in it. A link, so that there is one file of it."""
     lab.secrets_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if lab.passphrase_file.is_symlink():
+        lab.passphrase_file.unlink()
+    if lab.passphrase_file.exists():
+        raise LabError(
+            "this folder is that of another lab, which is half made",
+            value=str(lab.home),
+            permitted="a folder that is not there yet",
+            next_command=f"rm -r {lab.home}, once nothing in it is needed",
+        )
     # Relative: both folders move together.
     lab.passphrase_file.symlink_to(f"../../{owner.home.name}/secrets/{owner.passphrase_file.name}")
 

@@ -183,7 +183,8 @@ def test_subnets_lie_in_the_vpc_and_do_not_move_when_a_zone_is_added() -> None:
 def test_only_three_workloads_have_a_role_and_pods_alone_assume_it(stack: Recorded) -> None:
     roles = stack.of("aws:iam/role:Role")
     workloads = {f"{lab}-{w}" for lab in ("lab", "team-b") for w in ("catalog", "governor", "opa", "vending")}
-    assert set(roles) == workloads | {"ci-preview", "ci-deploy", "ending", "ending-schedule"}
+    ending = {"ending", "ending-schedule", "team-b-ending", "team-b-ending-schedule"}
+    assert set(roles) == workloads | ending | {"ci-preview", "ci-deploy", "ci-deploy-team-b"}
     for name in workloads:
         (trust,) = statements(roles[name]["assumeRolePolicy"])
         if name.endswith("vending"):
