@@ -15,8 +15,9 @@ import psutil
 import pytest
 from pulumi.automation import CommandError, CommandResult
 
-from cli.engine import WITHOUT_CHECKPOINTS, ForwardingCommand, PulumiEngine, _run_failure
+from cli.engine import WITHOUT_CHECKPOINTS, PulumiEngine, _run_failure
 from cli.events import EventLog, readable_error, short_name
+from cli.forwarding import ForwardingCommand
 from cli.interrupts import Interrupts
 from cli.locks import find_locks, has_pending_operations, remove_stale
 from cli.project import open_lab
