@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -99,3 +101,18 @@ def test_what_somebody_took_away_comes_back(aurora: Aurora, port: int) -> None:
     rows(port, "DROP DATABASE lab_agent")
     converge(aurora, NAMES, PASSWORDS)
     assert missing(aurora, NAMES) == []
+
+
+def test_slots_that_are_made_at_the_same_time_do_not_stop_each_other(aurora: Aurora, port: int) -> None:
+    slow = Aurora(PostgresDataApi(port, linger_s=0.1), resource_arn="arn:cluster", secret_arn="arn:secret")
+    labs = [{name: name for name in (f"{lab}_catalog", f"{lab}_agent")} for lab in ("one", "two", "three")]
+    together = threading.Barrier(len(labs))
+
+    def make(names: dict[str, str]) -> None:
+        together.wait(timeout=60)
+        converge(slow, names, dict.fromkeys(names, "a-password-of-a-slot"))
+
+    with ThreadPoolExecutor(len(labs)) as pool:
+        for made in [pool.submit(make, names) for names in labs]:
+            made.result()
+    assert [missing(aurora, names) for names in labs] == [[], [], []]

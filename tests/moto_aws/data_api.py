@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,10 +21,11 @@ class PostgresDataApi:
     """``execute_statement`` on one PostgreSQL, by a master user with the rights that Aurora's has: no
     superuser.
 
-    ``asleep`` answers that many calls as a database that has paused; ``seen`` is what was sent."""
+    ``asleep`` answers that many calls as a database that has paused; ``linger_s`` is how long a statement
+    takes to commit; ``seen`` is what was sent."""
 
-    def __init__(self, port: int, *, asleep: int = 0) -> None:
-        self.asleep = asleep
+    def __init__(self, port: int, *, asleep: int = 0, linger_s: float = 0.0) -> None:
+        self.asleep, self.linger_s = asleep, linger_s
         self.seen: list[dict[str, Any]] = []
         self._port = port
 
@@ -52,10 +54,11 @@ class PostgresDataApi:
                 port=self._port,
                 dbname=arguments["database"],
                 user=MASTER,
-                autocommit=True,
+                autocommit=not self.linger_s or text.startswith("CREATE DATABASE"),
             ) as connection:
                 cursor = connection.execute(text.encode(), values or None)
                 rows = cursor.fetchall() if cursor.description else []
+                time.sleep(self.linger_s)
         except psycopg.Error as error:
             raise client_error("DatabaseErrorException", str(error)) from error
         return {"records": [[_cell(value) for value in row] for row in rows], "numberOfRecordsUpdated": 0}

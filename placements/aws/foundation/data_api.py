@@ -24,6 +24,14 @@ _RESUME_S = 180.0
 _RETRY_S = 3.0
 _RESUMING = ("DatabaseResumingException", "DatabaseUnavailableException", "StatementTimeoutException")
 
+# Slots of several labs are made at the same time, and PostgreSQL refuses the later of two changes of one row
+# of its catalog. The lock goes with the statement.
+_OF_ALL_LABS = """
+DO $$ BEGIN
+  PERFORM pg_advisory_xact_lock(1818323813);
+  REVOKE CONNECT ON DATABASE "postgres" FROM PUBLIC;
+END $$
+""".strip()
 _PRESENT = """
 SELECT d.datname, r.rolname FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba
 WHERE NOT d.datistemplate
@@ -89,7 +97,7 @@ def converge(aurora: Aurora, databases: Mapping[str, str], passwords: Mapping[st
         identifier(name)
     verifiers = {role: verifier(_usable(passwords[role])) for role in databases.values()}
     # No one but an administrator connects to what belongs to no lab.
-    aurora.rows('REVOKE CONNECT ON DATABASE "postgres" FROM PUBLIC')
+    aurora.rows(_OF_ALL_LABS)
     for database, role in databases.items():
         if not aurora.rows("SELECT 1 FROM pg_roles WHERE rolname = :name", name=role):
             aurora.rows(f"CREATE ROLE {identifier(role)} LOGIN")
