@@ -3,20 +3,22 @@ the stack has is its owner; the others are named by ``moreLabs``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from contracts.errors import UsageError
 from contracts.settings import Settings
 
 _LAB_IN_NAME = "{lab}"
+NAMESPACES_BESIDE = ("spark", "data")
+"""What stands after a lab's namespace, and a hyphen, in the names of further ones that are its own."""
 
 
 def labs_of(settings: Settings) -> tuple[str, ...]:
     """The labs with a slot, the owner first. ``settings`` are the persistent stack's.
 
     Raises:
-        UsageError: two of them would have the same namespace, or names that can't be told apart by their
-            prefix.
+        UsageError: two of them would have the same namespace, one would be in a namespace that is another's
+            beside its own, or their names can't be told apart by their prefix.
     """
     labs = tuple(dict.fromkeys((settings.name, *settings.values["moreLabs"])))
     taken: dict[str, str] = {}
@@ -38,7 +40,32 @@ def labs_of(settings: Settings) -> tuple[str, ...]:
                 permitted=f"a name that does not begin with {taken_by}-cluster-",
                 next_command="pulumi config set moreLabs NAMES -s persistent",
             )
+    _refuse_beside(settings, taken)
     return labs
+
+
+def _refuse_beside(settings: Settings, labs: Mapping[str, str]) -> None:
+    """Raises UsageError where a lab's namespace is one that another has beside its own; ``labs`` by
+    namespace."""
+    for namespace, lab in labs.items():
+        beside, _, word = namespace.rpartition("-")
+        if word not in NAMESPACES_BESIDE or beside not in labs:
+            continue
+        other = labs[beside]
+        # Only the owner's can be called otherwise than by its lab's name.
+        given = settings.name in (lab, other) and settings.values["namespace"]
+        raise UsageError(
+            f"lab {lab!r} would be in a namespace that lab {other!r} has beside its own",
+            value=namespace,
+            permitted=f"another namespace of lab {settings.name!r}"
+            if given
+            else f"another name than that of lab {other!r} with "
+            + " or ".join(f"-{one}" for one in NAMESPACES_BESIDE)
+            + " after it",
+            next_command=f"pulumi config set namespace lakehouse-{settings.name} -s persistent"
+            if given
+            else "pulumi config set moreLabs NAMES -s persistent",
+        )
 
 
 def namespace_in(settings: Settings, lab: str) -> str:

@@ -9,6 +9,11 @@ from typing import Any
 
 import pytest
 
+from contracts.errors import UsageError
+from contracts.settings import read_settings
+from contracts.slots import NAMESPACES_BESIDE, labs_of
+from placements.kubernetes.drivers import drivers_scope
+from placements.kubernetes.naming import Scope
 from tests.mocks.test_aws_cluster import NODE_GROUP
 from tests.mocks.test_aws_foundation import ACCOUNT, GIVEN, inline, statements
 from tests.mocks.test_aws_lab import folder as folder
@@ -250,3 +255,35 @@ def test_a_name_that_could_be_taken_for_another_labs_is_refused(name: str) -> No
     found = run_stack("persistent", *GIVEN, f"moreLabs={name}")
     assert "could be taken for that of lab 'lab'" in (found.error or "")
     assert found.resources == []
+
+
+def labs(*more: str, **given: str) -> tuple[str, ...]:
+    own = {"role": "persistent", "placement": "kubernetes", "name": "lab"}
+    return labs_of(read_settings({**own, "moreLabs": ",".join(more), **given}))
+
+
+@pytest.mark.parametrize("word", NAMESPACES_BESIDE)
+def test_a_lab_is_in_no_namespace_that_another_has_beside_its_own(run: Run, word: str) -> None:
+    for name, more in (("lab", ("x", f"x-{word}")), ("lab", (f"x-{word}", "x")), (f"x-{word}", ("x",))):
+        with pytest.raises(UsageError, match="in a namespace that lab 'x' has beside its own") as refused:
+            labs(*more, name=name)
+        assert refused.value.value == f"lakehouse-x-{word}"
+        assert "-spark or -data after it" in str(refused.value.permitted)
+    found = run("persistent", *EXTERNAL, f"moreLabs=lab-{word}", "moreObjectStoreKeys={}")
+    assert f"lab 'lab-{word}' would be in a namespace that lab 'lab' has" in (found.error or "")
+    assert found.resources == []
+    assert labs("x", f"x{word}", f"{word}") == ("lab", "x", f"x{word}", word)
+
+
+def test_a_namespace_that_an_owner_names_is_looked_at_as_well() -> None:
+    with pytest.raises(UsageError, match="lab 'lab' would be in a namespace that lab 'x' has") as refused:
+        labs("x", namespace="lakehouse-x-spark")
+    assert "config set namespace lakehouse-lab" in str(refused.value.next_command)
+    with pytest.raises(UsageError, match="lab 'x-data' would be in a namespace that lab 'lab' has"):
+        labs("x-data", namespace="lakehouse-x")
+    assert labs("lab-spark", namespace="team") == ("lab", "lab-spark")
+
+
+def test_the_namespace_of_drivers_is_one_that_no_other_lab_is_in() -> None:
+    scope = Scope(lab="lab", namespace="lakehouse-lab", stack="lab")
+    assert drivers_scope(scope).namespace in {f"lakehouse-lab-{word}" for word in NAMESPACES_BESIDE}
