@@ -206,8 +206,15 @@ def _refuse_owners(
 ) -> None:
     """Raises UsageError for a setting that is the owner's to change."""
     for key, value in changes.items():
-        setting = _BY_NAME[key]
-        fixed = key in _followed(placement) or (key == "namespace" and placement == "kubernetes")
+        setting, own = _BY_NAME[key], f"lakehouse-{lab.name}"
+        if key == "namespace" and value not in ("", own):
+            raise UsageError(
+                f"the namespace of lab {lab.name!r} has its name, since lab {owner!r} has made it a slot",
+                value=value,
+                permitted=own,
+                next_command=f"lab --name {lab.name} up --shares {owner}",
+            )
+        fixed = key in _followed(placement)
         if value == given.get(key) or (Role.LAB in setting.roles and not fixed):
             continue
         raise UsageError(

@@ -274,7 +274,6 @@ def test_a_lab_with_a_stack_of_its_own_does_not_move(world: World) -> None:
         {"peopleRotation": "9"},
         {"placement": "aws"},
         {"quotaMemoryMib": "65536"},
-        {"namespace": "mine"},
     ],
 )
 def test_the_owners_settings_are_the_owners(world: World, changes: dict[str, str]) -> None:
@@ -288,6 +287,15 @@ def test_the_owners_settings_are_the_owners(world: World, changes: dict[str, str
     with pytest.raises(UsageError):
         operations.up(world.guest.session, changes=changes)
     assert runs(world.guest) == ["up lab"]
+
+
+@pytest.mark.parametrize("placement", ["kubernetes", "aws"])
+def test_its_namespace_has_its_name(world: World, placement: str) -> None:
+    world.guest.engine.settings_there = {Role.PERSISTENT: settings_of_owner("main", placement=placement)}
+    with pytest.raises(UsageError, match="the namespace of lab 'team-b' has its name") as refused:
+        world.share(namespace="mine")
+    assert refused.value.permitted == "lakehouse-team-b"
+    assert not world.guest.lab.home.exists()
 
 
 def test_what_is_kept_is_its_owners_to_make_and_to_rotate(world: World) -> None:
