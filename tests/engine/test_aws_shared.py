@@ -117,7 +117,7 @@ def do_not_look(patch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
-    """``main`` keeps a slot for ``team-b``."""
+    """``main`` is up and keeps a slot for ``team-b``."""
     folder, cache = tmp_path_factory.mktemp("account"), cache_home()
     ensure_artifacts(("postgresql",), cache)
     with ExitStack() as stack:
@@ -144,14 +144,12 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
         owner.throw_away = True
         given = {"placement": "aws", "awsRegion": REGION, "awsAccountId": ACCOUNT}
         more = {"moreLabs": "team-b", "awsNat": "shared", "awsProtect": "false"}
-        operations.bootstrap(owner, changes={**given, **more})
+        operations.up(owner, core=True, changes={**given, **more})
         yield made
 
 
 def test_both_labs_are_up_beside_each_other(account: Account) -> None:
-    owner = account.session("main")
-    owner.throw_away = True
-    operations.up(owner, core=True)
+    assert account.clusters() == ["lakehouse-main"]
     guest = account.session("team-b", LAB_SHARES="main")
     up = operations.up(guest, core=True)
     assert account.clusters() == ["lakehouse-main", "lakehouse-team-b"]
