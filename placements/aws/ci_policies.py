@@ -4,7 +4,7 @@ the deploy role changes it, and deletes nothing that is kept."""
 from __future__ import annotations
 
 from contracts.use import USE_KEY
-from placements.aws.ending import machine_arn, role_arns, use_bucket
+from placements.aws.ending import machine_arn, role_arns, schedule_arns, use_bucket
 from placements.aws.naming import MANAGED_POLICIES, SERVICE_ACCOUNTS, Scope
 from placements.aws.policies import Statement, allow, document
 
@@ -158,10 +158,7 @@ def deploy_policy(scope: Scope, key_arn: str) -> str:
             made,
             ArnEquals={"iam:PolicyARN": managed},
         ),
-        allow(
-            _CHANGES_OF_ENDINGS,
-            [machine_arn(scope), scope.arn("scheduler", f"schedule/default/{scope.prefix}-*")],
-        ),
+        allow(_CHANGES_OF_ENDINGS, [machine_arn(scope), *schedule_arns(scope)]),
         allow(
             ["iam:PassRole"],
             role_arns(scope),

@@ -228,6 +228,11 @@ def _schedule_arn(scope: Scope, name: str) -> str:
     return scope.arn("scheduler", f"schedule/default/{_schedule_name(scope, name)}")
 
 
+def schedule_arns(scope: Scope) -> list[str]:
+    """ARNs of the schedules, known before they are made."""
+    return [_schedule_arn(scope, name) for name in (_AT_ITS_TIME, _IDLE)]
+
+
 def machine_policy(scope: Scope) -> str:
     """What the state machine may: end the lab's cluster and what carries the tags of its lab stack, and see
     when the lab was last used."""

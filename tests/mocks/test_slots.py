@@ -4,6 +4,7 @@ what the first one has is what it had alone."""
 from __future__ import annotations
 
 import json
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +212,15 @@ def test_each_lab_of_an_account_is_ended_and_deployed_by_roles_of_its_own(accoun
         assert f"arn:aws:eks:eu-central-1:{ACCOUNT}:cluster/lakehouse-{lab}" in resources_of(changes)
         passed = [s for s in inline(account, key) if "iam:PassRole" in s["Action"]]
         assert not [r for r in resources_of(passed) if f"/lakehouse-{other}-" in r]
+
+
+def test_a_pipeline_of_a_lab_changes_nothing_of_one_whose_name_begins_like_its_own() -> None:
+    found = run_stack("persistent", *GIVEN, "moreLabs=lab-b", "awsCiRepository=octo-org/lakehouse")
+    first, second = (resources_of(inline(found, f"ci-{one}")) for one in ("deploy", "deploy-lab-b"))
+    others = {arn for arn in second - first if "lakehouse-lab-b" in arn}
+    assert {arn.split(":")[2] for arn in others} == {"eks", "iam", "logs", "scheduler", "states"}
+    reached = {(own, arn) for own in first - {"*"} for arn in others if fnmatchcase(arn, own)}
+    assert {own for own, _ in reached} <= resources_of(inline(found, "ci-preview")), "read, as all of them"
 
 
 def test_a_budget_is_of_all_labs() -> None:
