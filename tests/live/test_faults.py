@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -55,7 +56,7 @@ def _ended(command: subprocess.Popen[str]) -> str:
     """What a command said that was to end early, by itself and explained."""
     said, _ = command.communicate(timeout=300)
     if command.returncode != 0:
-        assert command.returncode == 1, said
+        assert command.returncode == 1, f"{command.returncode}: {said}"
         _is_explained(said)
     return said
 
@@ -80,6 +81,22 @@ def _engine_runs(
         time.sleep(0.05)
 
 
+def _is_at_work(lab: LiveLab, command: subprocess.Popen[str]) -> None:
+    """Until a command has begun to change the lab. Before, while Python starts, it ends without a word."""
+    deadline = time.monotonic() + 60
+    while not _holds_the_lab(lab, command):
+        assert command.poll() is None, command.communicate()[0]
+        assert time.monotonic() < deadline, "the command never began"
+        time.sleep(0.05)
+
+
+def _holds_the_lab(lab: LiveLab, command: subprocess.Popen[str]) -> bool:
+    with contextlib.suppress(OSError, ValueError):
+        holder = json.loads((lab.home / "command.lock").read_text(encoding="utf-8"))["pid"]
+        return os.getsid(holder) == command.pid
+    return False
+
+
 def test_down_and_up_can_be_ended_at_any_moment_and_continue(lab: LiveLab) -> None:
     """One lab's way down and up again through every end that a command can find."""
     before = lab.fingerprint()
@@ -92,7 +109,7 @@ def test_down_and_up_can_be_ended_at_any_moment_and_continue(lab: LiveLab) -> No
     lab.ok("down")
 
     up = lab.start("up")
-    time.sleep(0.5)
+    _is_at_work(lab, up)
     up.send_signal(signal.SIGINT)
     said = _ended(up)
     assert "interrupted" in said or "continues" in said
