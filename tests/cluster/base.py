@@ -74,10 +74,11 @@ def _make_system(folder: Path) -> dict[str, Path]:
         (root / "usr" / name).mkdir(parents=True)
         (root / name).symlink_to(f"usr/{name}")
     for archive in downloaded(folder, PACKAGES, all_they_need=True):
-        packed = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(archive)], stdout=subprocess.PIPE)
+        pack = ["dpkg-deb", "--fsys-tarfile", str(archive)]
         unpack = ["tar", "--extract", "--keep-directory-symlink", f"--directory={root}"]
-        subprocess.run(unpack, stdin=packed.stdout, check=True)
-        assert packed.wait() == 0, archive.name
+        with subprocess.Popen(pack, stdout=subprocess.PIPE) as packed:
+            subprocess.run(unpack, stdin=packed.stdout, check=True)
+        assert packed.returncode == 0, archive.name
     for name in _NOT_RUN:
         subprocess.run(["rm", "-rf", str(root / name)], check=True)
     for name in _EMPTY:
