@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from functools import cache, partial
 from importlib import import_module
-from types import FrameType
 from typing import Any
 
 import httpx
-import uvicorn
 from starlette.types import ASGIApp
 
 from agent.app import Readiness, create_app
@@ -37,6 +34,7 @@ from contracts.identity import Audience
 from governance.client import GovernorClient
 from governance.exchange import TokenExchange
 from governance.governor.auth import TokenVerifier, realm_keys
+from governance.serving import serve
 from governance.store import make_engine
 
 _TIMEOUT = httpx.Timeout(20.0, connect=3.0)
@@ -155,10 +153,6 @@ def warm() -> None:
     import_module("governance.query")
 
 
-def _stopped(_signal: int, _frame: FrameType | None) -> None:
-    raise SystemExit(0)
-
-
 def main() -> int:
     """Serves until SIGTERM or SIGINT; runs on their way can be resumed afterwards."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -171,17 +165,11 @@ def main() -> int:
     except LabError as error:
         sys.stderr.write(f"{error.render()}\n")
         return error.exit_code
-    # uvicorn ends what is under way, then raises the signal again for the handler that was there before.
-    signal.signal(signal.SIGTERM, _stopped)
-    uvicorn.run(
+    serve(
         build(settings),
-        host=settings.bind,
+        bind=settings.bind,
         port=settings.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        ws="none",
-        timeout_graceful_shutdown=_GRACE_S,
+        grace_s=_GRACE_S,
     )
     return 0
 

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
-from types import FrameType
 
 import httpx
-import uvicorn
 
 from contracts.errors import LabError
 from contracts.identity import Audience
 from governance.client import GovernorClient
 from governance.governor.auth import TokenVerifier, realm_keys
+from governance.serving import serve
 from spark_gateway.admission import Door
 from spark_gateway.app import create_app
 from spark_gateway.gateway import Gateway
@@ -55,10 +53,6 @@ def build_gateway(settings: GatewaySettings) -> Gateway:
     )
 
 
-def _stopped(_signal: int, _frame: FrameType | None) -> None:
-    raise SystemExit(0)
-
-
 def main() -> int:
     """Serves until SIGTERM or SIGINT; then ends all drivers."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -73,17 +67,11 @@ def main() -> int:
         sys.stderr.write(f"{error.render()}\n")
         return error.exit_code
     verifier = TokenVerifier(settings.issuer_url, realm_keys(settings.jwks_url), Audience.SPARK)
-    # uvicorn ends what is under way, then raises the signal again for the handler that was there before.
-    signal.signal(signal.SIGTERM, _stopped)
-    uvicorn.run(
+    serve(
         create_app(gateway, verifier),
-        host=settings.bind,
+        bind=settings.bind,
         port=settings.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        ws="none",
-        timeout_graceful_shutdown=_GRACE_S,
+        grace_s=_GRACE_S,
     )
     return 0
 

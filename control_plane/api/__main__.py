@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
-from types import FrameType
-
-import uvicorn
 
 from contracts.errors import LabError
 from control_plane.api.app import create_app
 from control_plane.api.build import build_console
 from control_plane.api.settings import read_settings
 from governance.governor.trust import trusted
+from governance.serving import serve
 
 _GRACE_S = 5
-
-
-def _stopped(_signal: int, _frame: FrameType | None) -> None:
-    raise SystemExit(0)
 
 
 def main() -> int:
@@ -36,17 +29,12 @@ def main() -> int:
     except LabError as error:
         sys.stderr.write(f"{error.render()}\n")
         return error.exit_code
-    signal.signal(signal.SIGTERM, _stopped)
-    uvicorn.run(
+    serve(
         app,
-        host=settings.bind,
+        bind=settings.bind,
         port=settings.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
+        grace_s=_GRACE_S,
         proxy_headers=False,
-        ws="none",
-        timeout_graceful_shutdown=_GRACE_S,
     )
     return 0
 

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import ssl
 import sys
 import threading
 from datetime import timedelta
-from types import FrameType
 
 import httpx
-import uvicorn
 
 from contracts.errors import LabError, UsageError
 from contracts.identity import MAINTAINER_CLIENT, Audience
@@ -51,6 +48,7 @@ from governance.reconcile.polaris import PolarisAdmin
 from governance.reconcile.polaris_api import PolarisApi
 from governance.reconcile.port import CatalogAdmin
 from governance.reconcile.tables import CatalogTables
+from governance.serving import serve
 from governance.store import Store, make_engine
 from governance.trino import TrinoClient
 from governance.workspaces.queues import QueueStore
@@ -223,10 +221,6 @@ def _client(base_url: str, auth: httpx.Auth, tls: ssl.SSLContext) -> httpx.Clien
     return httpx.Client(base_url=base_url, auth=auth, timeout=_TIMEOUT, verify=tls, trust_env=False)
 
 
-def _stopped(_signal: int, _frame: FrameType | None) -> None:
-    raise SystemExit(0)
-
-
 def main() -> int:
     """Serves until SIGTERM or SIGINT; requests and loop runs under way end first."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -259,10 +253,7 @@ def main() -> int:
         *([] if uses is None else [use_loop(governor, uses)]),
     )
     verifier = TokenVerifier(settings.issuer_url, realm_keys(settings.jwks_url, tls))
-    # uvicorn ends what is under way, then raises the signal again for the handler that was there before:
-    # asked to stop and having stopped is a success.
-    signal.signal(signal.SIGTERM, _stopped)
-    uvicorn.run(
+    serve(
         create_app(
             governor,
             verifier,
@@ -275,13 +266,9 @@ def main() -> int:
             spaces=spaces,
             uses=uses,
         ),
-        host=settings.bind,
+        bind=settings.bind,
         port=settings.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        ws="none",
-        timeout_graceful_shutdown=_GRACE_S,
+        grace_s=_GRACE_S,
     )
     return 0
 
