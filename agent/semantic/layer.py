@@ -68,7 +68,7 @@ class SemanticLayer:
         self._reach = {name: self._reachable(name) for name in self.tables}
         for table in self.tables.values():
             self.time_of(table.id)
-        self.counting  # noqa: B018 - what it finds wrong is found now
+        self.counting = self._counting()
 
     def _reachable(self, base: str) -> dict[str, Reach]:
         found: dict[str, Reach] = {}
@@ -115,8 +115,7 @@ class SemanticLayer:
         """None for ``count``, which every entity has: the number of its rows."""
         return self.tables[table].measures.get(name)
 
-    @cached_property
-    def counting(self) -> Mapping[str, tuple[Meaning, ...]]:
+    def _counting(self) -> Mapping[str, tuple[Meaning, ...]]:
         """Measures of other tables that count a table's rows, too."""
         found: dict[str, tuple[Meaning, ...]] = {}
         for table in self.tables.values():
