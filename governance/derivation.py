@@ -55,14 +55,21 @@ class RawRights:
 
     Args:
         owners: as for :func:`derive_raw_grants`.
+        revision: the access data's, None for none that was published.
 
     Raises:
         UsageError: a malformed object in a tag or rule.
     """
 
     def __init__(
-        self, access: AccessData, owners: Mapping[str, str], closed: Collection[str] = frozenset()
+        self,
+        access: AccessData,
+        owners: Mapping[str, str],
+        closed: Collection[str] = frozenset(),
+        *,
+        revision: int | None = None,
     ) -> None:
+        self.revision = revision
         self._holdings = Holdings(access.grants, owners)
         self._rules = RulesByTable(access)
         self._namespaces = namespace_rights(access, owners)

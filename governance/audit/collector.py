@@ -15,7 +15,7 @@ from typing import Any
 
 from contracts.errors import LabError, UsageError
 from governance.audit.delivery import GAP
-from governance.audit.records import decision_records, encode, query_record
+from governance.audit.records import Json, decision_records, encode, query_record
 from governance.audit.spool import Spool, SpoolFullError
 from governance.audit.store import AuditStore
 
@@ -91,6 +91,11 @@ class Collector:
         self.spool.append([encode(record) for record in records])
         self.wake.set()
         return len(records)
+
+    def keep(self, record: Json) -> None:
+        """Keeps a record of the governor's own, on the disk when this returns. Raises SpoolFullError."""
+        self.spool.append([encode(record)])
+        self.wake.set()
 
     def waiting(self) -> int:
         """Records that are on the disk and not in the database yet."""

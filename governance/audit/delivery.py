@@ -68,6 +68,8 @@ class Delivery:
             row = decision_values(found)
             self._began_anew("opa", server)
             self._decisions.append(row)
+        elif kind == "raw":
+            note(self._session, found.pop("user"), found.pop("what"), found)
         else:
             note(self._session, found.pop("who"), GAP, found)
 

@@ -36,14 +36,8 @@ class AuditReader:
     def report(
         self, wanted: AuditFilter, *, waiting: int, retention_days: int, now: datetime | None = None
     ) -> AuditReport:
-        """Lines and events for a filter; events are gaps alone when lines of one table, one kind or one query
-        were asked for."""
-        only_gaps = wanted.denied or wanted.table is not None
-        events = (
-            self._store.events(user=wanted.user, since=wanted.since, only_gaps=only_gaps, limit=wanted.limit)
-            if wanted.query_id is None
-            else []
-        )
+        """Lines and events for a filter; no events beside one query."""
+        events = self._store.events(wanted) if wanted.query_id is None else []
         return AuditReport(
             lines=tuple(self._lines(self._store.queries(wanted), now or datetime.now(tz=UTC))),
             events=tuple(AuditEvent(at=e.at, who=e.who, what=e.what, detail=e.detail) for e in events),

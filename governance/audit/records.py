@@ -25,6 +25,10 @@ _TAG_CHARS = 200
 _NAMES = 2_000
 """Columns or tables of one record; no statement of a person has more."""
 
+RAW_USE_PREFIX = "catalog."
+"""How the names of what raw engines did begin, and of nothing else that the audit notes."""
+REFUSED_USE = f"{RAW_USE_PREFIX}refused"
+
 QUERY_ID = re.compile(r"(?P<day>\d{8})_(?P<time>\d{6})_(?P<index>\d{5,})_(?P<server>\w+)")
 """A day, a time, a number counted within the day, and a random word of the running server."""
 
@@ -41,11 +45,11 @@ def query_record(event: Mapping[str, Any], catalog: str) -> Json:
         record: Json = {
             "kind": "query",
             "stage": "completed" if completed else "created",
-            "query_id": _text(metadata["queryId"]),
-            "user": _text(context["user"]),
-            "groups": sorted(_text(group) for group in context.get("groups") or ()),
+            "query_id": plain(metadata["queryId"]),
+            "user": plain(context["user"]),
+            "groups": sorted(plain(group) for group in context.get("groups") or ()),
             "source": _optional(context.get("source")),
-            "tags": sorted(_text(tag)[:_TAG_CHARS] for tag in context.get("clientTags") or ())[:_TAGS],
+            "tags": sorted(plain(tag)[:_TAG_CHARS] for tag in context.get("clientTags") or ())[:_TAGS],
             "client": _optional(context.get("remoteClientAddress")),
             "begun_at": _time(event["createTime"]),
             **_statement(metadata),
@@ -59,7 +63,7 @@ def query_record(event: Mapping[str, Any], catalog: str) -> Json:
 
 
 def _statement(metadata: Mapping[str, Any]) -> Json:
-    text = _text(metadata["query"])
+    text = plain(metadata["query"])
     prepared = _optional(metadata.get("preparedQuery"))
     if prepared:
         text = f"{text} -- {prepared}"
@@ -90,10 +94,10 @@ def _table(info: Mapping[str, Any], catalog: str) -> Json:
     columns = list(info.get("columns") or ())[:_NAMES]
     return {
         "name": _name(info["catalog"], info["schema"], info["table"], catalog),
-        "columns": [_text(one["column"]) for one in columns],
-        "masked": [_text(one["column"]) for one in columns if one.get("mask")],
+        "columns": [plain(one["column"]) for one in columns],
+        "masked": [plain(one["column"]) for one in columns if one.get("mask")],
         "filters": len(info.get("filters") or ()),
-        "as_user": _text(info.get("authorization") or ""),
+        "as_user": plain(info.get("authorization") or ""),
         "direct": bool(info.get("directlyReferenced", True)),
     }
 
@@ -115,7 +119,7 @@ def _decision_or_gap(event: Any, catalog: str) -> Json:
         return _decision(event, catalog)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = f"OPA was asked something that is no question of Trino's: {type(error).__name__} {error}"
-        return {"kind": "gap", "who": "opa", "reason": _text(reason)[:_MESSAGE_CHARS]}
+        return {"kind": "gap", "who": "opa", "reason": plain(reason)[:_MESSAGE_CHARS]}
 
 
 def _decision(event: Mapping[str, Any], catalog: str) -> Json:
@@ -124,20 +128,20 @@ def _decision(event: Mapping[str, Any], catalog: str) -> Json:
     revision = str(((event.get("bundles") or {}).get("lab") or {}).get("revision") or "")
     found: Json = {
         "kind": "decision",
-        "id": _text(event["decision_id"]),
+        "id": plain(event["decision_id"]),
         "at": _time(event["timestamp"]),
-        "server": _text((event.get("labels") or {}).get("id") or ""),
-        "user": _text(context["identity"]["user"]),
+        "server": plain((event.get("labels") or {}).get("id") or ""),
+        "user": plain(context["identity"]["user"]),
         # Trino 476 does not say for which query it asks; a later one does.
         "query_id": _optional(context.get("queryId")),
-        "operation": _text(action["operation"]),
+        "operation": plain(action["operation"]),
         "object": _object(action, catalog),
         "revision": int(revision) if revision.isdecimal() else None,
         "allowed": result if isinstance(result, bool) else None,
     }
     if isinstance(result, Mapping):
         found["filters"] = int(result.get("filters") or 0)
-        found["masked"] = [_text(name) for name in result.get("masked") or ()][:_NAMES]
+        found["masked"] = [plain(name) for name in result.get("masked") or ()][:_NAMES]
     return found
 
 
@@ -156,12 +160,12 @@ def _object(action: Mapping[str, Any], catalog: str) -> str:
     if kind == "function":
         return _name(thing.get("catalogName"), thing.get("schemaName"), thing["functionName"], catalog)
     if kind == "catalogSessionProperty":
-        return f"{_text(thing['catalogName'])}.{_text(thing['propertyName'])}"
-    return _text(thing.get("name") or thing.get("user") or "")
+        return f"{plain(thing['catalogName'])}.{plain(thing['propertyName'])}"
+    return plain(thing.get("name") or thing.get("user") or "")
 
 
 def _name(catalog: Any, schema: Any, name: Any, own: str) -> str:
-    parts = [_text(part) for part in (catalog, schema, name) if part]
+    parts = [plain(part) for part in (catalog, schema, name) if part]
     return ".".join(parts[1:] if parts and parts[0] == own else parts)
 
 
@@ -170,13 +174,13 @@ def encode(record: Mapping[str, Any]) -> bytes:
     return json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def _text(value: Any) -> str:
+def plain(value: Any) -> str:
     """Text that PostgreSQL can hold: no NUL, no half of a surrogate pair."""
     return str(value).replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def _optional(value: Any) -> str | None:
-    return _text(value) if value else None
+    return plain(value) if value else None
 
 
 def _time(value: Any) -> str:

@@ -18,7 +18,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from governance.audit.delivery import GAP, UNFINISHED, Delivery, note, set_state, state
 from governance.audit.joining import missing_indexes
-from governance.audit.records import QUERY_ID
+from governance.audit.records import QUERY_ID, RAW_USE_PREFIX, REFUSED_USE
 from governance.audit.spool import Record
 from governance.models import (
     AuditDecisionRow,
@@ -204,24 +204,29 @@ class AuditStore:
         with self._sessions() as session:
             return list(session.scalars(query))
 
-    def events(
-        self, *, user: str | None, since: datetime | None, only_gaps: bool, limit: int
-    ) -> list[StoredEvent]:
-        """Gaps of the audit and, unless ``only_gaps``, what the governor noted (``user``'s own alone), newest
-        first."""
+    def events(self, wanted: AuditFilter) -> list[StoredEvent]:
+        """Gaps of the audit, what raw engines did, and what the governor noted, newest first. Of people,
+        those of the filter's user alone; of one table or of what was denied, gaps and raw engines alone."""
         own = select(AuditEventRow)
         noted = select(GovernorEventRow)
-        if since is not None:
-            own = own.where(AuditEventRow.recorded_at >= since)
-            noted = noted.where(GovernorEventRow.at >= since)
-        if user is not None:
-            noted = noted.where(GovernorEventRow.who == user)
+        of_people = AuditEventRow.what.startswith(RAW_USE_PREFIX, autoescape=True)
+        if wanted.since is not None:
+            own = own.where(AuditEventRow.recorded_at >= wanted.since)
+            noted = noted.where(GovernorEventRow.at >= wanted.since)
+        if wanted.user is not None:
+            own = own.where(or_(~of_people, AuditEventRow.who == wanted.user))
+            noted = noted.where(GovernorEventRow.who == wanted.user)
+        if wanted.table is not None:
+            own = own.where(or_(~of_people, AuditEventRow.detail["tables"].contains([wanted.table])))
+        if wanted.denied:
+            own = own.where(or_(~of_people, AuditEventRow.what == REFUSED_USE))
+        limit = wanted.limit
         with self._sessions() as session:
             found = [
                 StoredEvent(at=row.recorded_at, who=row.who, what=row.what, detail=row.detail)
                 for row in session.scalars(own.order_by(AuditEventRow.id.desc()).limit(limit))
             ]
-            if not only_gaps:
+            if wanted.table is None and not wanted.denied:
                 found += [
                     StoredEvent(at=row.at, who=row.who, what=row.what, detail=row.detail)
                     for row in session.scalars(noted.order_by(GovernorEventRow.id.desc()).limit(limit))
@@ -229,13 +234,18 @@ class AuditStore:
         return sorted(found, key=lambda event: event.at, reverse=True)[:limit]
 
     def people_queried(self, within: timedelta) -> bool:
-        """Whether a person's query was recorded ``within`` that long, by the database's clock as the records
-        are, or still runs on the present Trino. One that began more than a day ago has lost its end."""
+        """Whether a person's query or use of a raw engine was recorded ``within`` that long, by the
+        database's clock as the records are, or a query still runs on the present Trino. One that began more
+        than a day ago has lost its end."""
         of_people = ~AuditQueryRow.username.startswith(_SERVICE_ACCOUNT_PREFIX, autoescape=True)
         now = func.now()
         recorded = select(AuditQueryRow.query_id).where(of_people, AuditQueryRow.recorded_at >= now - within)
+        raw = select(AuditEventRow.id).where(
+            AuditEventRow.what.startswith(RAW_USE_PREFIX, autoescape=True),
+            AuditEventRow.recorded_at >= now - within,
+        )
         with self._sessions() as session:
-            if session.scalar(recorded.limit(1)) is not None:
+            if any(session.scalar(used.limit(1)) is not None for used in (recorded, raw)):
                 return True
             server = state(session, "trino").get("server")
             if server is None:

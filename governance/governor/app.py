@@ -211,7 +211,9 @@ def create_app(
 
     add_access_routes(app, governor, Insight(governor, counter, catalog=catalog), _caller)
     if raw_door is not None:
-        add_door(app, *raw_door, governor.note_raw)
+        if collector is None:
+            raise ValueError("what comes through the door is audited: it needs a collector")
+        add_door(app, *raw_door, collector.keep)
     if collector is not None:
         add_audit_routes(app, governor, collector, _caller)
     if maintenance is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -32,8 +31,6 @@ from governance.reconcile.cycle import Reconciler
 from governance.seeding import seed_access
 from governance.store import Store, document_digest
 from governance.validation import KnownObjects, require_valid
-
-log = logging.getLogger(__name__)
 
 WAITS_FOR_DATABASE = "waiting for the database"
 _PUBLISH_WAIT_S = 10.0
@@ -190,16 +187,10 @@ class Governor:
         if held is None or held[0] != key:
             access = AccessData() if current is None else _access(current)
             by_table = {owner.table: owner.group for owner in owners}
-            held = key, RawRights(access, by_table, self._reconciler.closed_namespaces)
+            closed = self._reconciler.closed_namespaces
+            held = key, RawRights(access, by_table, closed, revision=key[0])
             self._raw_rights = held
         return held[1]
-
-    def note_raw(self, caller: Caller, asked: str, status: int) -> None:
-        """Keeps what a raw engine wrote or was refused. What can't be kept was done all the same."""
-        try:
-            self.store.log(caller.username, "catalog.raw", {"asked": asked, "status": status})
-        except SQLAlchemyError as error:
-            log.warning("a raw engine's request is not kept: %s: %s", asked, str(error).splitlines()[0])
 
     def fingerprint(self) -> Fingerprint:
         """Identity of the living access data."""

@@ -76,8 +76,8 @@ class Door:
 
     def __init__(self, http: httpx.Client, warehouse: str, rights: Callable[[], RawRights]) -> None:
         self._http = http
-        self._name = warehouse
-        self._rights = rights
+        self.warehouse = self._name = warehouse
+        self.rights = rights
         self._lock = threading.Lock()
         self._known: _Upstream | None = None
 
@@ -89,8 +89,9 @@ class Door:
         query: Mapping[str, str],
         headers: Mapping[str, str],
         body: bytes,
+        rights: RawRights | None = None,
     ) -> Answer:
-        """Answers one request.
+        """Answers one request, by ``rights`` or those of the moment.
 
         Raises:
             RefusedError: the caller may not ask this.
@@ -103,7 +104,7 @@ class Door:
         given = {key: query[key] for key in PASSED_ON if key in query}
         request = _Request(
             door=self,
-            rights=self._rights(),
+            rights=self.rights() if rights is None else rights,
             groups=caller.groups,
             asked=asked,
             method=method,
@@ -184,6 +185,7 @@ class _Request:
         if action is Action.CONFIG:
             return self.door.config()
         if action is Action.REPORT_METRICS:
+            self._require(self._table(), Privilege.SELECT)
             return Answer(status=204)
         if action is Action.LIST_VIEWS:
             return Answer(status=200, content=b'{"identifiers": []}')

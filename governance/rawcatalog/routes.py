@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import UTC, datetime
 from http import HTTPStatus
 
 from anyio import to_thread
@@ -11,6 +12,9 @@ from fastapi import FastAPI, Request, Response
 
 from contracts.errors import LabError, UsageError
 from contracts.identity import CATALOG_DOOR_PATH
+from governance.audit.records import Json
+from governance.audit.spool import SpoolFullError
+from governance.derivation import RawRights
 from governance.governor.auth import (
     Caller,
     ForbiddenError,
@@ -20,6 +24,7 @@ from governance.governor.auth import (
 )
 from governance.rawcatalog.door import Answer, CatalogAwayError, Door, error_answer
 from governance.rawcatalog.requests import RefusedError
+from governance.rawcatalog.uses import Exchange, reads, use_record
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +40,9 @@ _ERRORS: tuple[tuple[type[LabError], HTTPStatus, str], ...] = (
 )
 
 
-def add_door(
-    app: FastAPI, door: Door, verifier: TokenVerifier, audit: Callable[[Caller, str, int], None]
-) -> None:
-    """Adds the door. ``verifier`` takes tokens made for the catalog; ``audit`` hears of writes and refusals:
-    caller, what was asked, and the status."""
+def add_door(app: FastAPI, door: Door, verifier: TokenVerifier, audit: Callable[[Json], None]) -> None:
+    """Adds the door. ``verifier`` takes tokens made for the catalog; ``audit`` keeps a record of each read,
+    write and refusal, and raises SpoolFullError where there is no room for it."""
 
     def answered(request: Request, body: bytes) -> Answer:
         # Still percent-encoded: a name may hold what separates names.
@@ -47,27 +50,33 @@ def add_door(
         if len(body) > _MAX_BODY_BYTES:
             return error_answer(413, "BadRequestException", f"the body has more than {_MAX_BODY_BYTES} bytes")
         caller: Caller | None = None
+        rights: RawRights | None = None
+        below = path.removeprefix(CATALOG_DOOR_PATH)
+        headers = dict(request.headers)
         try:
             caller = verifier.caller(request.headers.get("authorization"))
-            answer = door.answer(
-                caller,
-                request.method,
-                path.removeprefix(CATALOG_DOOR_PATH),
-                dict(request.query_params),
-                dict(request.headers),
-                body,
-            )
+            rights = door.rights()
+            query = dict(request.query_params)
+            answer = door.answer(caller, request.method, below, query, headers, body, rights)
         except LabError as error:
             status, kind = next(
                 ((status, kind) for cls, status, kind in _ERRORS if isinstance(error, cls)),
                 (HTTPStatus.BAD_GATEWAY, "ServiceFailureException"),
             )
             answer = error_answer(int(status), kind, error.render().replace("\n", "; "))
-        if caller is not None and (
-            request.method not in ("GET", "HEAD") or answer.status == HTTPStatus.FORBIDDEN
-        ):
-            audit(caller, f"{request.method} {path}", answer.status)
-        return answer
+        if caller is None:
+            return answer
+        exchange = Exchange(
+            method=request.method,
+            path=below,
+            headers=headers,
+            body=body,
+            status=answer.status,
+            answer=answer.content,
+        )
+        revision = None if rights is None else rights.revision
+        record = use_record(caller, exchange, door.warehouse, revision, datetime.now(tz=UTC))
+        return answer if record is None else _kept(record, answer, audit)
 
     @app.api_route(CATALOG_DOOR_PATH + "/{_:path}", methods=_METHODS, include_in_schema=False)
     async def enter(request: Request) -> Response:
@@ -75,3 +84,15 @@ def add_door(
         answer = await to_thread.run_sync(answered, request, body)
         content = b"" if request.method == "HEAD" else answer.content
         return Response(content, status_code=answer.status, media_type="application/json")
+
+
+def _kept(record: Json, answer: Answer, audit: Callable[[Json], None]) -> Answer:
+    """The answer once its record is kept. Without one no file is opened; what was written is written, and the
+    spool itself counts what it could not take."""
+    try:
+        audit(record)
+    except SpoolFullError as error:
+        log.warning("a raw engine's request is not kept: %s %s", record["what"], record["tables"])
+        if reads(record):
+            return error_answer(503, "ServiceUnavailableException", error.render().replace("\n", "; "))
+    return answer

@@ -129,3 +129,9 @@ class People:
 
 DENIALS = frozenset({"PERMISSION_DENIED", "TABLE_NOT_FOUND", "SCHEMA_NOT_FOUND", "COLUMN_NOT_FOUND"})
 """What a reader hears of what they may not use; of some of it not even that it is there."""
+
+
+def raw_uses(lab: LiveLab, *words: str) -> list[dict[str, Any]]:
+    """What raw engines did of late, as ``lab audit`` with these words tells it."""
+    events = lab.json("audit", "--since", "5m", *words)["events"]
+    return [event for event in events if event["what"].startswith("catalog.")]

@@ -6,12 +6,15 @@ import time
 from typing import Any
 
 import pytest
+from pyiceberg.exceptions import ForbiddenError, ServerError, UnauthorizedError
 
 from tests.live.conftest import LiveLab
+from tests.live.people import People, raw_uses
 
 pytestmark = pytest.mark.live
 
 LIMIT_S = 30.0
+REFUSALS = (ForbiddenError, ServerError, UnauthorizedError)
 
 
 def awaited(lab: LiveLab, word: str, user: str) -> dict[str, Any]:
@@ -69,3 +72,24 @@ def test_the_audit_is_not_for_everybody_and_holds_no_key(lab: LiveLab) -> None:
     everything = lab.ok("--json", "audit", "--limit", "200", "--as", "admin").lower()
     assert "hmac" not in everything
     assert all(len(line) <= 120 for line in lab.ok("audit", "--limit", "200", "--as", "auditor").splitlines())
+
+
+def test_a_read_by_the_files_is_told_by_the_catalogs_door(lab: LiveLab, people: People) -> None:
+    arrow = people.catalog("engineer").load_table("retail.nation").scan().to_arrow()
+    assert arrow.num_rows == 25
+    with pytest.raises(REFUSALS):
+        people.catalog("analyst_emea").load_table("retail.supplier")
+    if lab.json("status")["catalog"] != "nessie":
+        assert raw_uses(lab, "--as", "auditor") == []  # Polaris answers raw engines itself.
+        return
+    deadline = time.monotonic() + LIMIT_S
+    while not (read := raw_uses(lab, "--table", "retail.nation", "--user", "engineer", "--as", "auditor")):
+        assert time.monotonic() < deadline, "the audit does not tell of the read"
+        time.sleep(1)
+    detail = read[0]["detail"]
+    assert (read[0]["who"], read[0]["what"], detail["keys"]) == ("engineer", "catalog.read", True)
+    assert detail["groups"] == ["data_engineers"]
+    assert detail["revision"] == lab.json("access", "history", "-n", "1", "--as", "auditor")[0]["revision"]
+    refused = raw_uses(lab, "--denied", "--as", "auditor")
+    assert ("analyst_emea", ["retail.supplier"]) in {(one["who"], one["detail"]["tables"]) for one in refused}
+    assert {one["who"] for one in raw_uses(lab, "--as", "analyst_emea")} == {"analyst_emea"}

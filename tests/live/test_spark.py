@@ -19,6 +19,7 @@ import pytest
 
 from tests.live.conftest import LiveLab
 from tests.live.console import Person
+from tests.live.people import raw_uses
 from tests.live.test_console_jobs import permit, remove, wait_for
 
 pytestmark = pytest.mark.live
@@ -90,6 +91,26 @@ def test_what_spark_writes_trino_reads_and_the_reverse(spark: LiveLab) -> None:
     assert customers == [{"n": spark.value("SELECT count(*) FROM lake.retail.customer", "engineer")}]
     for table in ("by_spark", "by_trino"):
         rows(spark, f"DROP TABLE raw.{table}")
+
+
+def test_the_audit_tells_of_what_spark_read_and_wrote(spark: LiveLab) -> None:
+    rows(spark, "CREATE OR REPLACE TABLE raw.told AS SELECT r_name FROM retail.region WHERE r_regionkey > 1")
+    if spark.json("status")["catalog"] != "nessie":
+        rows(spark, "DROP TABLE raw.told")
+        return  # Polaris answers raw engines itself.
+
+    def told(table: str) -> dict[str, dict[str, Any]]:
+        events = raw_uses(spark, "--table", table, "--user", "engineer", "--as", "auditor")
+        return {event["what"]: event["detail"] for event in events}
+
+    wait_until(lambda: "catalog.scan" in told("retail.region"))
+    read = told("retail.region")
+    assert read["catalog.read"]["keys"] is True
+    assert read["catalog.scan"]["columns"] == ["r_regionkey", "r_name"]
+    assert read["catalog.scan"]["snapshot_id"] == read["catalog.read"]["snapshot_id"]
+    wait_until(lambda: "catalog.commit" in told("raw.told"))
+    rows(spark, "DROP TABLE raw.told")
+    wait_until(lambda: "catalog.drop" in told("raw.told"))
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,41 @@ def test_filters_by_user_time_and_table(world: World) -> None:
     assert found(denied=True) == []
 
 
+def raw_use(user: str, what: str, *tables: str) -> dict[str, Any]:
+    """A record as the door of raw engines leaves it."""
+    return {"kind": "raw", "user": user, "what": f"catalog.{what}", "tables": list(tables), "keys": True}
+
+
+def test_what_raw_engines_did_stands_beside_queries(world: World) -> None:
+    world.collector.keep(raw_use("ann", "read", "retail.customer"))
+    world.collector.keep(raw_use("bob", "refused", "retail.orders"))
+    world.collector.receive(Producer.OPA, json.dumps([{}]).encode(), packed=False)
+    world.access.log("ann", "access.write", {})
+    world.collector.work()
+
+    def found(**wanted: Any) -> set[tuple[str, str]]:
+        return {(event.who, event.what) for event in world.report(**wanted).events}
+
+    gap, read, refused = ("opa", "gap"), ("ann", "catalog.read"), ("bob", "catalog.refused")
+    assert found() >= {gap, read, refused, ("ann", "access.write")}
+    assert found(user="ann") & {read, refused} == {read}
+    assert found(table="retail.customer") == {gap, read}
+    assert found(denied=True) == {gap, refused}
+    assert found(user="ann", denied=True) == {gap}
+    (detail,) = (dict(event.detail) for event in world.report().events if event.what == "catalog.read")
+    assert detail == {"tables": ["retail.customer"], "keys": True}
+    with pytest.raises(DBAPIError, match="append-only"):
+        world.execute("DELETE FROM audit_event")
+
+
+def test_who_reads_with_an_engine_of_their_own_uses_the_lab(world: World) -> None:
+    assert not world.audit.people_queried(timedelta(hours=1))
+    world.collector.keep(raw_use("ann", "read", "retail.customer"))
+    world.collector.work()
+    assert world.audit.people_queried(timedelta(hours=1))
+    assert not world.audit.people_queried(timedelta(0))
+
+
 def test_what_is_sent_twice_is_there_once(world: World) -> None:
     for _ in range(2):
         world.trino(created(1), completed(1))

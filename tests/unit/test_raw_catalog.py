@@ -89,7 +89,7 @@ class Asking:
         http = httpx.Client(
             base_url="http://nessie/iceberg", transport=httpx.MockTransport(self.nessie.handle)
         )
-        self.door = Door(http, "lake", lambda: RawRights(ACCESS, {}, closed=["hr"]))
+        self.door = Door(http, "lake", lambda: RawRights(ACCESS, {}, closed=["hr"], revision=5))
 
     def __call__(
         self,
