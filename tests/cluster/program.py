@@ -48,7 +48,7 @@ def service(
         env={"PLAIN": "$(HOME) as it stands", "PASSWORD": config.require_secret("password")},
         files=files,
         volumes=volumes,
-        memory_mib=48,
+        memory_mib=(config.get_int("memory") if name == "front" else None) or 48,
         cpu_millicores=20,
         depends_on=("back",) if name == "front" else (),
         reaches=("back/http",) if name == "front" else (),

@@ -4,34 +4,20 @@ and removes it."""
 from __future__ import annotations
 
 import json
-import secrets
-import shutil
-import tempfile
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
 from placements.kubernetes.cluster import LAB_RIGHTS, PERSISTENT_RIGHTS, Right, check_cluster
 from placements.kubernetes.leftovers import leftovers
-from placements.local.supervisor import SupervisorClient
-from placements.local.unprivileged import remove_unprivileged
 from tests.cluster.running import TestCluster
-from tests.cluster.support import apply, rendered, volume, with_provider
-from tests.engine.plugins_support import Project, new_project
+from tests.cluster.stacks import NAMESPACE, SERVICES, Stacks, new_stacks
+from tests.cluster.support import apply, rendered, volume
 from tests.mocks.test_kubernetes import ALL, EXTERNAL, INGRESS, WORKERS
 
 # What is built for it, where no cache has it, takes longest.
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(2400)]
-
-ROOT = Path(__file__).parents[2]
-NAMESPACE = "lakehouse-lab"
-SERVICES = ("front", "back", "kept")
-"""What ``program.py`` deploys."""
 
 
 def test_the_api_takes_every_manifest_of_both_stacks_without_a_warning(
@@ -87,80 +73,14 @@ def test_missing_rights_are_named_by_the_cluster(cluster: TestCluster, tmp_path:
     assert cluster.run("delete", "namespace", "limited").returncode == 0
 
 
-@dataclass(kw_only=True)
-class Lab:
-    """Both stacks of a lab on the cluster."""
-
-    cluster: TestCluster
-    persistent: Project
-    lab: Project
-    home: Path
-    password: str
-
-    def pods(self) -> dict[str, str]:
-        """UIDs of the running pods by their workload."""
-        return {
-            pod["metadata"]["labels"]["app.kubernetes.io/component"]: pod["metadata"]["uid"]
-            for pod in self.cluster.objects("pods", NAMESPACE)
-            if "deletionTimestamp" not in pod["metadata"]
-        }
-
-    def names(self, kind: str) -> set[str]:
-        return {item["metadata"]["name"] for item in self.cluster.objects(kind, NAMESPACE)}
-
-    def asked(self, service: str, path: str) -> Any:
-        """What a service answers through its tunnel."""
-        url = self.lab.run("stack", "output", service).text.strip()
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                answer = httpx.post(f"{url}/v1/data/{path}", json={}, trust_env=False, timeout=10)
-                return answer.raise_for_status().json().get("result")
-            except httpx.TransportError:
-                # A tunnel whose pod was replaced is started again.
-                assert time.monotonic() < deadline
-                time.sleep(0.3)
-
-
 @pytest.fixture(scope="module")
-def lab(cluster: TestCluster, opa_image: str) -> Iterator[Lab]:
+def lab(cluster: TestCluster, opa_image: str) -> Iterator[Stacks]:
     """Projects that hold nothing yet."""
-    folder = Path(tempfile.mkdtemp(prefix="cluster lab-"))
-    home, password = folder / "a lab", secrets.token_hex(16)
-    program = (ROOT / "tests" / "cluster" / "program.py").read_text(encoding="utf-8")
-    projects = {}
-    for role in ("persistent", "lab"):
-        (folder / role).mkdir()
-        made = new_project(folder / role)
-        with_provider(folder / role)
-        (folder / role / "__main__.py").write_text(program, encoding="utf-8")
-        projects[role] = replace(made, environment={**made.environment, "PYTHONPATH": str(ROOT)})
-        projects[role].config(
-            role=role, kubectl=str(cluster.kubectl), kubeconfig=str(cluster.kubeconfig), namespace=NAMESPACE
-        )
-    projects["lab"].config(
-        secret={"password": password},
-        images=json.dumps({"opa": opa_image}),
-        home=str(home),
-        portBase=str(20000 + secrets.randbelow(40) * 200),
-        page="first",
-        storageClass="by-hand",
-    )
-    try:
-        yield Lab(
-            cluster=cluster,
-            persistent=projects["persistent"],
-            lab=projects["lab"],
-            home=home,
-            password=password,
-        )
-    finally:
-        SupervisorClient(home).shutdown()
-        remove_unprivileged(home)
-        shutil.rmtree(folder)
+    with new_stacks(cluster, opa_image) as found:
+        yield found
 
 
-def test_the_engine_makes_changes_heals_and_removes_a_lab(lab: Lab) -> None:
+def test_the_engine_makes_changes_heals_and_removes_a_lab(lab: Stacks) -> None:
     previewed = lab.persistent.run("preview")
     assert previewed.code == 0, previewed.text
     assert lab.persistent.up().counts.get("created")
@@ -179,7 +99,7 @@ def test_the_engine_makes_changes_heals_and_removes_a_lab(lab: Lab) -> None:
     assert lab.cluster.run("get", "namespace", NAMESPACE).returncode != 0
 
 
-def _services_have_what_they_were_given(lab: Lab) -> None:
+def _services_have_what_they_were_given(lab: Stacks) -> None:
     for name in SERVICES:
         environment = lab.asked(name, "lab/env")
         assert environment["PLAIN"] == "$(HOME) as it stands"
@@ -192,14 +112,14 @@ def _services_have_what_they_were_given(lab: Lab) -> None:
     assert lab.password not in pods, "it is in a Secret alone"
 
 
-def _nothing_to_do(lab: Lab) -> None:
+def _nothing_to_do(lab: Stacks) -> None:
     before = lab.pods()
     assert lab.lab.up("--expect-no-changes").counts.get("updated") is None
     lab.lab.refresh("--expect-no-changes")
     assert lab.pods() == before
 
 
-def _a_change_rolls_exactly_its_pods(lab: Lab) -> None:
+def _a_change_rolls_exactly_its_pods(lab: Stacks) -> None:
     before, maps = lab.pods(), lab.names("configmaps")
     lab.lab.config(page="second")
     lab.lab.up()
@@ -210,7 +130,7 @@ def _a_change_rolls_exactly_its_pods(lab: Lab) -> None:
     assert [name.rpartition("-")[0] for name in (*gone, *new)] == ["front-files", "front-files"]
 
 
-def _drift_is_seen_and_healed(lab: Lab) -> None:
+def _drift_is_seen_and_healed(lab: Stacks) -> None:
     scaled = lab.cluster.run("scale", "deployment/back", "--replicas=0", f"--namespace={NAMESPACE}")
     assert scaled.returncode == 0, scaled.stderr
     removed = lab.cluster.run("delete", "service/front", f"--namespace={NAMESPACE}")
@@ -223,7 +143,7 @@ def _drift_is_seen_and_healed(lab: Lab) -> None:
     lab.lab.up("--expect-no-changes")
 
 
-def _an_object_is_imported(lab: Lab) -> None:
+def _an_object_is_imported(lab: Stacks) -> None:
     created = lab.cluster.run(
         "create", "configmap", "found", "--from-literal=a=b", f"--namespace={NAMESPACE}"
     )
@@ -239,7 +159,7 @@ def _an_object_is_imported(lab: Lab) -> None:
     assert "found" not in lab.names("configmaps")
 
 
-def _destroying_leaves_what_is_kept(lab: Lab) -> None:
+def _destroying_leaves_what_is_kept(lab: Stacks) -> None:
     lab.lab.destroy()
     within = lab.cluster.cluster(NAMESPACE)
     assert leftovers(within, lab="lab", stack="lab", wait_s=30) == []
