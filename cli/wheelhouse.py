@@ -17,7 +17,7 @@ import sys
 import sysconfig
 import uuid
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -56,13 +56,23 @@ class PackedArtifact(Member):
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
     """What an export holds and whom it fits: ``system`` and ``python`` as of :func:`system` and
-    ``sys.implementation.cache_tag``, ``environment`` the virtual environment's name in the cache."""
+    ``sys.implementation.cache_tag``, ``environment`` the virtual environment's name in the cache. Those with
+    ``cloud`` are of the environment for labs elsewhere than on this machine; empty in an export without. A
+    wheel of both is one member of the zip."""
 
     system: str
     python: str
     environment: str
     wheels: tuple[Member, ...]
     artifacts: tuple[PackedArtifact, ...]
+    cloud_environment: str = ""
+    cloud_wheels: tuple[Member, ...] = ()
+
+    @property
+    def environments(self) -> dict[str, tuple[Member, ...]]:
+        """Wheels by the name of the environment that is made from them."""
+        found = {self.environment: self.wheels}
+        return found | ({self.cloud_environment: self.cloud_wheels} if self.cloud_environment else {})
 
     def to_json(self) -> str:
         """The text of ``manifest.json``."""
@@ -80,6 +90,8 @@ class Manifest:
             environment=str(document["environment"]),
             wheels=tuple(Member(**one) for one in document["wheels"]),
             artifacts=tuple(PackedArtifact(**one) for one in document["artifacts"]),
+            cloud_environment=str(document.get("cloud_environment", "")),
+            cloud_wheels=tuple(Member(**one) for one in document.get("cloud_wheels", ())),
         )
 
 
@@ -89,9 +101,9 @@ def system() -> str:
     return f"{virtualenv.machine()}{musl}"
 
 
-def environment_name(root: Path) -> str:
-    """The name, in the cache, of this checkout's virtual environment for running labs."""
-    return virtualenv.environment_name(root, "local")
+def environment_name(root: Path, kind: str = "local") -> str:
+    """The name, in the cache, of this checkout's virtual environment for running labs of a kind."""
+    return virtualenv.environment_name(root, kind)
 
 
 @contextlib.contextmanager
@@ -150,17 +162,22 @@ def check_fits(manifest: Manifest, root: Path) -> None:
             permitted=manifest.python,
             next_command=f"{version} ./lab cache import FILE",
         )
-    if manifest.environment != environment_name(root):
-        raise LabError(
-            "the export was made by another version of the lab, which pins other packages",
-            value=manifest.environment,
-            permitted=environment_name(root),
-            next_command="lab cache export FILE, with this version",
-        )
+    environments = {"local": manifest.environment}
+    if manifest.cloud_environment:
+        environments["cloud"] = manifest.cloud_environment
+    for kind, given in environments.items():
+        if given != environment_name(root, kind):
+            raise LabError(
+                "the export was made by another version of the lab, which pins other packages",
+                value=given,
+                permitted=environment_name(root, kind),
+                next_command="lab cache export FILE, with this version",
+            )
 
 
 def take_wheels(file: Path, root: Path, cache: Path) -> bool:
-    """Puts the export's wheels into the cache, all or none of them. Returns whether that was needed.
+    """Puts the export's wheels into the cache, of each environment all or none. Returns whether that was
+    needed.
 
     Raises:
         PreflightError, LabError: as :func:`opened` and :func:`check_fits`, a wheel differs from its
@@ -168,24 +185,32 @@ def take_wheels(file: Path, root: Path, cache: Path) -> bool:
     """
     with opened(file) as (archive, manifest):
         check_fits(manifest, root)
-        target = virtualenv.wheels_folder(cache, manifest.environment)
-        if all(_is_there(wheel, target) for wheel in manifest.wheels):
-            return False
-        staging = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
-        try:
-            staging.mkdir(parents=True)
-            for wheel in manifest.wheels:
-                _take(archive, wheel, staging)
-            replace_folder(staging, target)
-        except OSError as error:
-            raise LabError(
-                f"the wheels can't be written into the cache: {error.strerror or error}",
-                value=str(cache),
-                permitted="a folder of yours with free space",
-                next_command="LAB_CACHE=FOLDER lab cache import FILE",
-            ) from error
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+        taken = [
+            _take_all(archive, wheels, virtualenv.wheels_folder(cache, environment))
+            for environment, wheels in manifest.environments.items()
+        ]
+    return any(taken)
+
+
+def _take_all(archive: zipfile.ZipFile, wheels: Sequence[Member], target: Path) -> bool:
+    """The wheels of one environment, all or none. Returns whether that was needed."""
+    if all(_is_there(wheel, target) for wheel in wheels):
+        return False
+    staging = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
+    try:
+        staging.mkdir(parents=True)
+        for wheel in wheels:
+            _take(archive, wheel, staging)
+        replace_folder(staging, target)
+    except OSError as error:
+        raise LabError(
+            f"the wheels can't be written into the cache: {error.strerror or error}",
+            value=str(target.parent.parent),
+            permitted="a folder of yours with free space",
+            next_command="LAB_CACHE=FOLDER lab cache import FILE",
+        ) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
     return True
 
 

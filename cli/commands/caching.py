@@ -24,7 +24,8 @@ def cache() -> None:
 @command("export")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--replace", is_flag=True, help="Write over a file of that name.")
-def export_cache(options: Options, file: Path, replace: bool) -> None:
+@click.option("--cloud", is_flag=True, help="Also the packages of labs on a cluster or in an account.")
+def export_cache(options: Options, file: Path, replace: bool, cloud: bool) -> None:
     """Write all that labs need to come up without a network into FILE.
 
     It holds the software of every component, a Pulumi engine and the wheels of the virtual environment
@@ -33,7 +34,7 @@ def export_cache(options: Options, file: Path, replace: bool) -> None:
     from cli.drawing import human_bytes, human_seconds
     from cli.operations import export_cache as run
 
-    result = run(options.session(), file, replace=replace)
+    result = run(options.session(), file, replace=replace, cloud=cloud)
 
     def text() -> str:
         lines = [

@@ -85,9 +85,9 @@ class Imported:
     seconds: float
 
 
-def export_cache(session: Session, file: Path, *, replace: bool = False) -> Exported:
+def export_cache(session: Session, file: Path, *, replace: bool = False, cloud: bool = False) -> Exported:
     """Writes the cache's export for this system and Python to ``file``, which appears whole or not at all.
-    What is missing in the cache is fetched first.
+    What is missing in the cache is fetched first. ``cloud``: with the packages of labs elsewhere than here.
 
     Raises:
         UsageError: the file is there and ``replace`` is not set, or its folder is not.
@@ -96,21 +96,26 @@ def export_cache(session: Session, file: Path, *, replace: bool = False) -> Expo
     """
     began = time.monotonic()
     _check_target(file, replace)
-    wheels = ensure_wheels(session)
+    kinds = ("local", "cloud") if cloud else ("local",)
+    wheels = {kind: ensure_wheels(session, kind) for kind in kinds}
+    files = {wheel.name: wheel for of_kind in wheels.values() for wheel in of_kind}
     entries, left_out = _ensure_entries(session)
     sizes = {entry.name: installed_bytes(entry) for entry in entries}
-    total = sum(sizes.values()) + sum(wheel.stat().st_size for wheel in wheels)
+    total = sum(sizes.values()) + sum(wheel.stat().st_size for wheel in files.values())
     require_free_space(file.absolute().parent, total, file.name)
     with _replacing(file) as target, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         progress = _Progress(session, total)
-        packed_wheels = tuple(_write_wheel(archive, wheel, progress) for wheel in wheels)
+        members = {name: _write_wheel(archive, wheel, progress) for name, wheel in sorted(files.items())}
+        held = {kind: tuple(members[wheel.name] for wheel in wheels[kind]) for kind in kinds}
         packed = tuple(_write_artifact(archive, entry, sizes[entry.name], progress) for entry in entries)
         manifest = Manifest(
             system=system(),
             python=str(sys.implementation.cache_tag),
             environment=environment_name(session.lab.root),
-            wheels=packed_wheels,
+            wheels=held["local"],
             artifacts=packed,
+            cloud_environment=environment_name(session.lab.root, "cloud") if cloud else "",
+            cloud_wheels=held.get("cloud", ()),
         )
         archive.writestr(MANIFEST, manifest.to_json())
     session.progress.done(_NAME, time.monotonic() - began)
@@ -119,7 +124,7 @@ def export_cache(session: Session, file: Path, *, replace: bool = False) -> Expo
         size_bytes=file.stat().st_size,
         system=manifest.system,
         python=manifest.python,
-        wheels=len(wheels),
+        wheels=len(files),
         artifacts=tuple(f"{entry.name} {entry.version}" for entry in entries),
         left_out=left_out,
         manifest_sha256=_digest(manifest),
@@ -149,7 +154,7 @@ def import_cache(session: Session, file: Path) -> Imported:
     done = {one.name for _, one in absent}
     return Imported(
         cache=str(cache),
-        wheels=len(manifest.wheels),
+        wheels=len({wheel.member for wheels in manifest.environments.values() for wheel in wheels}),
         artifacts=tuple(f"{one.name} {one.version}" for _, one in absent),
         present=tuple(f"{one.name} {one.version}" for _, one in pairs if one.name not in done),
         manifest_sha256=_digest(manifest),
@@ -207,22 +212,23 @@ def _ensure_entries(session: Session) -> tuple[list[Entry], tuple[str, ...]]:
     return [*(artifact_cache.entry_of(artifact, cache) for artifact in wanted), engine], left_out
 
 
-def ensure_wheels(session: Session) -> list[Path]:
-    """The wheels of this checkout's virtual environment in the cache, downloaded when they are not there.
+def ensure_wheels(session: Session, kind: str = "local") -> list[Path]:
+    """The wheels of one of this checkout's virtual environments in the cache, downloaded when they are not
+    there.
 
     Raises:
         LabError: pip can't get them; the index serves other content than was pinned.
     """
     root, cache = session.lab.root, session.lab.cache
-    folder = virtualenv.wheels_folder(cache, environment_name(root))
-    pinned = (root / virtualenv.REQUIREMENTS["local"]).read_text(encoding="utf-8")
+    folder = virtualenv.wheels_folder(cache, environment_name(root, kind))
+    pinned = (root / virtualenv.REQUIREMENTS[kind]).read_text(encoding="utf-8")
     if not folder.is_dir() or not all(sha256_of(wheel) in pinned for wheel in folder.glob("*.whl")):
-        session.say("fetching the wheels of the virtual environment")
+        session.say(f"fetching the wheels of {virtualenv.REQUIREMENTS[kind]}")
         prepare_cache(cache)
         staging = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
         try:
             staging.mkdir(parents=True)
-            _download(root / virtualenv.REQUIREMENTS["local"], staging, session)
+            _download(root / virtualenv.REQUIREMENTS[kind], staging, session)
             replace_folder(staging, folder)
         finally:
             shutil.rmtree(staging, ignore_errors=True)

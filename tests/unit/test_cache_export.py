@@ -122,6 +122,31 @@ def test_an_import_gives_the_same_artifacts_and_wheels(machines: tuple[Side, Sid
     assert set(again.present) == set(result.artifacts)
 
 
+def test_the_packages_of_labs_elsewhere_come_along_when_asked_for(
+    machines: tuple[Side, Side], tmp_path: Path
+) -> None:
+    here, there = machines
+    more = make_wheel(tmp_path / "more", name="lab_more")
+    for side in machines:
+        with (side.root / virtualenv.REQUIREMENTS["cloud"]).open("a") as pinned:
+            pinned.write(more)
+    held = virtualenv.wheels_folder(here.cache, wheelhouse.environment_name(here.root, "cloud"))
+    held.mkdir(parents=True)
+    for wheel in (*here.wheels.iterdir(), *(tmp_path / "more").iterdir()):
+        (held / wheel.name).write_bytes(wheel.read_bytes())
+    file = tmp_path / "cloud.zip"
+    assert operations.export_cache(here.session, file, cloud=True).wheels == 2
+    with zipfile.ZipFile(file) as found:
+        assert len(found.namelist()) == len(set(found.namelist())), "what both need is there once"
+    assert operations.import_cache(there.session, file).wheels == 2
+    taken = virtualenv.wheels_folder(there.cache, wheelhouse.environment_name(there.root, "cloud"))
+    assert {path.name for path in taken.iterdir()} == {path.name for path in held.iterdir()}
+    assert [path.name for path in there.wheels.iterdir()] == ["lab_probe-1.0-py3-none-any.whl"]
+    rewrite_manifest(file, cloud_environment="cloud-of-another")
+    with pytest.raises(LabError, match="another version of the lab"):
+        operations.import_cache(there.session, file)
+
+
 def test_only_named_entries_are_carried(machines: tuple[Side, Side], export: Path) -> None:
     with zipfile.ZipFile(export) as found:
         names = found.namelist()

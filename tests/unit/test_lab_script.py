@@ -30,26 +30,26 @@ print(json.dumps({"prefix": sys.prefix, "arguments": sys.argv[1:], "cwd": os.get
 """
 
 
-def make_wheel(folder: Path) -> str:
-    """A wheel of one module, ``lab_probe``, and the requirement line that pins it by hash."""
+def make_wheel(folder: Path, *, name: str = "lab_probe") -> str:
+    """A wheel of one module, and the requirement line that pins it by hash."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {
-        "lab_probe.py": "",
-        "lab_probe-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: lab-probe\nVersion: 1.0\n",
-        "lab_probe-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{name}.py": "",
+        f"{name}-1.0.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+        f"{name}-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     record = "".join(
-        f"{name},sha256={base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip('=')},"
+        f"{file},sha256={base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip('=')},"
         f"{len(text)}\n"
-        for name, text in files.items()
+        for file, text in files.items()
     )
-    files["lab_probe-1.0.dist-info/RECORD"] = record + "lab_probe-1.0.dist-info/RECORD,,\n"
-    wheel = folder / "lab_probe-1.0-py3-none-any.whl"
+    files[f"{name}-1.0.dist-info/RECORD"] = record + f"{name}-1.0.dist-info/RECORD,,\n"
+    wheel = folder / f"{name}-1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
-        for name, text in files.items():
+        for file, text in files.items():
             # A fixed date, so that the same content has the same hash.
-            archive.writestr(zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0)), text)
-    return f"lab-probe==1.0 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
+            archive.writestr(zipfile.ZipInfo(file, (2026, 1, 1, 0, 0, 0)), text)
+    return f"{name.replace('_', '-')}==1.0 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
 
 
 class Checkout:
