@@ -39,6 +39,7 @@ from governance.rawcatalog.requests import (
 
 PASSED_ON = ("pageSize", "pageToken", "parent", "purgeRequested", "snapshots")
 _DELEGATION = "X-Iceberg-Access-Delegation"
+_REPORTS = "rest-metrics-reporting-enabled"
 _OWN_CONFIG = ("prefix", "uri", "warehouse")
 
 
@@ -119,7 +120,8 @@ class Door:
         known = self.upstream()
         document = {
             "defaults": dict(known.defaults),
-            "overrides": {**known.overrides, "prefix": self._name},
+            # Nessie turns engines' reports of their scans off, since it has no use for them.
+            "overrides": {**known.overrides, "prefix": self._name, _REPORTS: "true"},
         }
         return Answer(status=200, content=json.dumps(document).encode())
 

@@ -91,5 +91,5 @@ def test_a_read_by_the_files_is_told_by_the_catalogs_door(lab: LiveLab, people: 
     assert detail["groups"] == ["data_engineers"]
     assert detail["revision"] == lab.json("access", "history", "-n", "1", "--as", "auditor")[0]["revision"]
     refused = raw_uses(lab, "--denied", "--as", "auditor")
-    assert ("analyst_emea", ["retail.supplier"]) in {(one["who"], one["detail"]["tables"]) for one in refused}
+    assert ("analyst_emea", ["retail.supplier"]) in [(one["who"], one["detail"]["tables"]) for one in refused]
     assert {one["who"] for one in raw_uses(lab, "--as", "analyst_emea")} == {"analyst_emea"}

@@ -122,7 +122,8 @@ def commit(*updates: Mapping[str, Any], new: bool = False) -> dict[str, Any]:
 
 def test_clients_are_told_of_this_door_alone(ask: Asking) -> None:
     told = json.loads(ask("analysts", "GET", "/v1/config").content)
-    assert told == {"defaults": {"s3.endpoint": "http://s3"}, "overrides": {"prefix": "lake"}}
+    overrides = {"prefix": "lake", "rest-metrics-reporting-enabled": "true"}
+    assert told == {"defaults": {"s3.endpoint": "http://s3"}, "overrides": overrides}
 
 
 @pytest.mark.parametrize(
