@@ -23,9 +23,10 @@ def check_cluster_lab(session: Session, chosen: Sequence[ComponentInfo]) -> str:
     Raises:
         UsageError: a setting is missing or an image reference is not usable.
         PreflightError: an image has no digest, kubectl or kubeconfig is missing, the cluster is away, another
-            one, or grants too little.
+            one, or grants too little, or a namespace is another lab's.
     """
     # Loaded here: a lab on this machine has no use for it.
+    from placements.kubernetes.apart import check_apart, require_own_namespace
     from placements.kubernetes.cluster import LAB_RIGHTS, PERSISTENT_RIGHTS, check_cluster, cluster_of
     from placements.kubernetes.images import image_references, require_images
 
@@ -40,7 +41,12 @@ def check_cluster_lab(session: Session, chosen: Sequence[ComponentInfo]) -> str:
     cluster = cluster_of(own, session.environ)
     expected = str(own.values["clusterId"])
     rights = LAB_RIGHTS if lab.owner else (*PERSISTENT_RIGHTS, *LAB_RIGHTS)
-    return check_cluster(cluster, expected_id=expected, rights=rights)
+    found = check_cluster(cluster, expected_id=expected, rights=rights)
+    if not lab.owner:
+        require_own_namespace(cluster, lab=own.name, stack=Role.PERSISTENT.value)
+    if any(info.pods_per_user for info in chosen):
+        check_apart(cluster, lab=own.name)
+    return found
 
 
 def remember_cluster(lab: Lab, cluster_id: str) -> None:
@@ -52,12 +58,18 @@ def remember_cluster(lab: Lab, cluster_id: str) -> None:
 def left_behind(session: Session) -> tuple[str, ...]:
     """What of the lab stack is still on its cluster, though it was destroyed; waits for what is being
     deleted. One line, which says so, when the cluster can't be asked."""
+    from placements.kubernetes.apart import beside_of
     from placements.kubernetes.cluster import cluster_of
     from placements.kubernetes.leftovers import leftovers
 
     own = settings(session.lab, Role.LAB, session.environ)
     try:
-        found = leftovers(cluster_of(own, session.environ), lab=own.name, stack=Role.LAB.value)
+        cluster = cluster_of(own, session.environ)
+        found = [
+            one
+            for place in (cluster, beside_of(cluster))
+            for one in leftovers(place, lab=own.name, stack=Role.LAB.value)
+        ]
     except PreflightError as error:
         return (f"whether anything is left is not known: {error.what}",)
     return tuple(str(one) for one in found)

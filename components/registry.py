@@ -32,7 +32,8 @@ class ComponentInfo:
     own where it is not given; ``beside`` names workloads that it always has with it. ``artifacts`` name rows
     of ``contracts.versions``; ``needs`` names other components; ``memory_mib`` is the expected resident size
     of all its workloads, beside the Java heap that ``heap_setting`` names a setting of, where it does.
-    ``workers_setting`` names one that asks for further processes, where a placement runs them.
+    ``workers_setting`` names one that asks for further processes, where a placement runs them;
+    ``pods_per_user``: on a cluster its service makes pods for its users.
     """
 
     name: str
@@ -47,6 +48,7 @@ class ComponentInfo:
     aliases: tuple[str, ...] = ()
     artifacts: tuple[str, ...] = ()
     placements: tuple[str, ...] = ("local", "kubernetes", "aws")
+    pods_per_user: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "service", self.service or self.name)
@@ -142,8 +144,7 @@ _ROWS = (
         heap_setting="sparkHeapMib",
         needs=("keycloak", "governor"),
         artifacts=("spark", "iceberg-spark-runtime", "iceberg-aws-bundle", "java21"),
-        # On a cluster each user's driver has to be a pod; there is no launcher of pods yet.
-        placements=("local",),
+        pods_per_user=True,
     ),
     ComponentInfo(
         name="control-plane",

@@ -69,6 +69,11 @@ class LabContext:
         return self._raw_catalog_uri(self.placement.internal_url)
 
     @property
+    def raw_catalog_edge(self) -> str:
+        """The workload and port behind ``raw_catalog_uri``, as a workload declares what it reaches."""
+        return "governor/http" if self.catalog_kind == "nessie" else "catalog/http"
+
+    @property
     def operator_catalog_uri(self) -> str:
         """``catalog_uri`` as the operator's machine reaches it."""
         return self._catalog_uri(self.placement.operator_url)

@@ -222,6 +222,15 @@ SETTINGS: tuple[Setting, ...] = (
         doc="How many Spark servers and Spark jobs may run side by side, all users together.",
     ),
     Setting(
+        key="sparkDriverMillicores",
+        roles=_LAB,
+        default="500",
+        example="2000",
+        parse=_integer(50, 1000000),
+        placements=("kubernetes", "aws"),
+        doc="thousandths of a processor that the pod of each Spark server and each Spark job requests.",
+    ),
+    Setting(
         key="sparkIdleS",
         roles=_LAB,
         default="900",

@@ -511,6 +511,12 @@ IMAGES: Mapping[str, ContainerImage] = {
             services=("trino-tokens",),
         ),
         ContainerImage(
+            name="spark",
+            artifacts=(SPARK.name, ICEBERG_SPARK_RUNTIME.name, ICEBERG_AWS_BUNDLE.name, JAVA_21.name),
+            source=("contracts", "governance", "spark_gateway"),
+            libraries=("requirements.txt",),
+        ),
+        ContainerImage(
             name="control-plane",
             artifacts=(WEB.name,),
             source=("contracts", "governance", "control_plane/__init__.py", "control_plane/api"),

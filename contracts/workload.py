@@ -145,6 +145,28 @@ class Drain:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PerUser:
+    """What a workload starts for its users while it runs: processes beside its own, or pods where the
+    placement offers ``POD_PER_USER``, in the workload's image and without any right.
+
+    ``plan_variable`` is the environment variable that names the file which tells the workload how pods are
+    made; it is set where there are pods, and nowhere else. One of them opens connections to ``reaches``, and
+    the workload reaches its ``port``. Up to ``maximum`` run side by side, each with ``memory_mib`` and
+    ``cpu_millicores``, of which the workload's own numbers count one. ``files`` names generated files of the
+    workload, without secrets, that each gets.
+    """
+
+    plan_variable: str
+    port: int
+    reaches: Sequence[str]
+    maximum: int
+    memory_mib: int
+    cpu_millicores: int
+    files: Sequence[str] = ()
+    workload_class: WorkloadClass = WorkloadClass.BATCH
+
+
+@dataclass(frozen=True, kw_only=True)
 class Workload:
     """One service, described once.
 
@@ -183,6 +205,7 @@ class Workload:
     entrance: Entrance | None = None
     addressed: bool = True
     direct: bool = False
+    per_user: PerUser | None = None
     stop_timeout_s: float = 20.0
     workload_class: WorkloadClass = WorkloadClass.SYSTEM
     unprivileged: bool = False

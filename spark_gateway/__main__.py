@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from pathlib import Path
 
 import httpx
 
@@ -18,10 +19,13 @@ from governance.governor.auth import TokenVerifier, realm_keys
 from governance.serving import serve
 from spark_gateway.admission import Door
 from spark_gateway.app import create_app
+from spark_gateway.cluster_api import ClusterApi
 from spark_gateway.gateway import Gateway
 from spark_gateway.identity import Keycloak
 from spark_gateway.jobs import JobStore
+from spark_gateway.launcher import Launcher
 from spark_gateway.local import LocalLauncher
+from spark_gateway.pods import PodLauncher
 from spark_gateway.proxy import ConnectProxy
 from spark_gateway.settings import GatewaySettings, read_settings
 
@@ -34,14 +38,8 @@ def build_gateway(settings: GatewaySettings) -> Gateway:
     keycloak = Keycloak(
         settings.token_url, settings.client_secret, httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False)
     )
-    launcher = LocalLauncher(
-        settings.plan,
-        settings.defaults,
-        runs_dir=settings.data_dir / "runs",
-        cache_dir=settings.cache_dir,
-    )
     return Gateway(
-        launcher=launcher,
+        launcher=_launcher(settings),
         keycloak=keycloak,
         door=Door(lambda token: GovernorClient(settings.governor_url, token, timeout_s=20.0)),
         store=JobStore(settings.data_dir / "jobs"),
@@ -51,6 +49,21 @@ def build_gateway(settings: GatewaySettings) -> Gateway:
         catalog=settings.plan.catalog,
         spark_version=settings.plan.spark_version,
     )
+
+
+def _launcher(settings: GatewaySettings) -> Launcher:
+    runs_dir, plan = settings.data_dir / "runs", settings.pods
+    if plan is None:
+        return LocalLauncher(
+            settings.plan, settings.defaults, runs_dir=runs_dir, cache_dir=settings.cache_dir
+        )
+    api = ClusterApi(
+        plan.api_url,
+        namespace=plan.namespace,
+        token_file=Path(plan.token_file),
+        ca_file=Path(plan.ca_file),
+    )
+    return PodLauncher(plan, settings.plan, settings.defaults, runs_dir=runs_dir, api=api)
 
 
 def main() -> int:

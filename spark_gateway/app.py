@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 
 from fastapi import Depends, FastAPI, Header, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import FileResponse, JSONResponse
 from pydantic import Base64Bytes, BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
@@ -27,7 +27,8 @@ from governance.governor.auth import (
 )
 from spark_gateway.admission import UnavailableError
 from spark_gateway.client import Job, LogPart, Program, ServerConnection, ServerStatus
-from spark_gateway.gateway import FullError, Gateway, NoSuchRunError
+from spark_gateway.gateway import Gateway, NoSuchRunError
+from spark_gateway.launcher import FullError
 
 _FORM_LIMIT_BYTES = 1 << 16
 _STATUSES: Sequence[tuple[type[LabError], HTTPStatus]] = (
@@ -156,6 +157,13 @@ def _add_driver_routes(app: FastAPI, gateway: Gateway) -> None:
             return _oauth_error(HTTPStatus.BAD_REQUEST, "invalid_grant", error.what)
         content = {"access_token": given.value, "token_type": "bearer", "expires_in": given.expires_in_s}
         return JSONResponse(content, headers={"Cache-Control": "no-store"})
+
+    @app.get("/v1/files/{name}")
+    async def program_file(name: str, request: Request) -> FileResponse:
+        """A file of the program of the run whose credentials (Basic) these are."""
+        run_id, secret = await _client_credentials(request)
+        path = gateway.program_file(run_id, secret, name)
+        return FileResponse(path, media_type="application/octet-stream")
 
 
 async def _client_credentials(request: Request) -> tuple[str, str]:

@@ -126,7 +126,7 @@ class SparkClient:
         base_url: str,
         token_provider: Callable[[], str],
         *,
-        timeout_s: float = 180.0,
+        timeout_s: float = 330.0,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._token_provider = token_provider

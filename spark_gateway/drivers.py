@@ -15,6 +15,8 @@ from spark_gateway.client import Program
 
 CONNECT_SERVER = "org.apache.spark.sql.connect.service.SparkConnectServer"
 SUBMIT = "org.apache.spark.deploy.SparkSubmit"
+CONNECT_PORT = 15002
+"""Of a Connect server that has an address of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)

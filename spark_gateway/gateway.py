@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from contracts.errors import LabError
 from contracts.identity import Audience
@@ -20,17 +21,13 @@ from spark_gateway.admission import Door
 from spark_gateway.client import Job, LogPart, Program, RunState, ServerConnection, ServerStatus
 from spark_gateway.identity import AccessToken, Identity, Keycloak, ShownToken
 from spark_gateway.jobs import JobStore, lost
-from spark_gateway.launcher import Driver, Launch, Launcher, LaunchError
+from spark_gateway.launcher import Driver, FullError, Launch, Launcher, LaunchError
 from spark_gateway.programs import check_program
 from spark_gateway.proxy import ConnectProxy, Route
 
 log = logging.getLogger(__name__)
 
 LOG_PART_BYTES = 1 << 18
-
-
-class FullError(LabError):
-    """As many drivers run as may (429)."""
 
 
 class NoSuchRunError(LabError):
@@ -52,6 +49,11 @@ class Run:
     @property
     def username(self) -> str:
         return self.sign_in.username
+
+    @property
+    def credential(self) -> str:
+        """Identifier and secret, as clients of OAuth2 have them."""
+        return f"{self.id}:{self.secret}"
 
 
 @dataclass(kw_only=True)
@@ -190,6 +192,7 @@ class Gateway:
                     "spark.connect.authenticate.token": server.connect_token,
                 },
                 connect_token=server.connect_token,
+                credential=run.credential,
             )
             driver = await self._launch(run, launch)
             await driver.ready()
@@ -242,6 +245,7 @@ class Gateway:
             run_id=run.id,
             properties={**self._credentials(run), "spark.app.name": program.file_name},
             program=program,
+            credential=run.credential,
         )
         self._store.put(job)
         try:
@@ -312,18 +316,35 @@ class Gateway:
             UnauthenticatedError: there is no such run, it is being stopped, or this is not its secret.
             ForbiddenError, UnavailableError, IdentityUnavailableError.
         """
-        run = self._runs.get(run_id)
-        # Compared in any case, so that the time taken does not tell which runs there are.
-        expected = run.secret if run is not None else secrets.token_urlsafe(32)
-        known = hmac.compare_digest(expected.encode(), secret.encode())
-        if run is None or run.stopping is not None or not known:
-            raise UnauthenticatedError("these are not the credentials of a running driver", value=run_id)
+        run = self._running(run_id, secret)
         try:
             await self._door.admit(run.sign_in)
             return await run.sign_in.token(Audience.CATALOG)
         except ForbiddenError as error:
             self._end_later(run, error.what)
             raise
+
+    def program_file(self, run_id: str, secret: str, name: str) -> Path:
+        """A file of the program of the driver ``run_id``, which asks for it.
+
+        Raises:
+            UnauthenticatedError: as :meth:`catalog_token`.
+            NoSuchRunError: its program has no such file.
+        """
+        found = self._launcher.program_file(self._running(run_id, secret).id, name)
+        if found is None:
+            raise NoSuchRunError(f"the program of {run_id} has no such file", value=name)
+        return found
+
+    def _running(self, run_id: str, secret: str) -> Run:
+        """The run whose credential this is. Raises UnauthenticatedError."""
+        run = self._runs.get(run_id)
+        # Compared in any case, so that the time taken does not tell which runs there are.
+        expected = run.secret if run is not None else secrets.token_urlsafe(32)
+        known = hmac.compare_digest(expected.encode(), secret.encode())
+        if run is None or run.stopping is not None or not known:
+            raise UnauthenticatedError("these are not the credentials of a running driver", value=run_id)
+        return run
 
     async def _admitted(self, username: str, subject_token: str) -> Identity:
         sign_in = await self._keycloak.identity(username, subject_token)
@@ -332,7 +353,7 @@ class Gateway:
 
     def _credentials(self, run: Run) -> dict[str, str]:
         """Iceberg's, for the gateway's own token endpoint."""
-        return {f"spark.sql.catalog.{self._catalog}.credential": f"{run.id}:{run.secret}"}
+        return {f"spark.sql.catalog.{self._catalog}.credential": run.credential}
 
     # --- runs ----------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from contracts.errors import LabError
@@ -18,19 +19,24 @@ class LaunchError(LabError):
     """A driver could not be started."""
 
 
+class FullError(LabError):
+    """As many drivers run as may (429)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Launch:
     """One driver to start.
 
     ``properties`` are Spark's, added to the launcher's own; they hold secrets, so that they never stand in
     a command line or an environment. ``program`` None: a Connect server, whose clients must present
-    ``connect_token``.
+    ``connect_token``. ``credential`` is what the driver shows the gateway: run and secret, as ``run:secret``.
     """
 
     run_id: str
     properties: Mapping[str, str] = field(repr=False)
     program: Program | None = None
     connect_token: str | None = field(default=None, repr=False)
+    credential: str = field(default="", repr=False)
 
 
 class Driver(Protocol):
@@ -64,7 +70,11 @@ class Launcher(Protocol):
         ...
 
     async def launch(self, launch: Launch) -> Driver:
-        """Starts a driver. Raises LaunchError."""
+        """Starts a driver. Raises LaunchError, or FullError where there is no room for another one."""
+        ...
+
+    def program_file(self, run_id: str, name: str) -> Path | None:
+        """A file of a run's program, for a driver that fetches its own; None when there is none to fetch."""
         ...
 
     def log(self, run_id: str, offset: int, limit: int) -> bytes:

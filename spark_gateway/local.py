@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import os
 import shutil
 import signal
 import socket
@@ -23,6 +22,7 @@ import psutil
 from spark_gateway.client import Program
 from spark_gateway.drivers import LaunchPlan, command, properties_text
 from spark_gateway.launcher import Driver, Launch, LaunchError
+from spark_gateway.run_folders import log_of, make_folder, read_log, remove, tail, write_private
 
 READY_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 8.0
@@ -31,7 +31,6 @@ _POLL_S = 0.1
 MARKER = "LAB_SPARK_RUN"
 """Environment variable of every process of a run: the run's folder."""
 _PROPERTIES = "spark.properties"
-_LOG = "log"
 _CLASSES = "classes.jsa"
 
 
@@ -62,7 +61,7 @@ class LocalDriver:
             if self._process.returncode is not None:
                 code = self._process.returncode
                 raise LaunchError(
-                    f"Spark ended with {code} before it was ready:\n{_tail(self._folder)}",
+                    f"Spark ended with {code} before it was ready:\n{tail(self._folder)}",
                     next_command="lab spark logs",
                 )
             with contextlib.suppress(OSError):
@@ -71,7 +70,7 @@ class LocalDriver:
                 return
             await asyncio.sleep(_POLL_S)
         raise LaunchError(
-            f"Spark was not ready within {READY_TIMEOUT_S:g} s:\n{_tail(self._folder)}",
+            f"Spark was not ready within {READY_TIMEOUT_S:g} s:\n{tail(self._folder)}",
             next_command="lab spark logs",
         )
 
@@ -160,7 +159,7 @@ class LocalLauncher:
                 "SPARK_LOCAL_DIRS": str(folder / "tmp"),
                 MARKER: str(folder),
             }
-            with (folder / _LOG).open("ab") as output:
+            with log_of(folder).open("ab") as output:
                 process = await asyncio.create_subprocess_exec(
                     *arguments,
                     env=environment,
@@ -176,9 +175,8 @@ class LocalLauncher:
         return LocalDriver(process, folder, port, self._archive if leaves_classes else None)
 
     def _prepare(self, folder: Path, launch: Launch, port: int | None) -> Path:
-        folder.mkdir(mode=0o700)
+        make_folder(folder)
         (folder / "tmp").mkdir(mode=0o700)
-        (folder / _LOG).touch(mode=0o600)
         values = {
             **self._defaults,
             **launch.properties,
@@ -187,23 +185,23 @@ class LocalLauncher:
         if port is not None:
             values["spark.connect.grpc.binding.port"] = str(port)
         properties_file = folder / _PROPERTIES
-        _write_private(properties_file, properties_text(values).encode())
+        write_private(properties_file, properties_text(values).encode())
         if launch.program is not None:
             _write_program(folder, launch.program)
         return properties_file
 
+    def program_file(self, run_id: str, name: str) -> Path | None:
+        """None: a driver finds its files in its folder."""
+        del run_id, name
+        return None
+
     def log(self, run_id: str, offset: int, limit: int) -> bytes:
         """What the driver and its program wrote."""
-        try:
-            with (self._runs_dir / run_id / _LOG).open("rb") as file:
-                file.seek(offset)
-                return file.read(limit)
-        except FileNotFoundError:
-            return b""
+        return read_log(self._runs_dir / run_id, offset, limit)
 
     def forget(self, run_id: str) -> None:
         """Removes the run's folder."""
-        shutil.rmtree(self._runs_dir / run_id, ignore_errors=True)
+        remove(self._runs_dir / run_id)
 
 
 def free_port() -> int:
@@ -217,12 +215,7 @@ def free_port() -> int:
 
 def _write_program(folder: Path, program: Program) -> None:
     for name, content in {program.file_name: program.content, **program.python_files}.items():
-        _write_private(folder / name, content)
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
+        write_private(folder / name, content)
 
 
 def _marked(place: Path) -> list[psutil.Process]:
@@ -260,11 +253,3 @@ def _remove_traces(folder: Path) -> None:
     for name in (_PROPERTIES, _CLASSES):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / "tmp", ignore_errors=True)
-
-
-def _tail(folder: Path) -> str:
-    try:
-        text = (folder / _LOG).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    return "\n".join(f"    {line}" for line in text.splitlines()[-15:])

@@ -5,7 +5,8 @@ Connect, all users' servers), ``SPARK_GATEWAY_CONNECT_URL`` (where clients find 
 ``SPARK_GATEWAY_ISSUER_URL``, ``SPARK_GATEWAY_JWKS_URL``, ``SPARK_GATEWAY_TOKEN_URL``,
 ``SPARK_GATEWAY_CLIENT_SECRET`` (client ``spark``); ``SPARK_GATEWAY_GOVERNOR_URL``; drivers:
 ``SPARK_GATEWAY_PLAN_FILE`` (a ``spark_gateway.drivers.LaunchPlan``), ``SPARK_GATEWAY_DEFAULTS_FILE`` (JSON:
-properties that every driver has), ``SPARK_GATEWAY_DATA_DIR`` (jobs and logs), ``SPARK_GATEWAY_CACHE_DIR``;
+properties that every driver has), ``SPARK_GATEWAY_DATA_DIR`` (jobs and logs), ``SPARK_GATEWAY_CACHE_DIR``,
+``SPARK_GATEWAY_PODS_FILE`` (a ``spark_gateway.pod_plan.PodPlan``: drivers are pods; without it, processes);
 limits: ``SPARK_GATEWAY_MAX_RUNS``, ``SPARK_GATEWAY_IDLE_S``.
 """
 
@@ -19,6 +20,7 @@ from pathlib import Path
 from contracts.errors import UsageError
 from spark_gateway.drivers import LaunchPlan
 from spark_gateway.gateway import Limits
+from spark_gateway.pod_plan import PodPlan
 
 _PREFIX = "SPARK_GATEWAY_"
 
@@ -40,6 +42,7 @@ class GatewaySettings:
     defaults: Mapping[str, str]
     data_dir: Path
     cache_dir: Path
+    pods: PodPlan | None = None
     limits: Limits
 
 
@@ -84,6 +87,7 @@ def read_settings(environ: Mapping[str, str]) -> GatewaySettings:
         defaults=_properties(content("DEFAULTS_FILE")),
         data_dir=Path(text("DATA_DIR")),
         cache_dir=Path(text("CACHE_DIR")),
+        pods=PodPlan.from_json(content("PODS_FILE")) if environ.get(f"{_PREFIX}PODS_FILE") else None,
         limits=Limits(max_runs=number("MAX_RUNS", 1), idle_s=number("IDLE_S", 1)),
     )
 

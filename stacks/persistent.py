@@ -59,6 +59,7 @@ def _on_a_cluster(settings: Settings) -> None:
     """For each lab a namespace, and a slot in a PostgreSQL and an S3 store of the user's own. All of it is
     checked before anything is made."""
     # Loaded here: a lab on this machine has no use for it.
+    from placements.kubernetes.apart import require_own_namespace
     from placements.kubernetes.cluster import PERSISTENT_RIGHTS, check_cluster, cluster_of
     from placements.kubernetes.external import ExternalFoundation, check_given
     from placements.kubernetes.foundation import Namespace
@@ -71,6 +72,7 @@ def _on_a_cluster(settings: Settings) -> None:
     for lab in labs:
         own = replace(cluster, namespace=namespace_in(settings, lab))
         cluster_id = check_cluster(own, expected_id=expected, rights=PERSISTENT_RIGHTS)
+        require_own_namespace(own, lab=lab, stack="persistent")
     objects = provider(cluster, cluster_id=cluster_id)
     slots: dict[str, Any] = {}
     for lab in labs:

@@ -39,10 +39,11 @@ def kubernetes_placement(
 
     Raises:
         PreflightError: an image has no digest, kubectl or the kubeconfig is missing, the cluster is another
-            one or grants too little.
+            one or grants too little, or a namespace is another lab's.
         UsageError: the file of image references is not usable, or what is to be published is not said whole.
     """
     # Loaded here: a lab on this machine has no use for it.
+    from placements.kubernetes.apart import check_apart
     from placements.kubernetes.cluster import LAB_RIGHTS, check_cluster, cluster_of, require_same_cluster
     from placements.kubernetes.ingress import publishing_of, require_same_domain
     from placements.kubernetes.naming import Scope
@@ -62,6 +63,8 @@ def kubernetes_placement(
     publishing = publishing_of(settings, certificate)
     cluster = cluster_of(settings)
     found = check_cluster(cluster, expected_id=values["clusterId"], rights=LAB_RIGHTS)
+    makers = [info.service for info in chosen if info.pods_per_user]
+    to_api = check_apart(cluster, lab=settings.name) if makers else ()
     same = cluster_id.apply(lambda expected: require_same_cluster(expected, found))
 
     scope = Scope(
@@ -72,6 +75,7 @@ def kubernetes_placement(
         external=_kept_servers(slot),
         storage_class=values["storageClass"],
         pull_secret=values["imagePullSecret"],
+        also_reaches=dict.fromkeys(makers, to_api),
     )
     return KubernetesPlacement(
         cluster=cluster,
@@ -108,6 +112,7 @@ def aws_placement(
         slot=slot,
         external=_kept_servers(slot),
         images=_images(settings, chosen),
+        makers=[info.service for info in chosen if info.pods_per_user],
         cache=cache_home(),
         service_order=SERVICE_ORDER,
     )

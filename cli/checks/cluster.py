@@ -26,6 +26,7 @@ def cluster(session: Session, chosen: Sequence[ComponentInfo]) -> Iterator[Findi
 def pods(session: Session) -> Iterator[Finding]:
     """Pods that do not run, and why. Raises LabError when the cluster can't be asked."""
     from placements.aws.naming import KUBECONFIG
+    from placements.kubernetes.apart import beside_of
     from placements.kubernetes.cluster import cluster_of
     from placements.kubernetes.naming import LAB_LABEL
     from placements.kubernetes.troubles import KINDS, troubles
@@ -37,7 +38,12 @@ def pods(session: Session) -> Iterator[Finding]:
             # It is written with the cluster and goes with it.
             return
         own = replace(own, values={**own.values, "kubeconfig": str(file)})
-    items = cluster_of(own, session.environ).labelled(KINDS, {LAB_LABEL: own.name})
+    cluster = cluster_of(own, session.environ)
+    items = [
+        item
+        for place in (cluster, beside_of(cluster))
+        for item in place.labelled(KINDS, {LAB_LABEL: own.name})
+    ]
     found = [line for item in items for line in troubles(item)]
     for line in found:
         yield problem("pods", line, "lab up, once that is mended")

@@ -9,11 +9,13 @@ from urllib.parse import urlsplit
 import pulumi
 
 from components.service import LabContext, Service
-from components.spark.properties import ARTIFACTS, defaults, launch_plan, log_levels
+from components.spark.properties import ARTIFACTS, LOG_LEVELS_FILE, defaults, launch_plan, log_levels
 from contracts.outputs import Slot
-from contracts.workload import Layout, Port, Probe, Scheme, Volume, Workload, WorkloadClass
+from contracts.workload import Layout, PerUser, Port, Probe, Scheme, Volume, Workload, WorkloadClass
+from spark_gateway.drivers import CONNECT_PORT
 
 GATEWAY_MIB = 100
+GATEWAY_MILLICORES = 100
 DRIVER_MIB = 350
 """What a driver takes beside its heap."""
 
@@ -23,8 +25,9 @@ PORTS = ("http", "connect")
 
 @dataclass(frozen=True, kw_only=True)
 class SparkArgs:
-    """Identity provider, limits, ``connect_url`` (where clients of Spark Connect come to), and ``defaults``:
-    the properties that every driver has (JSON)."""
+    """Identity provider, limits, ``connect_url`` (where clients of Spark Connect come to), ``catalog_edge``
+    (what drivers know as the catalog, ``workload/port``), and ``defaults``: the properties that every driver
+    has (JSON)."""
 
     issuer_url: str
     jwks_url: str
@@ -33,6 +36,8 @@ class SparkArgs:
     connect_url: str
     heap_mib: int
     max_runs: int
+    driver_millicores: int
+    catalog_edge: str
     idle_s: int
     defaults: pulumi.Input[str]
     client_secret: pulumi.Input[str]
@@ -40,6 +45,7 @@ class SparkArgs:
 
 def workload(args: SparkArgs, layout: Layout) -> Workload:
     """The gateway; drivers come and go with their users. ``memory_mib`` counts one of them."""
+    driver_mib = args.heap_mib + DRIVER_MIB
     return Workload(
         name="spark",
         artifact="python",
@@ -74,16 +80,25 @@ def workload(args: SparkArgs, layout: Layout) -> Workload:
         files={
             "plan.json": launch_plan(layout, heap_mib=args.heap_mib),
             "defaults.json": args.defaults,
-            "log4j2.properties": log_levels(),
+            LOG_LEVELS_FILE: log_levels(),
         },
         source=("contracts", "governance", "spark_gateway"),
-        volumes=(Volume(name="runs"), Volume(name="jobs")),
-        memory_mib=GATEWAY_MIB + args.heap_mib + DRIVER_MIB,
-        cpu_millicores=1000,
+        volumes=(Volume(name="runs", size_mib=4096), Volume(name="jobs")),
+        memory_mib=GATEWAY_MIB + driver_mib,
+        cpu_millicores=GATEWAY_MILLICORES + args.driver_millicores,
         depends_on=("governor",),
-        reaches=("keycloak/http", "catalog/http", "governor/http", "s3/http", "spark/http"),
+        reaches=("keycloak/http", "governor/http"),
         identity="spark",
-        workload_class=WorkloadClass.BATCH,
+        per_user=PerUser(
+            plan_variable="SPARK_GATEWAY_PODS_FILE",
+            port=CONNECT_PORT,
+            reaches=(args.catalog_edge, "s3/http", "spark/http"),
+            maximum=args.max_runs,
+            memory_mib=driver_mib,
+            cpu_millicores=args.driver_millicores,
+            files=(LOG_LEVELS_FILE,),
+            workload_class=WorkloadClass.BATCH,
+        ),
     )
 
 
@@ -122,6 +137,8 @@ class Spark(Service):
             connect_url=connect_url(placement.operator_url("spark", "connect", Scheme.TCP)),
             heap_mib=heap_mib,
             max_runs=values["sparkMaxRuns"],
+            driver_millicores=values["sparkDriverMillicores"],
+            catalog_edge=context.raw_catalog_edge,
             idle_s=values["sparkIdleS"],
             defaults=context.slot.apply(with_warehouse),
             client_secret=context.client_secret("spark"),

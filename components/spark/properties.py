@@ -15,6 +15,7 @@ from contracts.versions import SPARK, SPARK_PY4J_VERSION
 from contracts.workload import Layout
 from spark_gateway.drivers import LaunchPlan
 
+LOG_LEVELS_FILE = "log4j2.properties"
 ARTIFACTS = ("spark", "iceberg-spark-runtime", "iceberg-aws-bundle")
 
 _OPENED = (
@@ -58,7 +59,7 @@ def java_command(layout: Layout, *, heap_mib: int) -> tuple[str, ...]:
         *(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _OPENED),
         "-Djdk.reflect.useDirectMethodHandle=false",
         "-Dio.netty.tryReflectionSetAccessible=true",
-        f"-Dlog4j2.configurationFile={layout.file_uri('log4j2.properties')}",
+        f"-Dlog4j2.configurationFile={layout.file_uri(LOG_LEVELS_FILE)}",
         "-Dfile.encoding=UTF-8",
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,11 @@ CATALOG = "polaris"
 
 _AGENT_ADDRESS, _AGENT_PORT = "169.254.170.23", 80
 """Where the Pod Identity agent of a node hands pods their credentials."""
+
+_API_PORT = 443
+_API_SERVICES = ("10.100.0.1", "172.20.0.1")
+"""One of these is the API's own address in the cluster; behind it is an interface in the network's subnets
+(https://docs.aws.amazon.com/eks/latest/APIReference/API_KubernetesNetworkConfigRequest.html)."""
 
 _PROGRAMS = {
     "kubectl": "https://kubernetes.io/docs/tasks/tools/",
@@ -95,6 +101,7 @@ def aws_lab(
     slot: pulumi.Output[Slot],
     external: Mapping[str, pulumi.Input[Manifest]],
     images: Mapping[str, str],
+    makers: Sequence[str],
     cache: Path,
     service_order: Sequence[str],
 ) -> KubernetesPlacement:
@@ -104,6 +111,7 @@ def aws_lab(
         network: the persistent stack's output.
         external: the egress rule to what runs outside the cluster, by the workload in whose place it is.
         images: references by the image's name, each with a digest.
+        makers: workloads that make pods, and reach the cluster's API for that.
 
     Raises:
         PreflightError: a program that the tunnels run is not on PATH.
@@ -112,7 +120,15 @@ def aws_lab(
     check_catalog(settings.catalog)
     check_programs(None)
     inside = network.apply(lambda known: within(POSTGRESQL_PORT, from_exports(Network, known).cidr))
+    to_api = network.apply(lambda known: within(_API_PORT, from_exports(Network, known).cidr))
     scope = scope_on(settings, {**external, "postgres": inside})
+    scope = replace(
+        scope,
+        also_reaches={
+            **scope.also_reaches,
+            **dict.fromkeys(makers, (to_api, *(outside(_API_PORT, one) for one in _API_SERVICES))),
+        },
+    )
     made = AwsCluster(
         "cluster", settings, network=network, role_arns=_role_arns(slot), namespace=scope.namespace
     )

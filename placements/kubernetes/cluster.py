@@ -80,6 +80,35 @@ PERSISTENT_RIGHTS: tuple[Right, ...] = (
 )
 """What the persistent stack does: the namespace, and what holds for all of it."""
 
+_DRIVERS_NAMESPACED: Mapping[str, tuple[str, ...]] = {
+    "": ("resourcequotas", "limitranges", "secrets", "serviceaccounts"),
+    "networking.k8s.io": ("networkpolicies",),
+    "rbac.authorization.k8s.io": ("roles", "rolebindings"),
+}
+
+DRIVERS_RIGHTS: tuple[Right, ...] = (
+    *(
+        Right(verb=verb, resource="namespaces", namespaced=False)
+        for verb in ("get", "create", "patch", "delete")
+    ),
+    *(
+        Right(verb=verb, resource=resource, group=group)
+        for group, resources in _DRIVERS_NAMESPACED.items()
+        for resource in resources
+        for verb in _VERBS
+    ),
+    # Nobody may hand out what they lack: these are the gateway's.
+    *(Right(verb=verb, resource="pods") for verb in ("create", "delete", "get", "list", "watch")),
+    Right(verb="get", resource="pods/log"),
+)
+"""What the lab stack does in the namespace beside the lab's, where a service makes pods."""
+
+API_RIGHTS: tuple[Right, ...] = (
+    Right(verb="get", resource="services"),
+    Right(verb="list", resource="endpointslices", group="discovery.k8s.io"),
+)
+"""What tells, in namespace ``default``, where such a service finds the cluster's API."""
+
 
 def namespace_of(settings: Settings) -> str:
     """The lab's namespace. Raises PreflightError for one that is the cluster's own."""
@@ -128,6 +157,16 @@ class Cluster:
         answer = self._run("get", ",".join(kinds), f"--selector={selector}", "--output=json")
         items: list[Manifest] = json.loads(answer)["items"]
         return items
+
+    def read(self, kind: str, name: str) -> Manifest | None:
+        """One object; None when there is none.
+
+        Raises:
+            PreflightError: as :meth:`identity`.
+        """
+        answer = self._run("get", kind, name, "--ignore-not-found", "--output=json")
+        found: Manifest | None = json.loads(answer) if answer.strip() else None
+        return found
 
     def missing(self, rights: Sequence[Right]) -> list[Right]:
         """Those of ``rights`` that the operator does not have: one request for the namespace's rules, and
@@ -264,6 +303,12 @@ def check_cluster(cluster: Cluster, *, expected_id: str, rights: Sequence[Right]
             permitted=f"cluster {expected_id}",
             next_command="pulumi config set kubeContext CONTEXT",
         )
+    require_rights(cluster, rights)
+    return found
+
+
+def require_rights(cluster: Cluster, rights: Sequence[Right]) -> None:
+    """Raises PreflightError unless the operator has all of ``rights``; names each that is missing."""
     missing = cluster.missing(rights)
     if missing:
         verbs = ",".join(dict.fromkeys(right.verb for right in missing))
@@ -274,7 +319,6 @@ def check_cluster(cluster: Cluster, *, expected_id: str, rights: Sequence[Right]
             permitted="a ClusterRole that grants them, bound to you",
             next_command=f"kubectl create clusterrole lakehouse-lab --verb={verbs} --resource={resources}",
         )
-    return found
 
 
 def _granted(right: Right, rules: Sequence[Manifest]) -> bool:

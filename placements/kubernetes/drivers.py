@@ -12,13 +12,11 @@ from dataclasses import replace
 
 from pulumi import Input
 
-from contracts.workload import Workload
+from contracts.workload import PerUser, Workload
 from placements.kubernetes.namespace import limit_range, namespace, quota
 from placements.kubernetes.naming import Manifest, Scope
 from placements.kubernetes.network import default_deny, dns, peers, policy
 
-RUN_LABEL = "lakehouse-lab/run"
-"""On every object of a run: its identifier."""
 DRIVERS = "spark-run"
 """Component of all pods that run users' code, and the service account that they have."""
 
@@ -33,7 +31,12 @@ _RULES = (
 
 def drivers_scope(scope: Scope) -> Scope:
     """What objects beside the drivers of a lab share: they lie in the namespace ``NAME-spark``."""
-    return replace(scope, namespace=f"{scope.namespace}-spark")
+    return replace(scope, namespace=drivers_namespace_of(scope.namespace))
+
+
+def drivers_namespace_of(namespace: str) -> str:
+    """The namespace of the drivers of the lab in ``namespace``."""
+    return f"{namespace}-spark"
 
 
 def drivers_namespace(scope: Scope, *, memory_mib: int, cpu_millicores: int, pods: int) -> list[Manifest]:
@@ -46,6 +49,28 @@ def drivers_namespace(scope: Scope, *, memory_mib: int, cpu_millicores: int, pod
         limit_range(own),
         default_deny(own),
         dns(own),
+    ]
+
+
+def drivers_objects(gateway: Workload, per_user: PerUser, scope: Scope) -> list[Manifest]:
+    """Everything that is there before the first driver, the namespace first. There is room for as many as may
+    run side by side, and one that is still being ended.
+
+    Raises:
+        LabError: a declared edge is not ``workload/port``.
+    """
+    room = per_user.maximum + 1
+    return [
+        *drivers_namespace(
+            scope,
+            memory_mib=room * per_user.memory_mib,
+            cpu_millicores=room * per_user.cpu_millicores,
+            pods=room,
+        ),
+        role(gateway, scope),
+        role_binding(gateway, scope),
+        service_account(gateway, scope),
+        *edges(gateway, scope, per_user.reaches, connect_port=per_user.port),
     ]
 
 

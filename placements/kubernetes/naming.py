@@ -33,7 +33,7 @@ class Scope:
         storage_class: of retained volumes; empty is the cluster's default.
         pull_secret: the secret in the namespace with which images are pulled; empty for none.
         also_reaches: egress rules beside those that a workload declares, by its name: to what hands it the
-            identity that the cluster gives it.
+            identity that the cluster gives it, or to the cluster's API.
     """
 
     lab: str
@@ -43,7 +43,7 @@ class Scope:
     external: Mapping[str, Input[Manifest]] = field(default_factory=dict)
     storage_class: str = ""
     pull_secret: str = ""
-    also_reaches: Mapping[str, Sequence[Manifest]] = field(default_factory=dict)
+    also_reaches: Mapping[str, Sequence[Input[Manifest]]] = field(default_factory=dict)
 
     def metadata(self, name: Any, component: str = "") -> Manifest:
         """Name, namespace and labels of an object; ``component`` names the workload it belongs to."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,15 @@ from contracts.workload import (
 )
 from placements.kubernetes import objects
 from placements.kubernetes.cluster import Cluster
+from placements.kubernetes.driver_pods import beside
+from placements.kubernetes.drivers import drivers_objects
 from placements.kubernetes.images import require_images
 from placements.kubernetes.ingress import Publishing, admission, certificate_secret, ingress
 from placements.kubernetes.layout import FIRST_PORT, image_layout, image_of
 from placements.kubernetes.naming import Manifest, Scope, content_name
 from placements.kubernetes.network import edges
 from placements.kubernetes.pods import Content, escaped
-from placements.kubernetes.resources import register
+from placements.kubernetes.resources import register, sdk
 from placements.kubernetes.tunnels import tunnel
 from placements.local.plan import refuse_secret_arguments
 from placements.local.ports import service_port
@@ -51,7 +54,14 @@ class KubernetesPlacement:
     """
 
     name = "kubernetes"
-    capabilities = frozenset({Capability.PROCESS, Capability.PERSISTENT_VOLUME, Capability.REPLICAS})
+    capabilities = frozenset(
+        {
+            Capability.PROCESS,
+            Capability.PERSISTENT_VOLUME,
+            Capability.REPLICAS,
+            Capability.POD_PER_USER,
+        }
+    )
 
     def __init__(
         self,
@@ -137,6 +147,10 @@ class KubernetesPlacement:
             raise LabError(f"{workload.name} was deployed before its layout was asked for")
         image = image_of(workload.name, workload.artifact)
         require_images([image], self.images)
+        apart: list[Manifest] = []
+        if workload.per_user is not None:
+            apart = drivers_objects(workload, workload.per_user, self.scope)
+            workload = beside(workload, workload.per_user, layout, self.scope, self.images[image])
         content, before = self._content(workload)
         # Rendered before anything is registered: it may be refused.
         controller = objects.controller(
@@ -155,6 +169,7 @@ class KubernetesPlacement:
         first = [register(objects.service_account(name, self.scope), name, options)]
         first += [register(manifest, resource, options) for resource, manifest in before]
         first += [register(policy, policy["metadata"]["name"], options) for policy in policies]
+        first += self._apart(workload.name, apart, options)
         ready = [self._deployed[other] for other in workload.depends_on if other in self._deployed]
         waiting = pulumi.ResourceOptions(depends_on=[*first, *ready])
         pods = register(controller, name, _merge(options, waiting))
@@ -180,6 +195,45 @@ class KubernetesPlacement:
             resource=held,
             public_url=f"https://{published.host(name)}" if published else None,
         )
+
+    def _apart(
+        self, workload: str, manifests: Sequence[Manifest], options: pulumi.ResourceOptions
+    ) -> list[pulumi.Resource]:
+        """Registers the namespace in which a workload makes pods, and what is there before them."""
+        if not manifests:
+            return []
+        space, *others = manifests
+        made = register(space, f"{workload}-apart", options)
+        inside = _merge(options, pulumi.ResourceOptions(depends_on=[made]))
+        found = [made]
+        for manifest in others:
+            own = inside
+            if manifest["metadata"]["namespace"] == space["metadata"]["name"]:
+                # It goes with the namespace, and so does whatever runs in it.
+                own = _merge(inside, pulumi.ResourceOptions(deleted_with=made))
+            name = f"{workload}-apart-{manifest['kind'].lower()}-{manifest['metadata']['name']}"
+            found.append(register(manifest, name, own))
+        if self.scope.pull_secret:
+            found.append(self._copied_secret(workload, space["metadata"]["name"], inside, made))
+        return found
+
+    def _copied_secret(
+        self, workload: str, namespace: str, options: pulumi.ResourceOptions, made: pulumi.Resource
+    ) -> pulumi.Resource:
+        """The secret with which images are pulled, which people make in the lab's namespace, in another."""
+        name = self.scope.pull_secret
+        kind = sdk("pulumi_kubernetes.core.v1").Secret
+        reading = pulumi.ResourceOptions(provider=self._provider)
+        given = kind.get(f"{workload}-pull-secret", f"{self.scope.namespace}/{name}", opts=reading)
+        manifest = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "type": given.type,
+            "metadata": replace(self.scope, namespace=namespace).metadata(name, workload),
+            "data": pulumi.Output.secret(given.data),
+        }
+        own = _merge(options, pulumi.ResourceOptions(deleted_with=made))
+        return register(manifest, f"{workload}-apart-pull-secret", own)
 
     def _publish(
         self,

@@ -16,6 +16,12 @@ from contracts.workload import Layout, Port, Probe, Workload
 from placements.kubernetes.layout import USER_ID
 from placements.kubernetes.naming import CLASS_LABEL, Manifest, Scope, cpu, item_key, memory
 
+API_URL = "https://kubernetes.default.svc"
+"""Of the cluster's API, as pods reach it."""
+_API_DIR = PurePosixPath("/var/run/secrets/kubernetes.io/serviceaccount")
+TOKEN_FILE, CA_FILE = f"{_API_DIR}/token", f"{_API_DIR}/ca.crt"
+_TOKEN_S = 3600
+
 _PERIOD_S = 2
 _READY_PERIOD_S = 5
 _TIMEOUT_S = 5
@@ -71,14 +77,7 @@ def pod_template(
         "serviceAccountName": name,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER_ID,
-            "runAsGroup": USER_ID,
-            "fsGroup": USER_ID,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": pod_security(),
         "terminationGracePeriodSeconds": grace_s,
         "affinity": affinity(workload, scope),
         "tolerations": tolerations(workload),
@@ -94,11 +93,7 @@ def pod_template(
                 **probes(workload, layout, scope),
                 **lifecycle(workload),
                 "resources": resources(workload),
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "readOnlyRootFilesystem": True,
-                    "capabilities": {"drop": ["ALL"]},
-                },
+                "securityContext": container_security(),
                 "volumeMounts": mounts(workload, layout, content),
             }
         ],
@@ -113,6 +108,27 @@ def pod_template(
         spec["imagePullSecrets"] = [{"name": scope.pull_secret}]
     labels = {**scope.metadata(name, name)["labels"], **scope.selector(name)}
     return {"metadata": {"labels": labels}, "spec": spec}
+
+
+def pod_security() -> Manifest:
+    """What Pod Security ``restricted`` asks of a pod."""
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": USER_ID,
+        "runAsGroup": USER_ID,
+        "fsGroup": USER_ID,
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def container_security() -> Manifest:
+    """The same of a container, which writes to its volumes alone."""
+    return {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
 
 
 def lifecycle(workload: Workload) -> Manifest:
@@ -270,6 +286,8 @@ def mounts(workload: Workload, layout: Layout, content: Content) -> list[Manifes
     found += [_mount(f"data-{volume.name}", layout.data_dir / volume.name) for volume in workload.volumes]
     if content.config_map or content.files_secret:
         found.append({**_mount("files", layout.files_dir), "readOnly": True})
+    if workload.per_user is not None:
+        found.append({**_mount("api", _API_DIR), "readOnly": True})
     return found
 
 
@@ -288,7 +306,18 @@ def volumes(workload: Workload, content: Content) -> list[Manifest]:
         sources.append({"secret": {"name": content.files_secret, "items": _items(content.secret_files)}})
     if sources:
         found.append({"name": "files", "projected": {"defaultMode": 0o440, "sources": sources}})
+    if workload.per_user is not None:
+        found.append({"name": "api", "projected": {"defaultMode": 0o440, "sources": _api_access()}})
     return found
+
+
+def _api_access() -> list[Manifest]:
+    """The pod's own token for the cluster's API, which the kubelet changes before it ends, and the authority
+    of the API's certificate, which every namespace has."""
+    return [
+        {"serviceAccountToken": {"path": "token", "expirationSeconds": _TOKEN_S}},
+        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+    ]
 
 
 def _empty(name: str, size_mib: int) -> Manifest:

@@ -26,7 +26,8 @@ from tests.live.conftest import LiveLab, clean_environment, temporary_folder
 
 NAME = "team"
 NAMESPACE = f"lakehouse-{NAME}"
-IMAGES = ("keycloak", "nessie", "opa", "governor", "trino")
+DRIVERS = f"{NAMESPACE}-spark"
+IMAGES = ("keycloak", "nessie", "opa", "governor", "trino", "spark")
 SCALE_FACTOR = "0.01"
 
 

@@ -11,6 +11,10 @@ import pytest
 
 from placements.kubernetes.cluster import LAB_RIGHTS, PERSISTENT_RIGHTS, Right, check_cluster
 from placements.kubernetes.leftovers import leftovers
+from spark_gateway.client import Program
+from spark_gateway.drivers import LaunchPlan
+from spark_gateway.launcher import Launch
+from spark_gateway.pod_plan import PodPlan, driver_pod, run_policy, run_secret
 from tests.cluster.running import TestCluster
 from tests.cluster.stacks import NAMESPACE, SERVICES, Stacks, new_stacks
 from tests.cluster.support import apply, rendered, volume
@@ -19,24 +23,45 @@ from tests.mocks.test_kubernetes import ALL, EXTERNAL, INGRESS, WORKERS
 # What is built for it, where no cache has it, takes longest.
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(2400)]
 
+DRIVERS = f"{NAMESPACE}-spark"
+
 
 def test_the_api_takes_every_manifest_of_both_stacks_without_a_warning(
     cluster: TestCluster, tmp_path: Path
 ) -> None:
     persistent = rendered(tmp_path, "persistent", *EXTERNAL)
-    lab = rendered(tmp_path, "lab", ALL, *WORKERS[1:], *INGRESS)
+    lab = rendered(tmp_path, "lab", f"{ALL},spark", *WORKERS[1:], *INGRESS)
     kinds = {m["kind"] for m in lab}
     assert kinds >= {"Deployment", "StatefulSet", "Secret", "NetworkPolicy"}
-    assert kinds >= {"HorizontalPodAutoscaler", "Ingress", "PodDisruptionBudget"}
+    assert kinds >= {"HorizontalPodAutoscaler", "Ingress", "PodDisruptionBudget", "Role", "RoleBinding"}
     assert apply(cluster, persistent) == ""
+    # What lies in a namespace, and pods with a service account, are refused before these are there.
+    beside = [m for m in lab if DRIVERS in (m["metadata"]["name"], m["metadata"].get("namespace"))]
+    spaces = [m for m in beside if m["kind"] == "Namespace"]
     try:
+        assert apply(cluster, spaces) == ""
+        assert apply(cluster, beside) == ""
         assert apply(cluster, lab, "--dry-run=server") == ""
+        assert apply(cluster, drivers_of(lab), "--dry-run=server") == ""
         broken = json.loads(json.dumps(next(m for m in lab if m["kind"] == "Deployment")))
         broken["spec"]["template"]["spec"]["securityContext"] = {}
         broken["spec"]["template"]["spec"]["containers"][0]["securityContext"] = {}
         assert "restricted" in apply(cluster, [broken], "--dry-run=server"), "a warning fails the check"
     finally:
-        assert cluster.run("delete", "namespace", NAMESPACE).returncode == 0
+        assert cluster.run("delete", "namespace", NAMESPACE, DRIVERS).returncode == 0
+
+
+def drivers_of(lab: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the gateway makes of what it is told: a server, a job, and what belongs to them."""
+    (told,) = [m["data"] for m in lab if m["kind"] == "ConfigMap" and "pods.json" in m["data"]]
+    plan, launches = PodPlan.from_json(told["pods.json"]), LaunchPlan.from_json(told["plan.json"])
+    made: list[dict[str, Any]] = []
+    for run_id, program in (("r1", None), ("r2", Program(file_name="job.py", content=b""))):
+        launch = Launch(run_id=run_id, properties={"spark.x": "y"}, program=program, credential="r:s")
+        owner = {"metadata": {"uid": "6f1f6c2e-7b0e-4a53-9d0b-0a4f6d1b8a11"}}
+        made.append(driver_pod(plan, launches, launch))
+        made += [run_secret(plan, {}, launch, owner), run_policy(plan, run_id, owner)]
+    return made
 
 
 def test_missing_rights_are_named_by_the_cluster(cluster: TestCluster, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster.labs import NAMESPACE, ClusterLab, lab_without_servers, set_servers, settings_of
+from tests.cluster.labs import DRIVERS, NAMESPACE, ClusterLab, lab_without_servers, set_servers, settings_of
 from tests.cluster.running import TestCluster
 
 # What is built for it, where no cache has it, takes longest.
@@ -68,11 +68,56 @@ def test_no_secret_stands_in_a_pod(lab: ClusterLab) -> None:
     assert [name for name, value in keys.items() if str(value) in described] == []
 
 
+SPARK = ("--set", "sparkHeapMib=512", "--set", "sparkDriverMillicores=100", "--set", "sparkMaxRuns=1")
+"""So little that a driver fits beside everything else on a node of two processors."""
+JOB = """\
+import sys
+from pyspark.sql import SparkSession
+
+rows = SparkSession.builder.getOrCreate().table("retail.nation").where(f"n_regionkey = {sys.argv[1]}")
+print("nations", rows.count(), "lengths", rows.rdd.map(lambda row: len(row.n_name)).sum() > 0)
+"""
+
+
+def test_spark_runs_a_users_code_in_a_pod_with_that_users_rights(lab: ClusterLab) -> None:
+    began = time.monotonic()
+    up = lab.live.run("up", "spark", *SPARK, timeout_s=1200)
+    assert up.returncode == 0, f"{up.stdout}{up.stderr}\n{lab.explained()}"
+    print(f"up spark: {time.monotonic() - began:.0f} s")
+    program = lab.live.home.parents[1] / "job.py"
+    program.write_text(JOB, encoding="utf-8")
+    began = time.monotonic()
+    job = lab.live.run("spark", "submit", "--as", "engineer", str(program), "3", timeout_s=600)
+    assert job.returncode == 0, f"{job.stdout}{job.stderr}\n{_drivers(lab)}"
+    assert "nations 5 lengths True" in job.stdout
+    print(f"job: {time.monotonic() - began:.0f} s")
+    deadline = time.monotonic() + 60
+    while lab.cluster.objects("pods", DRIVERS):
+        assert time.monotonic() < deadline, _drivers(lab)
+        time.sleep(0.5)
+    began = time.monotonic()
+    counted = ("spark", "sql", "SELECT count(*) AS n FROM retail.nation", "--as", "engineer")
+    answer = lab.live.run(*counted, timeout_s=600)
+    assert answer.returncode == 0, f"{answer.stdout}{answer.stderr}\n{_drivers(lab)}"
+    assert "25" in answer.stdout
+    print(f"first statement: {time.monotonic() - began:.0f} s")
+    (pod,) = lab.cluster.objects("pods", DRIVERS)
+    assert pod["spec"]["automountServiceAccountToken"] is False
+    refused = lab.live.run("spark", "sql", "SELECT 1", "--as", "analyst_emea", timeout_s=600)
+    assert refused.returncode != 0
+    assert "may not run code in Spark" in refused.stderr
+
+
+def _drivers(lab: ClusterLab) -> str:
+    return lab.cluster.run("get", "pods,events", f"--namespace={DRIVERS}").stdout
+
+
 def test_down_leaves_nothing_running_and_up_gives_the_identical_lab(lab: ClusterLab) -> None:
     before = lab.live.json("fingerprint")
     down = lab.live.json("down")
     assert down["left"] == []
     assert lab.cluster.objects("pods,deployments,statefulsets,services,secrets", NAMESPACE) == []
+    assert lab.cluster.run("get", "namespace", DRIVERS).returncode != 0, "a server ran there"
     up = lab.live.run("up", timeout_s=1200)
     assert up.returncode == 0, f"{up.stdout}{up.stderr}\n{lab.explained()}"
     assert lab.live.json("fingerprint") == before

@@ -190,7 +190,6 @@ def test_it_is_within_the_guardrails(stack: Recorded) -> None:
     [
         (("catalog=nessie", "imagesFile={images}"), "permitted: polaris"),
         (("catalog=polaris",), "images whose digest is not known"),
-        (("catalog=polaris", "components=spark", "imagesFile={images}"), "spark does not run on placement"),
     ],
 )
 def test_what_can_not_run_is_refused_before_anything_is_registered(
@@ -199,6 +198,27 @@ def test_what_can_not_run_is_refused_before_anything_is_registered(
     found = recorded(folder, *(pair.format(images=folder / "images.json") for pair in pairs))
     assert said in (found.error or "")
     assert not [r for r in found.resources if r["type"].startswith(("aws:", "eks:", "kubernetes:"))]
+
+
+def test_sparks_gateway_reaches_the_clusters_api_and_its_drivers_have_a_namespace(folder: Path) -> None:
+    found = recorded(folder, "catalog=polaris", "components=spark", f"imagesFile={folder / 'images.json'}")
+    assert found.error is None
+    objects = Registered(found.resources, found.error)
+    assert {o["metadata"]["name"] for o in objects.objects("Namespace").values()} == {
+        "lakehouse-lab",
+        "lakehouse-lab-spark",
+    }
+    (own,) = [o for o in objects.objects("NetworkPolicy").values() if o["metadata"]["name"] == "spark-egress"]
+    blocks = {
+        (to["ipBlock"]["cidr"], port["port"])
+        for rule in own["spec"]["egress"]
+        for to in rule["to"]
+        for port in rule["ports"]
+        if "ipBlock" in to
+    }
+    assert blocks == {("10.40.0.0/16", 443), ("10.100.0.1/32", 443), ("172.20.0.1/32", 443)}
+    affinity = pod_of(objects.controllers["spark"])["affinity"]["nodeAffinity"]
+    assert "system" in json.dumps(affinity), "nodes for drivers may end any moment"
 
 
 def test_without_the_programs_that_reach_the_cluster_nothing_is_made(folder: Path, tmp_path: Path) -> None:

@@ -313,12 +313,6 @@ def test_without_references_nothing_is_registered_on_the_cluster(run: Run) -> No
     assert not found.of(PROCESS)
 
 
-def test_spark_is_refused_before_anything_is_registered(run: Run) -> None:
-    found = run("lab", "components=spark")
-    assert "spark does not run on placement 'kubernetes'" in (found.error or "")
-    assert found.on_the_cluster == []
-
-
 @pytest.mark.parametrize("role", ["lab", "persistent"])
 def test_another_cluster_is_refused(run: Run, role: str) -> None:
     external = EXTERNAL if role == "persistent" else ()

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 CLUSTER_ID = "6f1f6c2e-7b0e-4a53-9d0b-0a4f6d1b8a11"
 EVERYTHING = [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]
+
+API_SERVICE = {"spec": {"clusterIPs": ["10.96.0.1"], "ports": [{"port": 443}]}}
+API_ENDPOINTS = {"endpoints": [{"addresses": ["192.0.2.10"]}], "ports": [{"port": 6443}]}
 
 
 def install(
@@ -21,10 +24,11 @@ def install(
     allowed: Sequence[str] | None = None,
     error: str = "",
     objects: Sequence[dict[str, Any]] = (),
+    namespaces: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Path:
     """Makes ``kubectl`` in ``folder``, to be put on PATH. ``rules`` are listed, ``allowed`` names what is
     granted when asked for by itself (None: all); ``error`` is all that it says, where given; ``objects`` are
-    what is found by labels."""
+    what is found by labels, ``namespaces`` the labels of those that there are."""
     folder.mkdir(parents=True, exist_ok=True)
     world = {
         "uid": cluster_id,
@@ -32,6 +36,7 @@ def install(
         "allowed": allowed,
         "error": error,
         "objects": [*objects],
+        "namespaces": dict(namespaces or {}),
     }
     (folder / "world.json").write_text(json.dumps(world), encoding="utf-8")
     program = folder / "kubectl"
@@ -60,8 +65,20 @@ def main(folder: str, *arguments: str) -> int:
     if world["error"]:
         print(world["error"], file=sys.stderr)
         return 1
+    if "--ignore-not-found" in arguments:
+        kind, name = arguments[arguments.index("get") + 1 :][:2]
+        if kind == "service":
+            print(json.dumps(API_SERVICE))
+        elif name in world["namespaces"]:
+            print(json.dumps({"metadata": {"name": name, "labels": world["namespaces"][name]}}))
+        return 0
+    if "endpointslices.discovery.k8s.io" in arguments:
+        print(json.dumps({"kind": "List", "items": [API_ENDPOINTS]}))
+        return 0
     if "get" in arguments and "--output=json" in arguments:
-        print(json.dumps({"kind": "List", "items": world["objects"]}))
+        # In the lab's own namespace; there is nothing beside it.
+        beside = any(a.startswith("--namespace=") and a.endswith("-spark") for a in arguments)
+        print(json.dumps({"kind": "List", "items": [] if beside else world["objects"]}))
         return 0
     if "get" in arguments:
         sys.stdout.write(world["uid"])

@@ -24,7 +24,7 @@ from spark_gateway.app import create_app
 from spark_gateway.gateway import Gateway, Limits
 from spark_gateway.identity import Keycloak
 from spark_gateway.jobs import JobStore
-from spark_gateway.launcher import Launch, LaunchError
+from spark_gateway.launcher import FullError, Launch, LaunchError
 from spark_gateway.local import free_port
 from spark_gateway.proxy import SERVICE, ConnectProxy
 from tests.unit.test_governor_auth import ISSUER, KEY, token
@@ -214,8 +214,10 @@ class FakeLauncher:
         self.drivers: list[FakeDriver] = []
         self.logs: dict[str, bytes] = {}
         self.forgotten: list[str] = []
+        self.files: dict[tuple[str, str], Path] = {}
         self.recovered: list[set[str]] = []
         self.refuses = False
+        self.full = False
         self.dies_at_start = False
 
     async def recover(self, keep: Collection[str]) -> None:
@@ -224,10 +226,15 @@ class FakeLauncher:
     async def launch(self, launch: Launch) -> FakeDriver:
         if self.refuses:
             raise LaunchError("there is no Java")
+        if self.full:
+            raise FullError("the quota leaves no room for another driver")
         driver = FakeDriver(launch)
         driver.dies_at_start = self.dies_at_start
         self.drivers.append(driver)
         return driver
+
+    def program_file(self, run_id: str, name: str) -> Path | None:
+        return self.files.get((run_id, name))
 
     def log(self, run_id: str, offset: int, limit: int) -> bytes:
         return self.logs.get(run_id, b"")[offset : offset + limit]

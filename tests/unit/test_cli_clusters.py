@@ -12,9 +12,11 @@ import pytest
 
 from cli import operations, steps
 from cli.checks.findings import Finding, Verdict
+from cli.components import check_placement
 from cli.operations import diagnosis
 from cli.operations.removal import DestroyPlan
 from cli.project import read_config
+from components.registry import ComponentInfo
 from contracts.errors import LabError, PreflightError, UsageError
 from contracts.settings import SETTINGS, Role
 from contracts.versions import IMAGES
@@ -171,10 +173,40 @@ def test_what_is_not_set_this_way_makes_nothing(run: FakeRun, changes: dict[str,
     assert not run.lab.home.exists()
 
 
-def test_spark_is_refused_before_the_lab_is_made(run: FakeRun) -> None:
-    with pytest.raises(UsageError, match="spark does not run on placement 'kubernetes'"):
-        operations.up(run.session, add=["spark"], changes=ON_A_CLUSTER)
-    assert not run.lab.home.exists()
+def test_a_component_is_refused_on_a_placement_where_it_does_not_run() -> None:
+    here = ComponentInfo(name="here", title="of this machine alone", placements=("local",))
+    with pytest.raises(UsageError, match="here does not run on placement 'kubernetes'"):
+        check_placement((here,), "kubernetes")
+
+
+@pytest.mark.parametrize(
+    ("namespace", "labels"),
+    [
+        # Lab lab's pods of Spark and lab lab-spark would be in one namespace, though the two share nothing.
+        ("lakehouse-lab-spark", {"lakehouse-lab/lab": "lab-spark", "lakehouse-lab/stack": "persistent"}),
+        ("lakehouse-lab-spark", {}),
+        ("lakehouse-lab", {"lakehouse-lab/lab": "other", "lakehouse-lab/stack": "lab"}),
+    ],
+)
+def test_a_namespace_that_is_anothers_is_refused_before_anything_is_made(
+    run: FakeRun, tmp_path: Path, namespace: str, labels: dict[str, str]
+) -> None:
+    changes = ready(run, tmp_path)
+    run.calls.clear()
+    install(tmp_path / "bin", namespaces={namespace: labels})
+    with pytest.raises(PreflightError, match="is taken"):
+        operations.up(run.session, add=["spark"], changes=changes)
+    assert not [call for call in run.calls if "up" in call]
+
+
+def test_its_own_namespaces_are_no_hindrance(run: FakeRun, tmp_path: Path) -> None:
+    own = {
+        "lakehouse-lab": {"lakehouse-lab/lab": "lab", "lakehouse-lab/stack": "persistent"},
+        "lakehouse-lab-spark": {"lakehouse-lab/lab": "lab", "lakehouse-lab/stack": "lab"},
+    }
+    changes = ready(run, tmp_path)
+    install(tmp_path / "bin", namespaces=own)
+    operations.up(run.session, add=["spark"], changes=changes)
 
 
 def test_a_lab_on_this_machine_loads_nothing_of_the_clusters() -> None:

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from components.registry import COMPONENTS
-from components.spark import DRIVER_MIB, GATEWAY_MIB, SparkArgs, connect_url, workload
+from components.spark import DRIVER_MIB, GATEWAY_MIB, GATEWAY_MILLICORES, SparkArgs, connect_url, workload
 from components.spark.properties import ARTIFACTS, defaults, java_command, launch_plan, log_levels
 from contracts.errors import LabError
 from contracts.settings import read_settings
 from contracts.versions import SPARK, SPARK_PY4J_VERSION
-from contracts.workload import Scheme
+from contracts.workload import Scheme, WorkloadClass
 from spark_gateway.drivers import LaunchPlan
 from spark_gateway.settings import read_settings as read_gateway_settings
 from tests.unit.layouts import layout
@@ -34,6 +34,8 @@ ARGS = SparkArgs(
     connect_url="sc://localhost:28029",
     heap_mib=768,
     max_runs=4,
+    driver_millicores=500,
+    catalog_edge="governor/http",
     idle_s=900,
     defaults="{}",
     client_secret="secret-of-client-spark",
@@ -137,6 +139,22 @@ def test_a_wrong_environment_is_named(name: str, value: str, said: str, tmp_path
     environ["SPARK_GATEWAY_DEFAULTS_FILE"] = str(tmp_path / "defaults.json")
     with pytest.raises(LabError, match=said):
         read_gateway_settings({**environ, f"SPARK_GATEWAY_{name}": value})
+
+
+def test_what_runs_for_a_user_is_declared_apart_from_the_gateway() -> None:
+    made = workload(ARGS, LAYOUT)
+    apart = made.per_user
+    assert apart is not None
+    # Drivers reach the catalog, the store and the gateway; the gateway reaches neither catalog nor store.
+    assert tuple(apart.reaches) == ("governor/http", "s3/http", "spark/http")
+    assert tuple(made.reaches) == ("keycloak/http", "governor/http")
+    assert (apart.memory_mib, apart.maximum) == (768 + DRIVER_MIB, 4)
+    assert made.memory_mib - apart.memory_mib == GATEWAY_MIB
+    assert made.cpu_millicores - apart.cpu_millicores == GATEWAY_MILLICORES
+    # Nodes of its class may end any moment: the gateway is not on one of them.
+    assert (made.workload_class, apart.workload_class) == (WorkloadClass.SYSTEM, WorkloadClass.BATCH)
+    assert apart.plan_variable not in made.env, "who runs them as processes is told nothing of pods"
+    assert set(apart.files) <= set(made.files)
 
 
 def test_clients_come_to_one_port_of_their_own_machine() -> None:

@@ -39,6 +39,40 @@ async def test_each_user_has_one_server_of_their_own(tmp_path: Path) -> None:
         assert SECRET not in str(secrets)
 
 
+async def test_a_jobs_files_are_given_to_its_own_driver_alone(tmp_path: Path) -> None:
+    path = tmp_path / "job.py"
+    path.write_bytes(b"print(1)")
+    async with world(tmp_path) as w:
+        ids = [(await w.call("POST", "/v1/jobs", body=SCRIPT)).json()["id"] for _ in range(2)]
+        w.launcher.files[ids[0], "job.py"] = path
+        shown = [tuple(driver.launch.credential.split(":")) for driver in w.launcher.drivers]
+        assert [run_id for run_id, _ in shown] == ids
+
+        async def asked(name: str, auth: tuple[str, ...]) -> httpx.Response:
+            return await w.http.get(f"/v1/files/{name}", auth=(auth[0], auth[1]))
+
+        assert (await asked("job.py", shown[0])).content == b"print(1)"
+        assert (await asked("other.py", shown[0])).status_code == 404
+        assert (await asked("job.py", shown[1])).status_code == 404
+        assert (await asked("job.py", (ids[0], shown[1][1]))).status_code == 401
+        assert (await w.http.get("/v1/files/job.py")).status_code == 401
+        assert (await w.call("GET", "/v1/files/job.py")).status_code == 401, "a user's token is no driver's"
+        w.launcher.drivers[0].finish(0)
+        await eventually(lambda: ids[0] not in w.gateway._runs)
+        assert (await asked("job.py", shown[0])).status_code == 401
+
+
+async def test_a_cluster_without_room_is_said_as_a_gateway_that_is_full(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        w.launcher.full = True
+        for path, body in (("/v1/server", None), ("/v1/jobs", SCRIPT)):
+            answer = await w.call("POST", path, body=body)
+            assert answer.status_code == 429
+            assert "no room for another driver" in answer.json()["title"]
+        w.launcher.full = False
+        assert (await w.call("POST", "/v1/server")).status_code == 200
+
+
 async def test_each_user_reaches_their_own_server_through_one_port(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         mine = (await w.call("POST", "/v1/server")).json()

@@ -23,6 +23,8 @@ _KINDS = (
     Kind(api_version="apps/v1", name="StatefulSet", plural="statefulsets"),
     Kind(api_version="policy/v1", name="PodDisruptionBudget", plural="poddisruptionbudgets"),
     Kind(api_version="networking.k8s.io/v1", name="NetworkPolicy", plural="networkpolicies"),
+    Kind(api_version="rbac.authorization.k8s.io/v1", name="Role", plural="roles"),
+    Kind(api_version="rbac.authorization.k8s.io/v1", name="RoleBinding", plural="rolebindings"),
 )
 
 _FIXED: Mapping[str, tuple[str, ...]] = {
