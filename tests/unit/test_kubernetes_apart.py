@@ -62,7 +62,12 @@ def test_a_lab_is_not_made_in_the_namespace_of_anothers_drivers(tmp_path: Path) 
     own = beside_of(cluster(tmp_path, namespaces={"lakehouse-x-spark": labels("x", "lab")}))
     with pytest.raises(PreflightError, match="lab 'x', stack lab has it"):
         require_own_namespace(own, lab="x-spark", stack="persistent")
-    for free in ({}, {"lakehouse-x-spark": labels("x-spark", "persistent")}, {"lakehouse-x-spark": {}}):
-        require_own_namespace(
-            beside_of(cluster(tmp_path, namespaces=free)), lab="x-spark", stack="persistent"
-        )
+    free: list[dict[str, dict[str, str]]] = [
+        {},
+        {"lakehouse-x-spark": labels("x-spark", "persistent")},
+        # Made by hand, for this lab.
+        {"lakehouse-x-spark": {}},
+    ]
+    for namespaces in free:
+        place = beside_of(cluster(tmp_path, namespaces=namespaces))
+        require_own_namespace(place, lab="x-spark", stack="persistent")
