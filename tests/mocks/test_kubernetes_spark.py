@@ -63,7 +63,8 @@ def test_pods_lie_in_a_namespace_that_goes_with_the_lab_stack(found: Registered)
     assert quota["spec"]["hard"]["requests.cpu"] == "1"
     for resource in found.on_the_cluster:
         if resource["name"].startswith("spark-apart-"):
-            assert "spark-apart" in resource["options"]["depends_on"], resource["name"]
+            before = resource["options"]["depends_on"]
+            assert [one for one in before if one.endswith("::spark-apart")], (resource["name"], before)
 
 
 def test_the_gateways_rights_end_at_that_namespace(found: Registered) -> None:
