@@ -307,7 +307,7 @@ def export_of(checkout: Checkout, **changes: str) -> Path:
     from cli.wheelhouse import MANIFEST, Manifest, Member, environment_name, system
 
     (wheel,) = (checkout.tmp_path / "wheels").iterdir()
-    facts = {
+    facts: dict[str, Any] = {
         "system": system(),
         "python": str(sys.implementation.cache_tag),
         "environment": environment_name(checkout.root),
