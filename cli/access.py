@@ -71,4 +71,5 @@ def seeder_connection(session: Session, outputs: LabOutputs) -> Connection:
         client_id=SEEDER_CLIENT,
         client_secret=session.slot().secrets.client_secrets[SEEDER_CLIENT],
         governor_url=outputs.governor_url,
+        properties=outputs.file_properties,
     )

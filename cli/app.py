@@ -17,6 +17,7 @@ import click
 from cli.commands import (
     asking,
     auditing,
+    backups,
     caching,
     costing,
     data,
@@ -74,6 +75,7 @@ for _module in (
     workspaces,
     auditing,
     maintaining,
+    backups,
     caching,
     development,
 ):

@@ -17,7 +17,12 @@ from contracts.settings import SETTINGS, Role, environment
 from contracts.slots import domain_in, refuse_shared_machine, slot_command
 
 _BY_NAME = {setting.key: setting for setting in SETTINGS}
-_ITS_OWN = frozenset({"role", "name", "home", "portBase", "namespace", "kubeconfig", "kubeContext"})
+_ITS_OWN = frozenset(
+    {
+        *("role", "name", "home", "portBase", "namespace", "kubeconfig", "kubeContext"),
+        *("imagesFile", "imagePullSecret", "storageClass"),
+    }
+)
 """Settings of both stacks that a lab has for itself. How a cluster is reached differs between machines."""
 _FIRST = ("kubeconfig", "kubeContext")
 """Of these, those that are taken from the owner once, for a start."""

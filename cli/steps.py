@@ -220,6 +220,10 @@ def check_machine(
         from placements.aws.account import region_of
 
         region_of(read_settings(with_changes(lab, Role.PERSISTENT, changes or {})))
+    if placement == "kubernetes":
+        from cli.clusters import refuse_moving
+
+        refuse_moving(session, changes or {})
     if placement != "local":
         return
     services = session.supervisor.status() if lab.exists else []
@@ -306,16 +310,24 @@ def is_converged(lab: Lab) -> bool:
 
 def converge_persistent(session: Session) -> None:
     """Runs the persistent stack when it is missing or anything it depends on changed; else only sees to
-    it that the foundation's services run."""
+    it that the foundation's services run, or the tunnels to them."""
     if not is_converged(session.lab):
         run_persistent(session)
         return
-    if session.is_local():
+    if session.is_local() or _keeps_inside(session):
         try:
             session.supervisor.start(list(FOUNDATION_ORDER))
         except LabError as error:
             session.say(f"the foundation did not start ({error.what}); its stack is run again")
             run_persistent(session)
+
+
+def _keeps_inside(session: Session) -> bool:
+    if session.placement() != "kubernetes":
+        return False
+    from cli.clusters import keeps_inside
+
+    return keeps_inside(session.lab)
 
 
 def head_start(session: Session, chosen: Sequence[ComponentInfo]) -> None:

@@ -16,4 +16,4 @@ def open_user_catalog(outputs: LabOutputs, token: Callable[[], str]) -> RestCata
     Raises:
         LabError: the catalog does not answer or refuses the user.
     """
-    return open_catalog(outputs.users_catalog_uri, outputs.catalog_warehouse, token)
+    return open_catalog(outputs.users_catalog_uri, outputs.catalog_warehouse, token, outputs.file_properties)

@@ -232,6 +232,7 @@ class ContainerImage:
         source: folders of the checkout.
         libraries: requirements files whose packages its Python has beside the standard library.
         services: services that run in it beside the one whose name it has.
+        account: its user has a name, for programs that look themselves up.
     """
 
     name: str
@@ -239,3 +240,4 @@ class ContainerImage:
     source: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
+    account: bool = False

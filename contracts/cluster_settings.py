@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from contracts.aws_settings import AWS_SETTINGS
-from contracts.setting_values import Role, Setting, choice, folder, integer, lab_names, matching, text_mapping
+from contracts.setting_values import (
+    Role,
+    Setting,
+    choice,
+    cron,
+    folder,
+    integer,
+    lab_names,
+    matching,
+    text_mapping,
+)
 
 _BOTH = frozenset(Role)
 _PERSISTENT = frozenset({Role.PERSISTENT})
@@ -87,7 +97,7 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         key="imagesFile",
-        roles=_LAB,
+        roles=_BOTH,
         default="",
         example="~/lab-images.json",
         parse=folder,
@@ -96,7 +106,7 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         key="imagePullSecret",
-        roles=_LAB,
+        roles=_BOTH,
         default="",
         example="registry",
         parse=matching(f"({_LABEL})?", "a secret's name, or nothing"),
@@ -105,7 +115,7 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         key="storageClass",
-        roles=_LAB,
+        roles=_BOTH,
         default="",
         example="standard",
         parse=matching(r"[a-z0-9.-]*", "a storage class, or nothing"),
@@ -201,6 +211,65 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         parse=text_mapping,
         placements=_KUBERNETES,
         doc="JSON object of annotations that every ingress gets.",
+    ),
+    Setting(
+        key="dataServices",
+        roles=_PERSISTENT,
+        default="external",
+        example="inside",
+        parse=choice("external", "inside"),
+        placements=_KUBERNETES,
+        doc="where the lab's databases and objects are kept: in a PostgreSQL and an S3 store of yours, "
+        "named by databaseUrl, objectStoreUrl and objectStoreKeys (external), or in a PostgreSQL and a MinIO "
+        "that the persistent stack runs in the namespace <namespace>-data of the same cluster (inside).",
+    ),
+    Setting(
+        key="dataProtect",
+        roles=_PERSISTENT,
+        default="true",
+        example="false",
+        parse=choice("true", "false"),
+        placements=_KUBERNETES,
+        doc="whether the engine refuses to remove the data services inside the cluster, their namespace and "
+        "their volumes.",
+    ),
+    Setting(
+        key="databaseVolumeMib",
+        roles=_PERSISTENT,
+        default="10240",
+        example="51200",
+        parse=integer(1024, 16777216),
+        placements=_KUBERNETES,
+        doc="MiB of the volume of the PostgreSQL inside the cluster, once it is made.",
+    ),
+    Setting(
+        key="objectStoreVolumeMib",
+        roles=_PERSISTENT,
+        default="51200",
+        example="512000",
+        parse=integer(1024, 1073741824),
+        placements=_KUBERNETES,
+        doc="MiB of the volume of the MinIO inside the cluster, once it is made: tables, their old versions "
+        "and backups.",
+    ),
+    Setting(
+        key="backupSchedule",
+        roles=_PERSISTENT,
+        default="17 2 * * *",
+        example="17 */6 * * *",
+        parse=cron,
+        placements=_KUBERNETES,
+        doc="when the PostgreSQL inside the cluster is backed up: minute, hour, day, month and weekday, as "
+        "cron has them, in UTC. Empty: by `lab backup` alone.",
+    ),
+    Setting(
+        key="backupKeep",
+        roles=_PERSISTENT,
+        default="7",
+        example="30",
+        parse=integer(1, 1000),
+        placements=_KUBERNETES,
+        doc="how many backups are kept; an older one goes when a newer one is whole.",
     ),
     Setting(
         key="databaseUrl",

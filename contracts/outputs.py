@@ -31,7 +31,8 @@ class Database:
 
 @dataclass(frozen=True, kw_only=True)
 class Warehouse:
-    """The object store as services and tools reach it, and the bucket and prefix of Iceberg data."""
+    """The object store as services and tools reach it, and the bucket and prefix of Iceberg data.
+    ``operator_endpoint_url`` is where the operator's machine reaches it, None where that is the same."""
 
     endpoint_url: str
     sts_endpoint_url: str
@@ -41,6 +42,7 @@ class Warehouse:
     prefix: str
     policy_bucket: str
     role_arn: str | None
+    operator_endpoint_url: str | None = None
 
     @property
     def location(self) -> str:
@@ -56,6 +58,17 @@ class StoreUser:
     access_key: str
     secret_key: str
     role_arn: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backups:
+    """The bucket of backups as the operator's machine reaches it, and the store's user for it."""
+
+    endpoint_url: str
+    region: str
+    bucket: str
+    access_key: str
+    secret_key: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +142,8 @@ class PersistentOutputs:
     """Exports of the persistent stack. ``catalog_kind`` is pinned there and never flips by itself. ``lab`` is
     the lab that owns it, None from one that was made before it was an output; ``slots`` are by lab.
     ``cluster_id`` is the UID of the namespace kube-system of the cluster it was made on, None on none;
-    ``ingress_domain`` is what its certificate is for beside the services' own names. ``network`` and
+    ``ingress_domain`` is what its certificate is for beside the services' own names. ``backups`` is where
+    those of data services inside a cluster are, None where there are none. ``network`` and
     ``ci_role_arns`` (``preview``, ``deploy``, and ``deploy-NAME`` for each further lab) are those of
     placement aws, None on others."""
 
@@ -139,6 +153,7 @@ class PersistentOutputs:
     lab: str | None = None
     cluster_id: str | None = None
     ingress_domain: str | None = None
+    backups: Backups | None = None
     network: Network | None = None
     ci_role_arns: Mapping[str, str] | None = None
 
@@ -149,7 +164,8 @@ class LabOutputs:
     for services, ``raw_catalog_uri`` for people and the engines that act for them. ``component_urls`` has the
     first address of every component by its name, ``public_urls`` where people reach those that are published;
     None from a lab that was brought up before it was an output, as for ``raw_catalog_uri`` and
-    ``realm_url``."""
+    ``realm_url``. ``store_url`` is where files are read and written from here, None where the catalog names
+    that address itself."""
 
     lab: str
     catalog_kind: str
@@ -164,12 +180,18 @@ class LabOutputs:
     components: tuple[str, ...]
     component_urls: Mapping[str, str] | None = None
     public_urls: Mapping[str, str] | None = None
+    store_url: str | None = None
     ca_certificate: str
 
     @property
     def own_realm_url(self) -> str:
         """Where the operator's machine reaches the realm: the issuer may be published elsewhere."""
         return self.realm_url or self.issuer_url
+
+    @property
+    def file_properties(self) -> dict[str, str]:
+        """What pyiceberg has to be told here of the store, beside what the catalog tells it."""
+        return {"s3.endpoint": self.store_url} if self.store_url else {}
 
     @property
     def users_catalog_uri(self) -> str:

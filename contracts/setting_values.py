@@ -7,8 +7,11 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
+
+from cronsim import CronSim, CronSimError
 
 
 class Role(StrEnum):
@@ -70,6 +73,20 @@ def interval(text: str) -> int:
     if text != "0" and not (re.fullmatch(r"\d{1,6}", text) and 60 <= int(text) <= 86400):
         raise ValueError("0, or a whole number from 60 to 86400")
     return int(text)
+
+
+def cron(text: str) -> str:
+    """Five fields of a schedule, or nothing."""
+    try:
+        if text and not re.fullmatch(r"[0-9A-Za-z*/,-]+( [0-9A-Za-z*/,-]+){4}", text):
+            raise CronSimError
+        if text:
+            CronSim(text, datetime(2001, 1, 1, tzinfo=UTC))
+    except CronSimError:
+        raise ValueError(
+            "minute, hour, day, month and weekday as cron has them, such as 17 2 * * *, or nothing"
+        ) from None
+    return text
 
 
 def decimal(low: float, high: float) -> Callable[[str], float]:

@@ -74,6 +74,11 @@ def namespace_in(settings: Settings, lab: str) -> str:
     return own or f"lakehouse-{lab}"
 
 
+def data_namespace(namespace: str) -> str:
+    """The namespace of the data services of a lab that keeps them on its own cluster."""
+    return f"{namespace}-data"
+
+
 def domain_in(owner: str, lab: str, domain: str) -> str:
     """The domain below which a lab publishes, where its persistent stack's is ``domain``: two labs never have
     a host in common. Empty: none."""

@@ -503,12 +503,14 @@ IMAGES: Mapping[str, ContainerImage] = {
         ContainerImage(name="nessie", artifacts=(NESSIE.name, JAVA_25.name)),
         ContainerImage(name="polaris", artifacts=(POLARIS.name, JAVA_25.name), source=_COMPONENT_ROOMS),
         ContainerImage(name="opa", artifacts=(OPA.name,)),
+        ContainerImage(name="postgresql", artifacts=(POSTGRESQL.name,), account=True),
+        ContainerImage(name="minio", artifacts=(MINIO.name,)),
         ContainerImage(name="trino", artifacts=(TRINO.name, JAVA_25.name)),
         ContainerImage(
             name="governor",
             source=("contracts", "governance", "policies"),
             libraries=("requirements.txt",),
-            services=("trino-tokens",),
+            services=("trino-tokens", "postgres-backup"),
         ),
         ContainerImage(
             name="spark",
@@ -530,3 +532,7 @@ IMAGES: Mapping[str, ContainerImage] = {
     )
 }
 """The lab's own images, by the artifact or the service that runs in them (docs/adr/0021)."""
+
+FOUNDATION_IMAGES = ("postgresql", "minio")
+"""Those of the data services inside a cluster, which are no components (docs/adr/0029). Backups are taken in
+the governor's."""

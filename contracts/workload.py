@@ -57,13 +57,15 @@ class Probe:
     """When a service counts as ready.
 
     HTTP(S): ``path`` on ``port`` answers with a status in ``statuses`` and, where given, a body that
-    contains ``body_contains``. TCP (``path`` None): the port accepts a connection.
+    contains ``body_contains``. TCP (``path`` None): the port accepts a connection, or, with ``postgresql``,
+    the server takes logins.
     """
 
     port: str
     path: str | None = None
     statuses: tuple[int, ...] = (200,)
     body_contains: str | None = None
+    postgresql: bool = False
     timeout_s: float = 600.0
     period_s: float = 0.2
 

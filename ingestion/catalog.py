@@ -9,11 +9,15 @@ from typing import Any
 from pyiceberg.catalog.rest import RestCatalog
 from pyiceberg.catalog.rest.auth import AuthManager
 from pyiceberg.exceptions import OAuthError, RESTError
+from pyiceberg.io import FileIO
 from pyiceberg.schema import Schema
+from pyiceberg.typedef import EMPTY_DICT, Properties
 from requests import PreparedRequest, RequestException, Response, Session
 from requests.adapters import HTTPAdapter
 
 from contracts.errors import LabError
+
+_ENDPOINT = "s3.endpoint"
 
 
 class BearerTokens(AuthManager):
@@ -29,7 +33,15 @@ class BearerTokens(AuthManager):
 
 class LabCatalog(RestCatalog):
     """A REST catalog on the loopback or in the same cluster: never through a proxy of the environment,
-    and :func:`compatible` from its first request on."""
+    and :func:`compatible` from its first request on. An ``s3.endpoint`` that it was given holds whatever the
+    catalog says: it names the address that the engines have."""
+
+    def __init__(self, name: str, **properties: Any) -> None:
+        self._own = {key: properties[key] for key in (_ENDPOINT,) if key in properties}
+        super().__init__(name, **properties)
+
+    def _load_file_io(self, properties: Properties = EMPTY_DICT, location: str | None = None) -> FileIO:
+        return super()._load_file_io({**properties, **self._own}, location)
 
     def _create_session(self) -> Session:
         session = super()._create_session()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pulumi
 
@@ -84,6 +85,10 @@ def lab(settings: Settings) -> None:
     )
     for name, value in to_exports(outputs).items():
         pulumi.export(name, value)
+    # Where the store is, is no secret; the slot it comes from is secret as a whole.
+    pulumi.export(
+        "store_url", pulumi.Output.unsecret(slot.apply(lambda s: s.warehouse.operator_endpoint_url))
+    )
     # A certificate is public; the slot it comes from is secret as a whole.
     pulumi.export("ca_certificate", pulumi.Output.unsecret(slot.apply(lambda s: s.pki.ca_certificate)))
 
@@ -107,7 +112,7 @@ def _placement(
     return local_placement(settings)
 
 
-def seed_connection(context: LabContext) -> dict[str, pulumi.Input[str]]:
+def seed_connection(context: LabContext) -> dict[str, pulumi.Input[Any]]:
     """How the seeds, which run on the operator's machine, reach catalog and governor."""
     return {
         "catalog_uri": context.operator_catalog_uri,
@@ -116,7 +121,14 @@ def seed_connection(context: LabContext) -> dict[str, pulumi.Input[str]]:
         "client_id": "seeder",
         "client_secret": context.client_secret("seeder"),
         "governor_url": context.placement.operator_url("governor", "http"),
+        "properties": pulumi.Output.unsecret(context.slot.apply(_file_properties)),
     }
+
+
+def _file_properties(slot: Slot) -> dict[str, str]:
+    """What pyiceberg is told of a store that the operator's machine reaches elsewhere than services do."""
+    endpoint = slot.warehouse.operator_endpoint_url
+    return {"s3.endpoint": endpoint} if endpoint else {}
 
 
 def _refuse_misplaced(chosen: Sequence[ComponentInfo], settings: Settings) -> None:

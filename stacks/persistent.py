@@ -12,13 +12,14 @@ from components.secrets import LabSecrets, Rotations
 from contracts.identity import lab_realm
 from contracts.outputs import to_exports
 from contracts.settings import Settings
-from contracts.slots import domain_in, labs_of, namespace_in, refuse_shared_machine
+from contracts.slots import data_namespace, domain_in, labs_of, namespace_in, refuse_shared_machine
 from placements.local.foundation import DATABASES, STORE_USERS, FoundationArgs, LocalFoundation
 from stacks.placement import local_placement
 
 if TYPE_CHECKING:
     from placements.aws.foundation import AwsSlot
     from placements.kubernetes.external import ExternalFoundation
+    from placements.kubernetes.inside import InsideFoundation
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost")
 """Names in the server certificate: the operator's machine reaches every placement by its loopback."""
@@ -56,19 +57,27 @@ def _on_this_machine(settings: Settings) -> None:
 
 
 def _on_a_cluster(settings: Settings) -> None:
-    """For each lab a namespace, and a slot in a PostgreSQL and an S3 store of the user's own. All of it is
-    checked before anything is made."""
+    """For each lab a namespace, and a slot in a PostgreSQL and an S3 store: the user's own, which are checked
+    before anything is made, or ones that are kept in the same cluster."""
     # Loaded here: a lab on this machine has no use for it.
     from placements.kubernetes.apart import require_own_namespace
-    from placements.kubernetes.cluster import PERSISTENT_RIGHTS, check_cluster, cluster_of
+    from placements.kubernetes.cluster import DATA_RIGHTS, PERSISTENT_RIGHTS, check_cluster, cluster_of
     from placements.kubernetes.external import ExternalFoundation, check_given
     from placements.kubernetes.foundation import Namespace
+    from placements.kubernetes.inside import BACKUP, InsideFoundation, check_inside, is_inside
     from placements.kubernetes.naming import Scope
     from placements.kubernetes.resources import provider
 
     labs = labs_of(settings)
-    check_given(settings)
     cluster, expected = cluster_of(settings), settings.values["clusterId"]
+    inside = is_inside(settings.values)
+    if inside:
+        check_inside(settings, cluster.namespace)
+        beside = replace(cluster, namespace=data_namespace(cluster.namespace))
+        check_cluster(beside, expected_id=expected, rights=DATA_RIGHTS)
+        require_own_namespace(beside, lab=settings.name, stack="persistent")
+    else:
+        check_given(settings)
     for lab in labs:
         own = replace(cluster, namespace=namespace_in(settings, lab))
         cluster_id = check_cluster(own, expected_id=expected, rights=PERSISTENT_RIGHTS)
@@ -82,10 +91,35 @@ def _on_a_cluster(settings: Settings) -> None:
         domain = domain_in(settings.name, lab, settings.values["ingressDomain"])
         published = (domain, f"*.{domain}") if domain else ()
         names = (*LOOPBACK_NAMES, "trino", scope.host("trino"), *published)
-        secrets = _secrets(settings, names, (), lab=lab)
-        foundation = ExternalFoundation(
-            f"{prefix}foundation", settings, lab=lab, database_passwords=secrets.database_passwords
+        if inside:
+            names = (*names, replace(scope, namespace=data_namespace(scope.namespace)).host("postgres"))
+        secrets = _secrets(
+            settings,
+            names,
+            (*STORE_USERS, BACKUP) if inside else (),
+            lab=lab,
+            databases=(*DATABASES, BACKUP) if inside else DATABASES,
         )
+        foundation = (
+            InsideFoundation(
+                "foundation",
+                settings,
+                cluster=cluster,
+                provider=objects,
+                admin_password=secrets.database_admin_password,
+                root_password=secrets.store_root_password,
+                database_passwords=secrets.database_passwords,
+                store_keys=secrets.store_user_secrets,
+                certificate=secrets.pki.server_certificate,
+                key=secrets.pki.server_key,
+            )
+            if inside
+            else ExternalFoundation(
+                f"{prefix}foundation", settings, lab=lab, database_passwords=secrets.database_passwords
+            )
+        )
+        if isinstance(foundation, InsideFoundation):
+            pulumi.export("backups", pulumi.Output.secret(_exported(foundation.backups)))
         Namespace(
             f"{prefix}namespace",
             provider=objects,
@@ -132,19 +166,22 @@ def _secrets(
     *,
     lab: str,
     protect: bool | None = None,
+    databases: Sequence[str] = DATABASES,
 ) -> LabSecrets:
     return LabSecrets(
         lab,
         realm=lab_realm(lab),
         server_names=server_names,
-        databases=DATABASES,
+        databases=databases,
         store_users=store_users,
         rotations=Rotations(people=settings.values["peopleRotation"], keys=settings.values["keysRotation"]),
         opts=pulumi.ResourceOptions(protect=protect),
     )
 
 
-def _slot(foundation: LocalFoundation | ExternalFoundation | AwsSlot, secrets: LabSecrets) -> dict[str, Any]:
+def _slot(
+    foundation: LocalFoundation | ExternalFoundation | InsideFoundation | AwsSlot, secrets: LabSecrets
+) -> dict[str, Any]:
     return {
         **{f"{name}_database": _exported(value) for name, value in foundation.databases.items()},
         "warehouse": _exported(foundation.warehouse),

@@ -13,6 +13,7 @@ from components.registry import SERVICE_ORDER, ComponentInfo
 from components.service import secret
 from contracts.outputs import Slot
 from contracts.settings import Settings, cache_home
+from contracts.slots import data_namespace
 from contracts.workload import Placement
 from placements.local.placement import LocalPlacement
 
@@ -72,7 +73,7 @@ def kubernetes_placement(
         namespace=cluster.namespace,
         stack="lab",
         classes_required=values["nodeClasses"] == "required",
-        external=_kept_servers(slot),
+        external=_kept_servers(slot, settings.name, cluster.namespace),
         storage_class=values["storageClass"],
         pull_secret=values["imagePullSecret"],
         also_reaches=dict.fromkeys(makers, to_api),
@@ -129,13 +130,20 @@ def _images(settings: Settings, chosen: Sequence[ComponentInfo]) -> Mapping[str,
     return images
 
 
-def _kept_servers(slot: pulumi.Output[Slot]) -> dict[str, pulumi.Output[Manifest]]:
-    """Egress rules to what the persistent stack keeps, by the workload that would be in its place."""
-    from placements.kubernetes.network import outside
+def _kept_servers(
+    slot: pulumi.Output[Slot], lab: str = "", namespace: str = ""
+) -> dict[str, pulumi.Output[Manifest]]:
+    """Egress rules to what the persistent stack keeps, by the workload that is, or would be, in its place. It
+    may run beside the lab's ``namespace``."""
+    from placements.kubernetes.network import beside, outside
+
+    inside = f".{data_namespace(namespace)}.svc"
 
     def to(pick: Callable[[Slot], tuple[str, int]]) -> pulumi.Output[Manifest]:
         def rule(known: Slot) -> Manifest:
             host, port = pick(known)
+            if namespace and host.endswith(inside):
+                return beside(port, host.removesuffix(inside), data_namespace(namespace), lab)
             return outside(port, host)
 
         # Where the servers are is no secret; the slot is one as a whole.

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from cli.accounts import check_aws_lab
 from cli.checks.findings import Finding, ok, problem
-from cli.clusters import check_cluster_lab
+from cli.clusters import check_cluster_lab, keeps_inside
 from cli.project import settings
 from cli.session import Session
 from components.registry import ComponentInfo
 from contracts.settings import Role
+from contracts.slots import data_namespace
 
 
 def cluster(session: Session, chosen: Sequence[ComponentInfo]) -> Iterator[Finding]:
@@ -39,11 +40,10 @@ def pods(session: Session) -> Iterator[Finding]:
             return
         own = replace(own, values={**own.values, "kubeconfig": str(file)})
     cluster = cluster_of(own, session.environ)
-    items = [
-        item
-        for place in (cluster, beside_of(cluster))
-        for item in place.labelled(KINDS, {LAB_LABEL: own.name})
-    ]
+    places = [cluster, beside_of(cluster)]
+    if session.placement() == "kubernetes" and not session.lab.owner and keeps_inside(session.lab):
+        places.append(replace(cluster, namespace=data_namespace(cluster.namespace)))
+    items = [item for place in places for item in place.labelled(KINDS, {LAB_LABEL: own.name})]
     found = [line for item in items for line in troubles(item)]
     for line in found:
         yield problem("pods", line, "lab up, once that is mended")

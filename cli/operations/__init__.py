@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cli.conformance import verify
     from cli.operations.asking import agent_client
     from cli.operations.auditing import audit
+    from cli.operations.backups import backup, list_backups, restore
     from cli.operations.building import build_images
     from cli.operations.bundling import bundle_images, load_images
     from cli.operations.carrying import export_cache, import_cache
@@ -57,6 +58,7 @@ _MODULES = {
     "cli.conformance": ("verify",),
     "cli.operations.asking": ("agent_client",),
     "cli.operations.auditing": ("audit",),
+    "cli.operations.backups": ("backup", "list_backups", "restore"),
     "cli.operations.building": ("build_images",),
     "cli.operations.bundling": ("bundle_images", "load_images"),
     "cli.operations.carrying": ("export_cache", "import_cache"),
@@ -107,6 +109,7 @@ _MODULE_OF = {name: module for module, names in _MODULES.items() for name in nam
 __all__ = [
     "agent_client",
     "audit",
+    "backup",
     "bootstrap",
     "build_images",
     "bundle_images",
@@ -125,6 +128,7 @@ __all__ = [
     "export_cache",
     "fingerprint",
     "import_cache",
+    "list_backups",
     "list_images",
     "load",
     "load_images",
@@ -143,6 +147,7 @@ __all__ = [
     "record_checksums",
     "refresh",
     "remove_workspace",
+    "restore",
     "rotate",
     "run_tests",
     "seed",

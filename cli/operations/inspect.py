@@ -190,7 +190,7 @@ def credentials(session: Session, *, all_keys: bool = False) -> Credentials:
         ):
             keys[f"s3 {name} access key"] = user.access_key
             keys[f"s3 {name} secret key"] = user.secret_key
-        keys["s3 endpoint"] = slot.warehouse.endpoint_url
+        keys["s3 endpoint"] = slot.warehouse.operator_endpoint_url or slot.warehouse.endpoint_url
         for client, secret in sorted(slot.secrets.client_secrets.items()):
             keys[f"client {client}"] = secret
         for database in (

@@ -74,16 +74,28 @@ def destroy_plan(session: Session) -> DestroyPlan:
             ),
         )
     if not session.is_local():
+        from cli.clusters import keeps_inside, refuse_protected_data
+
+        inside = keeps_inside(lab)
+        if inside:
+            refuse_protected_data(lab)
         return DestroyPlan(
             lab=lab.name,
             removes=(
+                *_data_too(lab, inside),
                 f"the namespace of lab {lab.name!r} on its cluster, with its retained volumes",
                 *_slots_too(lab),
                 f"its passwords and keys ({lab.home}), without which what it kept is of little use",
                 "its Pulumi stacks and their state",
             ),
             keeps=(
-                "the lab's databases and roles in your PostgreSQL, and its objects in your S3 store",
+                *(
+                    ()
+                    if inside
+                    else (
+                        "the lab's databases and roles in your PostgreSQL, and its objects in your S3 store",
+                    )
+                ),
                 f"downloaded software and virtual environments ({lab.cache})",
                 "all other labs",
             ),
@@ -96,6 +108,16 @@ def destroy_plan(session: Session) -> DestroyPlan:
             "its Pulumi stacks and their state",
         ),
         keeps=(f"downloaded software and virtual environments ({lab.cache})", "all other labs"),
+    )
+
+
+def _data_too(lab: Lab, inside: bool) -> tuple[str, ...]:
+    """What goes of a lab whose databases and objects are on its cluster."""
+    if not inside:
+        return ()
+    return (
+        f"every table, user, policy and query history of lab {lab.name!r}: the data services on its cluster, "
+        "with their volumes and all backups",
     )
 
 

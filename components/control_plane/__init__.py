@@ -63,6 +63,8 @@ def workload(args: ControlPlaneArgs, layout: Layout) -> Workload:
             "spark/http",
             "agent/http",
             "postgres/tcp",
+            # Its workers write files of tables.
+            "s3/http",
         ),
         entrance=Entrance(port="http"),
         identity="control-plane",

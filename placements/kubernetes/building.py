@@ -16,6 +16,13 @@ from placements.local.supervisor.prepare import copy_for_everybody
 
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", "node_modules")
 _TREE = "root"
+ACCOUNTS = {
+    "passwd": "root:x:0:0:root:/root:/usr/sbin/nologin\n"
+    f"lab:x:{USER_ID}:{USER_ID}:lab:{SCRATCH_DIR}:/usr/sbin/nologin\n",
+    "group": f"root:x:0:\nlab:x:{USER_ID}:\n",
+}
+"""``/etc/passwd`` and ``/etc/group`` of an image whose user has a name: nobody signs in
+(https://man7.org/linux/man-pages/man5/passwd.5.html)."""
 
 
 def dockerfile(image: ContainerImage) -> str:
@@ -58,6 +65,12 @@ def make_context(
         target = _inside(folder, ARTIFACTS_DIR / name)
         target.parent.mkdir(parents=True, exist_ok=True)
         copy(_home(name, artifacts[name]), target)
+    if image.account:
+        accounts = _inside(folder, PurePosixPath("/etc"))
+        accounts.mkdir(parents=True)
+        for name, text in ACCOUNTS.items():
+            (accounts / name).write_text(text, encoding="utf-8")
+            (accounts / name).chmod(0o644)
     source = _inside(folder, SOURCE_DIR)
     source.mkdir(parents=True, exist_ok=True)
     for name in image.source:

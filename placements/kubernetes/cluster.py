@@ -109,6 +109,18 @@ API_RIGHTS: tuple[Right, ...] = (
 )
 """What tells, in namespace ``default``, where such a service finds the cluster's API."""
 
+DATA_RIGHTS: tuple[Right, ...] = (
+    *PERSISTENT_RIGHTS,
+    *LAB_RIGHTS,
+    *(Right(verb=verb, resource="cronjobs", group="batch") for verb in _VERBS),
+    *(Right(verb=verb, resource="jobs", group="batch") for verb in ("get", "list", "create", "delete")),
+    Right(verb="get", resource="pods/log"),
+    Right(verb="create", resource="pods/exec"),
+    Right(verb="delete", resource="pods"),
+)
+"""What it does where data services run inside the cluster, in the namespace beside the lab's; a backup is
+restored within the server's pod."""
+
 
 def namespace_of(settings: Settings) -> str:
     """The lab's namespace. Raises PreflightError for one that is the cluster's own."""
@@ -145,7 +157,7 @@ class Cluster:
         Raises:
             PreflightError: the cluster can't be reached or refuses.
         """
-        return self._run("get", "namespace", "kube-system", "--output=jsonpath={.metadata.uid}").strip()
+        return self.run("get", "namespace", "kube-system", "--output=jsonpath={.metadata.uid}").strip()
 
     def labelled(self, kinds: Sequence[str], labels: Mapping[str, str]) -> list[Manifest]:
         """Objects of the namespace that carry all of ``labels``.
@@ -154,7 +166,7 @@ class Cluster:
             PreflightError: as :meth:`identity`.
         """
         selector = ",".join(f"{name}={value}" for name, value in labels.items())
-        answer = self._run("get", ",".join(kinds), f"--selector={selector}", "--output=json")
+        answer = self.run("get", ",".join(kinds), f"--selector={selector}", "--output=json")
         items: list[Manifest] = json.loads(answer)["items"]
         return items
 
@@ -164,7 +176,7 @@ class Cluster:
         Raises:
             PreflightError: as :meth:`identity`.
         """
-        answer = self._run("get", kind, name, "--ignore-not-found", "--output=json")
+        answer = self.run("get", kind, name, "--ignore-not-found", "--output=json")
         found: Manifest | None = json.loads(answer) if answer.strip() else None
         return found
 
@@ -197,7 +209,7 @@ class Cluster:
         text = "\n".join(json.dumps(document) for document in documents)
         # Validation would fetch the schemas of everything first.
         options = ("--validate=false", "--output=json", "--filename=-")
-        answer = self._run("create", *options, input_text=text)
+        answer = self.run("create", *options, input_text=text)
         decoder, position = json.JSONDecoder(), 0
         found: list[Manifest] = []
         while position < len(answer.rstrip()):
@@ -219,7 +231,12 @@ class Cluster:
             "spec": {"resourceAttributes": attributes},
         }
 
-    def _run(self, *arguments: str, input_text: str | None = None) -> str:
+    def run(self, *arguments: str, input_text: str | None = None) -> str:
+        """What ``kubectl`` prints.
+
+        Raises:
+            PreflightError: as :meth:`identity`.
+        """
         try:
             done = subprocess.run(
                 [*self.command, f"--request-timeout={_TIMEOUT_S}s", *arguments],

@@ -23,6 +23,9 @@ USER_ID = 10001
 FIRST_PORT = 8080
 """A workload's ports count from here; all are above 1023, since no container is root."""
 
+_FIRST_PORTS = {"postgres": 5432, "s3": 9000}
+"""Data services are where everybody looks for them."""
+
 EVERY_ADDRESS = "0.0.0.0"  # noqa: S104  of a pod, which the network policies keep apart
 
 
@@ -41,7 +44,7 @@ def image_layout(
         cache_dir=CACHE_DIR,
         java_home=artifact_dir(java) if java else None,
         bind_address=EVERY_ADDRESS,
-        ports=port_numbers(ports),
+        ports=port_numbers(workload, ports),
         also={name: artifact_dir(name) for name in also},
         host=workload,
         proxied=proxied,
@@ -53,9 +56,14 @@ def artifact_dir(artifact: str) -> PurePosixPath:
     return SOURCE_DIR if artifact == PYTHON_ARTIFACT else ARTIFACTS_DIR / artifact
 
 
-def port_numbers(ports: Sequence[str]) -> Mapping[str, int]:
+def port_numbers(workload: str, ports: Sequence[str]) -> Mapping[str, int]:
     """The numbers of a workload's ports, in the pod and of its service alike."""
-    return {name: FIRST_PORT + index for index, name in enumerate(ports)}
+    return {name: first_port(workload) + index for index, name in enumerate(ports)}
+
+
+def first_port(workload: str) -> int:
+    """The number of a workload's first port."""
+    return _FIRST_PORTS.get(workload, FIRST_PORT)
 
 
 def image_of(workload: str, artifact: str) -> str:

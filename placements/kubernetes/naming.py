@@ -18,6 +18,9 @@ STACK_LABEL = "lakehouse-lab/stack"
 CLASS_LABEL = "lakehouse-lab/class"
 """Label and taint of the nodes of a workload class."""
 
+NAMESPACE_LABEL = "kubernetes.io/metadata.name"
+"""What the API gives every namespace: its own name."""
+
 _HASH_LENGTH = 10
 
 
@@ -72,6 +75,12 @@ def common_labels(lab: str, stack: str) -> dict[str, str]:
         LAB_LABEL: lab,
         STACK_LABEL: stack,
     }
+
+
+def reaches_label(peer: str) -> str:
+    """The label of pods that declare to reach ``peer``, which lies outside their namespace: who is there lets
+    in those alone that carry it."""
+    return f"lakehouse-lab/reaches-{peer}"
 
 
 def memory(mib: int) -> str:

@@ -12,7 +12,7 @@ from pulumi import Input
 
 from contracts.errors import LabError
 from contracts.workload import Workload
-from placements.kubernetes.naming import Manifest, Scope
+from placements.kubernetes.naming import LAB_LABEL, NAMESPACE_LABEL, Manifest, Scope
 
 _DNS_NAMESPACE = "kube-system"
 
@@ -24,7 +24,7 @@ def default_deny(scope: Scope) -> Manifest:
 
 def dns(scope: Scope) -> Manifest:
     """Every pod may ask the cluster's DNS, which lies in ``kube-system``."""
-    to = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": _DNS_NAMESPACE}}}]
+    to = [{"namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: _DNS_NAMESPACE}}}]
     ports = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
     egress = {"policyTypes": ["Egress"], "egress": [{"to": to, "ports": ports}]}
     return policy(scope, "dns", "", {}, egress)
@@ -89,6 +89,19 @@ def outside(port: int, host: str = "") -> Manifest:
         blocks = ["0.0.0.0/0", "::/0"]
     return {
         "to": [{"ipBlock": {"cidr": block}} for block in blocks],
+        "ports": [{"protocol": "TCP", "port": port}],
+    }
+
+
+def beside(port: int, workload: str, namespace: str, lab: str) -> Manifest:
+    """The egress rule to a TCP port of a workload of the same lab in another namespace."""
+    return {
+        "to": [
+            {
+                "namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: namespace}},
+                "podSelector": {"matchLabels": {LAB_LABEL: lab, "app.kubernetes.io/component": workload}},
+            }
+        ],
         "ports": [{"protocol": "TCP", "port": port}],
     }
 

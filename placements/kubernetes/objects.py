@@ -183,6 +183,50 @@ def controller(
     }
 
 
+_JOB_S = 6 * 3600
+"""How long a run may take."""
+_NEVER = "0 0 1 1 *"
+
+
+def cron_job(
+    workload: Workload,
+    layout: Layout,
+    scope: Scope,
+    *,
+    image: str,
+    command: Input[Sequence[str]],
+    content: Content,
+    schedule: str,
+) -> Manifest:
+    """A workload without ports, which runs to its end at its times (UTC), never twice at once. Without a
+    ``schedule`` it is started by hand alone."""
+    template = pod_template(workload, layout, scope, image=image, command=command, content=content)
+    template["spec"] |= {"restartPolicy": "Never"}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": scope.metadata(workload.name, workload.name),
+        "spec": {
+            "schedule": schedule or _NEVER,
+            "suspend": not schedule,
+            "timeZone": "Etc/UTC",
+            "concurrencyPolicy": "Forbid",
+            "startingDeadlineSeconds": 3600,
+            "successfulJobsHistoryLimit": 1,
+            "failedJobsHistoryLimit": 2,
+            "jobTemplate": {
+                "metadata": {"labels": template["metadata"]["labels"]},
+                "spec": {
+                    "backoffLimit": 2,
+                    "activeDeadlineSeconds": _JOB_S,
+                    "ttlSecondsAfterFinished": 86400,
+                    "template": template,
+                },
+            },
+        },
+    }
+
+
 def _claim(volume: Volume, scope: Scope, workload: str) -> Manifest:
     # Not the lab stack's: it stays when that goes.
     metadata = replace(scope, stack="persistent").metadata(f"data-{volume.name}", workload)

@@ -26,7 +26,7 @@ from placements.kubernetes.driver_pods import beside
 from placements.kubernetes.drivers import drivers_objects
 from placements.kubernetes.images import require_images
 from placements.kubernetes.ingress import Publishing, admission, certificate_secret, ingress
-from placements.kubernetes.layout import FIRST_PORT, image_layout, image_of
+from placements.kubernetes.layout import first_port, image_layout, image_of
 from placements.kubernetes.naming import Manifest, Scope, content_name
 from placements.kubernetes.network import edges
 from placements.kubernetes.pods import Content, escaped
@@ -50,6 +50,7 @@ class KubernetesPlacement:
         cache: the per-user cache.
         service_order: all services in the order that fixes the tunnels' ports.
         publishing: how people come in from outside the cluster; None: they don't.
+        protect: whether the engine refuses to remove a controller whose volumes are retained.
         after: what has to be there before anything is registered with the cluster.
     """
 
@@ -76,6 +77,7 @@ class KubernetesPlacement:
         service_order: Sequence[str],
         publishing: Publishing | None = None,
         after: Sequence[pulumi.Resource] = (),
+        protect: bool = False,
     ) -> None:
         self.cluster = cluster
         self.scope = scope
@@ -88,6 +90,7 @@ class KubernetesPlacement:
         self._provider = provider
         self._certificate: tuple[pulumi.Output[str], pulumi.Resource] | None = None
         self._after = list(after)
+        self._protect = protect
         self._layouts: dict[str, Layout] = {}
         self._promised: dict[str, str] = {}
         self._deployed: dict[str, pulumi.Resource] = {}
@@ -97,7 +100,8 @@ class KubernetesPlacement:
     ) -> Layout:
         """Paths in the workload's image and ports of its service. Raises LabError when others were promised
         another first port."""
-        service_port(self.port_base, self.service_order, workload, max(0, len(ports) - 1))
+        if ports:
+            service_port(self.port_base, self.service_order, workload, len(ports) - 1)
         promised = self._promised.get(workload)
         if promised is not None and next(iter(ports), None) != promised:
             raise LabError(
@@ -111,7 +115,7 @@ class KubernetesPlacement:
 
     def internal_url(self, workload: str, port: str, scheme: Scheme = Scheme.HTTP) -> str:
         """The service's name in the cluster's DNS. An external server's own address is the slot's to tell."""
-        number = FIRST_PORT + self._index(workload, port)
+        number = first_port(workload) + self._index(workload, port)
         return f"{scheme.value}://{self.host(workload)}:{number}"
 
     def host(self, workload: str) -> str:
@@ -171,7 +175,10 @@ class KubernetesPlacement:
         first += [register(policy, policy["metadata"]["name"], options) for policy in policies]
         first += self._apart(workload.name, apart, options)
         ready = [self._deployed[other] for other in workload.depends_on if other in self._deployed]
-        waiting = pulumi.ResourceOptions(depends_on=[*first, *ready])
+        retained = any(volume.retained for volume in workload.volumes)
+        waiting = pulumi.ResourceOptions(
+            depends_on=[*first, *ready], protect=True if self._protect and retained else None
+        )
         pods = register(controller, name, _merge(options, waiting))
         register(objects.disruption_budget(workload, self.scope), name, options)
         if workload.scaling is not None:
@@ -234,6 +241,29 @@ class KubernetesPlacement:
         }
         own = _merge(options, pulumi.ResourceOptions(deleted_with=made))
         return register(manifest, f"{workload}-apart-pull-secret", own)
+
+    def repeat(
+        self, workload: Workload, schedule: str, opts: pulumi.ResourceOptions | None = None
+    ) -> pulumi.Resource:
+        """Registers a workload that runs to its end at the times of ``schedule`` (cron, UTC), or where that
+        is empty by hand alone."""
+        name, options = workload.name, self._options(opts)
+        layout, image = self._layouts[name], image_of(name, workload.artifact)
+        require_images([image], self.images)
+        content, before = self._content(workload)
+        manifest = objects.cron_job(
+            workload,
+            layout,
+            self.scope,
+            image=self.images[image],
+            command=_checked_command(workload),
+            content=content,
+            schedule=schedule,
+        )
+        first = [register(objects.service_account(name, self.scope), name, options)]
+        first += [register(made, resource, options) for resource, made in before]
+        first += [register(one, one["metadata"]["name"], options) for one in edges(workload, self.scope)]
+        return register(manifest, name, _merge(options, pulumi.ResourceOptions(depends_on=first)))
 
     def _publish(
         self,

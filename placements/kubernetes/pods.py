@@ -14,7 +14,16 @@ from pulumi import Input
 from contracts.errors import LabError
 from contracts.workload import Layout, Port, Probe, Workload
 from placements.kubernetes.layout import USER_ID
-from placements.kubernetes.naming import CLASS_LABEL, Manifest, Scope, cpu, item_key, memory
+from placements.kubernetes.naming import (
+    CLASS_LABEL,
+    Manifest,
+    Scope,
+    cpu,
+    item_key,
+    memory,
+    reaches_label,
+)
+from placements.kubernetes.network import peers
 
 API_URL = "https://kubernetes.default.svc"
 """Of the cluster's API, as pods reach it."""
@@ -37,6 +46,16 @@ with urllib.request.urlopen(request, timeout=4, context=context) as answer:
     sys.exit(0 if text in answer.read().decode() else 1)
 """
 """The kubelet does not look at bodies. A container asks itself: there is nobody to verify."""
+
+_LOGIN_PROBE = """\
+import socket, struct, sys
+message = struct.pack("!HH", 3, 0) + b"user\\0lab-probe\\0database\\0postgres\\0\\0"
+with socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=4) as server:
+    server.sendall(struct.pack("!I", len(message) + 4) + message)
+    sys.exit(0 if server.recv(1) == b"R" else 1)
+"""
+"""Begins a login and leaves: a PostgreSQL that takes logins asks for authentication
+(https://www.postgresql.org/docs/18/protocol-flow.html#PROTOCOL-FLOW-START-UP)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +109,8 @@ def pod_template(
                 "env": environment(layout, content),
                 **({"envFrom": [{"secretRef": {"name": content.env_secret}}]} if content.env_secret else {}),
                 "ports": [{"name": p.name, "containerPort": p.number} for p in workload.ports],
-                **probes(workload, layout, scope),
+                # What has no port runs to its end, and is asked nothing.
+                **(probes(workload, layout, scope) if workload.ports else {}),
                 **lifecycle(workload),
                 "resources": resources(workload),
                 "securityContext": container_security(),
@@ -106,7 +126,8 @@ def pod_template(
         spec["topologySpreadConstraints"] = [_spread(key, scope.selector(name)) for key in _DOMAINS]
     if scope.pull_secret:
         spec["imagePullSecrets"] = [{"name": scope.pull_secret}]
-    labels = {**scope.metadata(name, name)["labels"], **scope.selector(name)}
+    marks = {reaches_label(peer): "true" for peer in peers(name, workload.reaches) if peer in scope.external}
+    labels = {**scope.metadata(name, name)["labels"], **scope.selector(name), **marks}
     return {"metadata": {"labels": labels}, "spec": spec}
 
 
@@ -192,7 +213,7 @@ def probes(workload: Workload, layout: Layout, scope: Scope) -> Manifest:
     # Some services answer under their own names alone.
     host = f"{scope.host(workload.name)}:{port.number}"
     ready = _handler(host, probe, port)
-    started = _body_handler(host, probe, port, layout) if probe.body_contains else ready
+    started = _asking_handler(host, probe, port, layout) or ready
     times = {"timeoutSeconds": _TIMEOUT_S}
     return {
         "startupProbe": {
@@ -224,7 +245,12 @@ def _handler(host: str, probe: Probe, port: Port) -> Manifest:
     }
 
 
-def _body_handler(host: str, probe: Probe, port: Port, layout: Layout) -> Manifest:
+def _asking_handler(host: str, probe: Probe, port: Port, layout: Layout) -> Manifest | None:
+    """The first answer, where it takes more than the kubelet can ask for; later ones do without it."""
+    if probe.postgresql:
+        return {"exec": {"command": [layout.python, "-c", _LOGIN_PROBE, str(port.number)]}}
+    if not probe.body_contains:
+        return None
     url = f"{port.scheme.value}://127.0.0.1:{port.number}{probe.path}"
     return {"exec": {"command": [layout.python, "-c", _BODY_PROBE, url, host, probe.body_contains]}}
 

@@ -114,6 +114,7 @@ def _probe(workload: Workload, probe: Probe, layout: Layout) -> ProbeSpec:
         path=probe.path,
         statuses=probe.statuses,
         body_contains=probe.body_contains,
+        postgresql=probe.postgresql,
         timeout_s=probe.timeout_s,
         period_s=probe.period_s,
         ca_file=layout.file(CA_FILE) if CA_FILE in workload.files else None,

@@ -56,6 +56,9 @@ def _layers(
             place = str((ARTIFACTS_DIR / name).relative_to("/"))
             images.write_layer({place: tree / place}, made[name])
         layers.append(made[name])
+    if image.account:
+        layers.append(folder / f"{image.name}.accounts")
+        images.write_layer({f"etc/{path.name}": path for path in (tree / "etc").iterdir()}, layers[-1])
     source = str(SOURCE_DIR.relative_to("/"))
     layers.append(folder / f"{image.name}.source")
     images.write_layer({source: tree / source}, layers[-1])

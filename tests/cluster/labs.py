@@ -70,8 +70,8 @@ def lab_without_servers(cluster: TestCluster) -> Iterator[ClusterLab]:
         failed = apply(cluster, [volume("audit", folder / "audit", "1Gi")])
         assert not failed, failed
         install_provider(folder / "plugins")
-        environment = _environment(cluster, folder)
-        root = _in_the_node_s_network(cluster, folder / "operator")
+        environment = environment_of(cluster, folder)
+        root = in_the_nodes_network(cluster, folder / "operator")
         lab = ClusterLab(
             cluster=cluster,
             live=LiveLab(environment=environment, home=home, root=root),
@@ -85,13 +85,14 @@ def lab_without_servers(cluster: TestCluster) -> Iterator[ClusterLab]:
             remove_unprivileged(home)
 
 
-def _environment(cluster: TestCluster, folder: Path) -> Mapping[str, str]:
+def environment_of(cluster: TestCluster, folder: Path) -> Mapping[str, str]:
+    """What the command runs with: the cluster's kubectl and labs below ``folder``."""
     known = clean_environment()
     path = f"{cluster.kubectl.parent}:{folder / 'plugins'}:{known['PATH']}"
     return {**known, "PATH": path, "LAB_HOME": str(folder / "labs"), "LAB_NAME": NAME}
 
 
-def _in_the_node_s_network(cluster: TestCluster, folder: Path) -> Path:
+def in_the_nodes_network(cluster: TestCluster, folder: Path) -> Path:
     """A folder whose ``lab`` is the checkout's, run there."""
     folder.mkdir()
     command = shlex.join([*servers.in_node_network(cluster), str(ROOT / "lab")])

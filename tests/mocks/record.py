@@ -6,7 +6,9 @@ A process of its own: the SDK leaves event loops open and unbalances the interpr
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +17,7 @@ import pulumi
 from pulumi.runtime.mocks import MockCallArgs, MockMonitor, MockResourceArgs
 
 from contracts.errors import LabError
-from contracts.outputs import Network, to_exports
+from contracts.outputs import Network, Slot, to_exports
 from contracts.settings import Settings, read_settings
 from tests.unit.fake_kubectl import CLUSTER_ID
 from tests.unit.slots import make_aws_slot, make_slot
@@ -71,12 +73,30 @@ def persistent_outputs(placement: str) -> dict[str, Any]:
         own = {"slots": slots, "lab": "lab", "catalog_kind": "polaris"}
         return {**own, "network": to_exports(NETWORK)}
     return {
-        "slots": dict.fromkeys(("lab", "team-b"), to_exports(make_slot())),
+        "slots": dict.fromkeys(("lab", "team-b"), to_exports(placed(make_slot()))),
         "lab": "lab",
         "catalog_kind": "nessie",
         "cluster_id": CLUSTER_ID,
         "ingress_domain": INGRESS_DOMAIN,
     }
+
+
+def placed(slot: Slot) -> Slot:
+    """The slot with servers where a test says."""
+    database, store = (os.environ.get(f"LAB_TEST_{name}_HOST") for name in ("DATABASE", "STORE"))
+    if database:
+        names = [f.name for f in dataclasses.fields(slot) if f.name.endswith("_database")]
+        slot = dataclasses.replace(
+            slot, **{n: dataclasses.replace(getattr(slot, n), host=database) for n in names}
+        )
+    warehouse = slot.warehouse
+    if store:
+        url = f"http://{store}:9000"
+        warehouse = dataclasses.replace(warehouse, endpoint_url=url, sts_endpoint_url=url)
+    operators = os.environ.get("LAB_TEST_OPERATOR_STORE")
+    return dataclasses.replace(
+        slot, warehouse=dataclasses.replace(warehouse, operator_endpoint_url=operators)
+    )
 
 
 def aws_outputs(args: MockResourceArgs) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 from uuid import UUID
@@ -24,6 +25,8 @@ SCHEMA = Schema(
     NestedField(1, "id", LongType(), required=True),
     NestedField(2, "tags", ListType(element_id=3, element_type=StringType())),
 )
+
+CONFIG = {"s3.endpoint": "http://s3.within.svc:9000", "s3.access-key-id": "vended"}
 
 
 class Recorder(BaseHTTPRequestHandler):
@@ -50,7 +53,7 @@ class Recorder(BaseHTTPRequestHandler):
             "s3://warehouse/raw/t",
             table_uuid=UUID(int=7),
         )
-        document: dict[str, Any] = {"metadata": json.loads(metadata.model_dump_json()), "config": {}}
+        document: dict[str, Any] = {"metadata": json.loads(metadata.model_dump_json()), "config": CONFIG}
         self._answer({**document, "metadata-location": "s3://warehouse/raw/t/metadata/1.json"})
 
     def _record(self, body: bytes) -> None:
@@ -106,6 +109,15 @@ def test_a_table_made_in_one_request_names_its_last_column(url: str, monkeypatch
     assert added["last-column-id"] == 3
     assert document["requirements"] == [{"type": "assert-create"}]
     assert not any(b"s3cret-value" in body for _, path, _, body in Recorder.seen)
+
+
+def test_the_store_is_where_the_operator_reaches_it_whatever_the_catalog_says(url: str) -> None:
+    within, tunnel = CONFIG["s3.endpoint"], "http://127.0.0.1:28004"
+    for own, expected in (({}, within), ({"s3.endpoint": tunnel}, tunnel)):
+        catalog = open_catalog(replace(connection(url), properties=own))
+        known = catalog.create_table("raw.t", SCHEMA).io.properties
+        assert known["s3.endpoint"] == expected
+        assert known["s3.access-key-id"] == "vended", "keys are the catalog's to give"
 
 
 def test_one_token_serves_many_requests(url: str) -> None:

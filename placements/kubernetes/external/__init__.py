@@ -56,7 +56,8 @@ def check_given(settings: Settings) -> None:
         raise UsageError(
             "a lab on a cluster keeps its data in a PostgreSQL and an S3 store of yours, which are not named",
             value=f"not set: {', '.join(absent)}",
-            permitted="databaseUrl, objectStoreUrl and objectStoreKeys",
+            permitted="databaseUrl, objectStoreUrl and objectStoreKeys; or dataServices: inside, which runs "
+            "both in the cluster",
             next_command=f"pulumi config set -s persistent {secret}{absent[0]}",
         )
     buckets: dict[str, str] = {}

@@ -18,10 +18,10 @@ MEMORY_MIB = 160
 _CONF, _HBA, _PASSWORD_SQL = "postgresql.conf", "pg_hba.conf", "superuser.sql"
 
 
-def configuration(*, port: int) -> str:
-    """``postgresql.conf``: loopback only, durable, small
+def configuration(*, port: int, changed: Mapping[str, str] | None = None) -> str:
+    """``postgresql.conf``: loopback only, durable, small, beside what is ``changed`` elsewhere
     (https://www.postgresql.org/docs/18/runtime-config.html)."""
-    values = {
+    values: dict[str, str] = {
         "listen_addresses": "'127.0.0.1'",
         "port": str(port),
         # No Unix socket: its directory would need care, and everybody connects by TCP with a password.
@@ -46,6 +46,7 @@ def configuration(*, port: int) -> str:
         "log_statement": "'none'",
         # A refused statement may hold a secret: the error is logged, its text is not.
         "log_min_error_statement": "'panic'",
+        **(changed or {}),
     }
     return "".join(f"{name} = {value}\n" for name, value in values.items())
 

@@ -31,14 +31,7 @@ def service(layout: Layout, *, root_password: str) -> ServiceSpec:
                 str(layout.data_dir),
             ),
             plan_hash="",
-            env={
-                "MINIO_ROOT_USER": ROOT_USER,
-                "MINIO_ROOT_PASSWORD": root_password,
-                "MINIO_BROWSER": "off",
-                "MINIO_UPDATE": "off",
-                "MINIO_CALLHOME_ENABLE": "off",
-                "MINIO_REGION": REGION,
-            },
+            env={**environment(region=REGION), "MINIO_ROOT_PASSWORD": root_password},
             files_dir=str(layout.files_dir),
             scratch_dir=str(layout.scratch_dir),
             data_dir=str(layout.data_dir),
@@ -48,6 +41,17 @@ def service(layout: Layout, *, root_password: str) -> ServiceSpec:
             memory_mib=MEMORY_MIB,
         )
     )
+
+
+def environment(*, region: str) -> dict[str, str]:
+    """MinIO's settings wherever it runs, without its root user's password."""
+    return {
+        "MINIO_ROOT_USER": ROOT_USER,
+        "MINIO_BROWSER": "off",
+        "MINIO_UPDATE": "off",
+        "MINIO_CALLHOME_ENABLE": "off",
+        "MINIO_REGION": region,
+    }
 
 
 def catalog_policy(*, bucket: str, prefix: str) -> dict[str, Any]:
@@ -79,6 +83,14 @@ def governor_policy(*, bucket: str) -> dict[str, Any]:
 def opa_policy(*, bucket: str) -> dict[str, Any]:
     """Reads bundles and writes none."""
     return _policy(_allow(["s3:GetObject"], f"{bucket}/*"))
+
+
+def backup_policy(*, bucket: str) -> dict[str, Any]:
+    """Reads, writes and removes backups."""
+    return _policy(
+        _allow(["s3:ListBucket", "s3:ListBucketMultipartUploads"], bucket),
+        _allow(["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"], f"{bucket}/*"),
+    )
 
 
 def _policy(*statements: Mapping[str, Any]) -> dict[str, Any]:

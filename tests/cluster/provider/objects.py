@@ -21,6 +21,7 @@ _KINDS = (
     Kind(api_version="v1", name="LimitRange", plural="limitranges"),
     Kind(api_version="apps/v1", name="Deployment", plural="deployments"),
     Kind(api_version="apps/v1", name="StatefulSet", plural="statefulsets"),
+    Kind(api_version="batch/v1", name="CronJob", plural="cronjobs"),
     Kind(api_version="policy/v1", name="PodDisruptionBudget", plural="poddisruptionbudgets"),
     Kind(api_version="networking.k8s.io/v1", name="NetworkPolicy", plural="networkpolicies"),
     Kind(api_version="rbac.authorization.k8s.io/v1", name="Role", plural="roles"),
