@@ -71,7 +71,7 @@ def test_the_image_of_postgresql_gives_its_user_a_name(tmp_path: Path) -> None:
     assert all(len(user) == 7 and user[6].endswith("nologin") for user in users)
 
 
-def test_the_schedule_runs_one_at_a_time_to_its_end() -> None:
+async def test_the_schedule_runs_one_at_a_time_to_its_end() -> None:
     scope = Scope(lab="lab", namespace="lakehouse-lab-data", stack="persistent")
     layout = image_layout(services.BACKUP_NAME, "python", ())
     workload = services.backup_workload(
