@@ -84,9 +84,12 @@ class FakeKeycloak:
         return f"{query['redirect_uri']}?state={query['state']}&session_state=x&iss={ISSUER}&code={code}"
 
     def handle(self, request: httpx.Request) -> httpx.Response:
-        """Answers the token endpoint."""
+        """Answers the token endpoint, and that the realm is there."""
         if self.down:
             raise httpx.ConnectError("connection refused", request=request)
+        if request.method == "GET":
+            assert str(request.url) == REALM_URL
+            return httpx.Response(200, json={"realm": "lab"})
         revoking = str(request.url) == f"{REALM_URL}/protocol/openid-connect/revoke"
         assert revoking or str(request.url) == f"{REALM_URL}/protocol/openid-connect/token"
         given = base64.b64decode(request.headers["authorization"].partition(" ")[2]).decode()

@@ -85,13 +85,26 @@ def test_nobody_is_signed_in_without_either(world: World) -> None:
     assert answer.json()["title"] == "nobody is signed in"
 
 
+def test_who_wants_to_sign_in_is_told_what_is_away(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    browser = world.browser()
+    assert browser.get("/auth/ready").json() == {"ready": True}
+    monkeypatch.setattr(world.keycloak, "down", True)
+    answer = browser.get("/auth/ready")
+    assert (answer.status_code, answer.json()["next_command"]) == (503, "lab logs keycloak")
+    assert answer.json()["title"].startswith("Keycloak does not answer")
+    monkeypatch.setattr(world.keycloak, "down", False)
+    monkeypatch.setattr(world.console, "ready", lambda: False)
+    answer = browser.get("/auth/ready")
+    assert (answer.status_code, answer.json()["title"]) == (503, "the console's database does not answer")
+
+
 def test_every_call_of_the_api_needs_a_sign_in(world: World) -> None:
     paths = json.loads(FILE.read_text(encoding="utf-8"))["paths"]
     calls = [(method, path) for path, methods in paths.items() for method in methods]
     assert len(calls) > 60
     with httpx.Client(base_url=world.url, timeout=60, trust_env=False) as http:
         for method, path in calls:
-            if path != "/auth/login":
+            if path not in ("/auth/login", "/auth/ready"):
                 filled = re.sub(r"\{\w+\}", str(uuid4()), path)
                 assert http.request(method, filled).status_code == 401, (method, path)
 

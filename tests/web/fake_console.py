@@ -30,7 +30,7 @@ from control_plane.api.schemas.charts import (
     SaveChart,
     SaveDashboard,
 )
-from control_plane.api.schemas.identity import Info, Me, SignedOut, SignIn
+from control_plane.api.schemas.identity import Info, Me, SignedOut, SignIn, SignInReady
 from control_plane.api.schemas.queries import (
     Completion,
     CompletionNamespace,
@@ -146,6 +146,10 @@ def _add_session(app: FastAPI) -> None:
         response = RedirectResponse(next if next.startswith("/") and not next.startswith("//") else "/", 302)
         response.set_cookie(COOKIE, user, httponly=True)
         return response
+
+    @app.get("/auth/ready")
+    def sign_in_ready() -> SignInReady:
+        return SignInReady()
 
     @app.post("/auth/logout")
     def logout(response: Response) -> SignedOut:

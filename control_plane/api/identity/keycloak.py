@@ -27,6 +27,7 @@ from governance.governor.auth import IdentityUnavailableError, UnauthenticatedEr
 CLIENT_ID = Audience.CONTROL_PLANE.value
 _ALGORITHMS = ["RS256"]
 _LEEWAY_S = 10
+_LOOK_S = 5.0
 _ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # a name, not a secret
 _LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 
@@ -114,10 +115,20 @@ class Realm:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._issuer_url, self._client_secret = issuer_url, client_secret
+        self._realm_url = realm_url
         self._redirect_uri, self._http, self._signing_key = redirect_uri, http, signing_key
         self._token_url = f"{realm_url}/protocol/openid-connect/token"
         self._revocation_url = f"{realm_url}/protocol/openid-connect/revoke"
         self._clock = clock
+
+    async def require_up(self) -> None:
+        """Raises IdentityUnavailableError unless the realm answers."""
+        try:
+            response = await self._http.get(self._realm_url, timeout=_LOOK_S)
+        except httpx.HTTPError as error:
+            raise unavailable() from error
+        if not response.is_success:
+            raise unavailable()
 
     def authorization_url(self, attempt: Attempt) -> str:
         """Where a browser signs in."""

@@ -21,7 +21,8 @@ from control_plane.api.identity.errors import SignInFailedError
 from control_plane.api.identity.keycloak import Attempt
 from control_plane.api.identity.people import permissions
 from control_plane.api.identity.sealing import UnsealError
-from control_plane.api.schemas.identity import Info, Me, SignedOut, SignIn
+from control_plane.api.problems import UnavailableError
+from control_plane.api.schemas.identity import Info, Me, SignedOut, SignIn, SignInReady
 from control_plane.api.version import VERSION
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,17 @@ async def login(request: Request, next: Annotated[str, _NEXT] = "/") -> Response
     answer = RedirectResponse(console.realm.authorization_url(attempt), HTTPStatus.FOUND)
     set_attempt_cookie(request, answer, attempt.state, sealed)
     return answer
+
+
+@browser.get("/auth/ready")
+async def sign_in_ready(request: Request) -> SignInReady:
+    """Whether somebody can sign in now: `503` names what is away."""
+    console = console_of(request)
+    if not await anyio.to_thread.run_sync(console.ready):
+        what = "the console's database does not answer" if console.prepared else console.waits_for
+        raise UnavailableError(what, next_command="lab status")
+    await console.realm.require_up()
+    return SignInReady()
 
 
 @browser.get("/auth/callback", include_in_schema=False)

@@ -42,6 +42,12 @@ class Me(BaseModel):
     session_ends_at: datetime | None
 
 
+class SignInReady(BaseModel):
+    """That people can sign in; an error says what stands in the way."""
+
+    ready: bool = True
+
+
 class SignedOut(BaseModel):
     """Where the browser has to go to end the sign-in at Keycloak, too."""
 

@@ -24,6 +24,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/auth/ready": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Sign In Ready
+         * @description Whether somebody can sign in now: `503` names what is away.
+         */
+        get: operations["sign_in_ready"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/auth/logout": {
         parameters: {
             query?: never;
@@ -4826,6 +4846,17 @@ export interface components {
          *     snapshot; those of older snapshots are not counted.
          */
         Size: {
+        /**
+         * SignInReady
+         * @description That people can sign in; an error says what stands in the way.
+         */
+        SignInReady: {
+            /**
+             * Ready
+             * @default true
+             */
+            ready: boolean;
+        };
             /** Files */
             files: number;
             /** Small Files */
@@ -5684,6 +5715,27 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+    sign_in_ready: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignInReady"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
             /** @description Successful Response */
             200: {
                 headers: {

@@ -1,7 +1,10 @@
 import { useQuery } from "@tanstack/react-query";
+import { again } from "./again";
 import { api, setCsrfToken, unwrap } from "./client";
 import { ApiProblem } from "./problem";
 import type { Info, Me, Permission } from "./types";
+
+const LOOK_MS = 15_000;
 
 export const ME_KEY = ["me"] as const;
 
@@ -44,6 +47,18 @@ export function useInfo(): Info | undefined {
     queryFn: () => unwrap(api.GET("/api/v1/info")),
     staleTime: Number.POSITIVE_INFINITY,
   }).data;
+}
+
+/** Whether somebody can sign in now; an error says what is away. Looked at again and again, as long as it is. */
+export function useSignInReady() {
+  return useQuery({
+    queryKey: ["sign-in"],
+    queryFn: () => unwrap(api.GET("/auth/ready")),
+    staleTime: 0,
+    gcTime: 0,
+    refetchOnWindowFocus: true,
+    refetchInterval: (query) => again(query, LOOK_MS),
+  });
 }
 
 /** Ends the session here and at Keycloak: the browser leaves this page. */

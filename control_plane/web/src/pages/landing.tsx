@@ -1,5 +1,7 @@
 import { EyeOff, LogIn, ScrollText, SquareTerminal } from "lucide-react";
 import { loginUrl } from "@/api/client";
+import { useSignInReady } from "@/api/session";
+import { ProblemNote } from "@/components/problem";
 import { buttonVariants } from "@/components/ui/button";
 import { useTitle } from "@/lib/hooks";
 import { here } from "@/lib/paths";
@@ -26,6 +28,7 @@ const POINTS = [
 /** What somebody sees who is not signed in. They come back to the page that they asked for. */
 export function Landing() {
   useTitle("Sign in");
+  const away = useSignInReady().error;
   return (
     <main className="flex min-h-full items-center justify-center p-6">
       <div className="w-full max-w-md">
@@ -49,6 +52,7 @@ export function Landing() {
             </li>
           ))}
         </ul>
+        {away && <ProblemNote error={away} again className="mb-4" />}
         <a
           href={loginUrl(here())}
           className={buttonVariants({ variant: "primary", size: "lg", className: "w-full" })}
