@@ -38,6 +38,7 @@ from control_plane.api.using import Using
 from governance.governor.auth import TokenVerifier, realm_keys
 
 _EXPLORER_CACHE_S = 30.0
+_MEMBERSHIPS_S = 10.0
 _TIMEOUT = httpx.Timeout(30.0, connect=3.0)
 
 
@@ -115,7 +116,7 @@ def build_console(
         catalogs=catalogs,
         tables=Tables(catalogs, governor),
         directory=Directory(governor, cache),
-        workspaces=Workspaces(governor),
+        workspaces=Workspaces(governor, Cache(_MEMBERSHIPS_S), jobs.quotas),
         connections=Connections(
             ConnectionStore(database.sessions), Sealer(settings.encryption_key, "connections"), sources
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any, TypeVar
+from uuid import UUID
 
 from anyio import from_thread
 from fastapi import Header, Request, Response
@@ -25,8 +26,30 @@ _NO_VERSION = -1
 
 
 def viewer_of(caller: Caller) -> Viewer:
-    """The caller as the store knows them."""
+    """The caller as the store knows them, for what belongs to no workspace."""
     return Viewer(username=caller.username, groups=caller.groups)
+
+
+def member_of(request: Request, caller: Caller) -> Viewer:
+    """The same with the workspaces that they work in. To be called in a worker thread.
+
+    Raises:
+        GovernorError, SignInEndedError.
+    """
+    workspaces = from_thread.run(console_of(request).workspaces.memberships, caller)
+    return Viewer(username=caller.username, groups=caller.groups, workspaces=workspaces)
+
+
+def require_entered(request: Request, caller: Caller, workspace_id: UUID | None) -> None:
+    """Refuses to put something into a workspace that the caller does not work in. To be called in a worker
+    thread.
+
+    Raises:
+        GovernorError (404: it is not theirs to know of), ForbiddenError, ConflictError (it is not ready),
+        AbsentServiceError.
+    """
+    if workspace_id is not None:
+        from_thread.run(console_of(request).workspaces.entered, caller, workspace_id)
 
 
 def version_of(if_match: str | None) -> int:
@@ -45,7 +68,7 @@ def version_of(if_match: str | None) -> int:
 
 def document_of(body: Body) -> dict[str, Any]:
     """What the store keeps of a body: all but what has a place of its own."""
-    return body.model_dump(mode="json", exclude={"title", "shares"})
+    return body.model_dump(mode="json", exclude={"title", "shares", "workspace_id"})
 
 
 def shown(kept: Kept, model: type[Shown], response: Response | None = None, **more: Any) -> Shown:
@@ -58,6 +81,8 @@ def shown(kept: Kept, model: type[Shown], response: Response | None = None, **mo
         "shares": kept.shares,
         "version": kept.version,
         "can_edit": kept.can_edit,
+        "can_manage": kept.can_manage,
+        "workspace": kept.workspace,
         "created_at": kept.created_at,
         "updated_at": kept.updated_at,
         "updated_by": kept.updated_by,

@@ -27,6 +27,7 @@ RAN, RAN_LATER = UUID(int=11), UUID(int=12)
 WORKSPACE, CONNECTION, UPLOAD, INGEST, LOST_INGEST = (UUID(int=number) for number in range(21, 26))
 DONE, WAITS, ALSO_WAITS = (UUID(int=number) for number in range(31, 34))
 CONVERSATION, QUESTION = UUID(int=41), UUID(int=42)
+TEAM_CHART, TEAM_BOARD = UUID(int=51), UUID(int=52)
 
 LONG_AGO = datetime(2026, 3, 1, 9, 30, 15, 123456, tzinfo=UTC)
 RECENTLY = datetime.now(tz=UTC) - timedelta(days=3)
@@ -49,6 +50,11 @@ def _kept(kept_id: UUID, kind: str, title: str, version: int, **document: Any) -
         "updated_at": RECENTLY,
         "updated_by": "engineer",
     }
+
+
+def _of_workspace(row: tuple[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
+    table, values = row
+    return table, {**values, "workspace_id": WORKSPACE}
 
 
 TOKENS = {
@@ -297,6 +303,19 @@ CONSOLE: Mapping[str, Rows] = {
             {"workspace": "leads", "workspace_id": WORKSPACE, "jobs": 3, "noted_at": RECENTLY},
         ),
         _run(ALSO_WAITS, 3, "waiting", workspace="leads"),
+    ],
+    "0005": [
+        _of_workspace(_kept(TEAM_CHART, "chart", "Calls", 2, **TEXT, spec=BARS)),
+        _of_workspace(
+            _kept(
+                TEAM_BOARD,
+                "dashboard",
+                "Leads",
+                3,
+                tiles=[{**TILE, "chart_id": str(TEAM_CHART)}],
+                filters=[],
+            )
+        ),
     ],
 }
 

@@ -242,6 +242,22 @@ def test_people_find_in_the_console_what_they_left(revision: str, database_url: 
                 assert [(one.workspace, one.jobs) for one in transaction.scalars(select(QuotaRow))] == [
                     ("leads", 3)
                 ]
+        if revision >= "0005":
+            _of_a_team(world)
+
+
+def _of_a_team(world: World) -> None:
+    """Members of the workspace have its dashboard, and its author, who is none of them, does not."""
+    world.keycloak.people["engineer"].add("workspace_leads")
+    try:
+        with world.as_user("engineer") as member, world.as_user("analyst") as author:
+            board = _json(member, f"dashboards/{released.TEAM_BOARD}")
+            assert (board["workspace"]["name"], board["can_edit"]) == ("leads", True)
+            assert [one["title"] for one in board["charts"]] == ["Calls"]
+            assert _json(member, f"charts/{released.TEAM_CHART}")["version"] == 2
+            _json(author, f"dashboards/{released.TEAM_BOARD}", 404)
+    finally:
+        world.keycloak.people["engineer"].discard("workspace_leads")
 
 
 def _json(http: httpx.Client, path: str, status: int = 200) -> Any:

@@ -30,6 +30,7 @@ from control_plane.api.schemas.charts import (
     SaveChart,
     SaveDashboard,
 )
+from control_plane.api.schemas.common import WorkspaceRef
 from control_plane.api.schemas.identity import Info, Me, SignedOut, SignIn, SignInReady
 from control_plane.api.schemas.queries import (
     Completion,
@@ -303,7 +304,7 @@ def _add_kept(app: FastAPI, world: World) -> None:
             raise HTTPException(404, "there is nothing of that id") from None
 
     def keep(kind: type[Any], request: Request, body: Any, **more: Any) -> Any:
-        made = kind(**{**body.model_dump(), **_owned(request.state.username), **more})
+        made = kind(**{**body.model_dump(), **_owned(request.state.username), **place(body), **more})
         world.kept[made.id] = made
         return made
 
@@ -311,12 +312,21 @@ def _add_kept(app: FastAPI, world: World) -> None:
         old = find(kept_id)
         if request.headers.get("if-match") != f'"{old.version}"':
             raise HTTPException(412, "somebody changed it in the meantime")
-        facts = {**old.model_dump(), **body.model_dump(), **more, "version": old.version + 1}
+        facts = {**old.model_dump(), **body.model_dump(), **place(body), **more, "version": old.version + 1}
         world.kept[kept_id] = type(old)(**facts)
         return world.kept[kept_id]
 
-    def listed(kind: type[Any], text: str) -> list[Any]:
+    def place(body: Any) -> dict[str, Any]:
+        made = app.state.spaces.made.get(getattr(body, "workspace_id", None))
+        return {
+            "workspace": None if made is None else WorkspaceRef(id=made.id, name=made.name),
+            "can_manage": True,
+        }
+
+    def listed(kind: type[Any], text: str, workspace_id: uuid.UUID | None) -> list[Any]:
         found = [one for one in world.kept.values() if isinstance(one, kind)]
+        if workspace_id is not None:
+            found = [one for one in found if one.workspace and one.workspace.id == workspace_id]
         return [one for one in reversed(found) if text.lower() in one.title.lower()]
 
     def charts_of(body: SaveDashboard) -> list[Chart]:
@@ -341,10 +351,10 @@ def _add_kept(app: FastAPI, world: World) -> None:
         return run(request, find(chart_id))
 
     @app.get("/api/v1/dashboards")
-    def dashboards(text: str = "") -> list[DashboardSummary]:
+    def dashboards(text: str = "", workspace_id: uuid.UUID | None = None) -> list[DashboardSummary]:
         return [
             DashboardSummary(**{**one.model_dump(), "tile_count": len(one.tiles)})
-            for one in listed(Dashboard, text)
+            for one in listed(Dashboard, text, workspace_id)
         ]
 
     @app.post("/api/v1/dashboards", status_code=201)
@@ -386,8 +396,8 @@ def _add_crud(
     def put(kept_id: uuid.UUID, body: Annotated[Any, Body()], request: Request) -> Any:
         return change(kept_id, request, body_type.model_validate(body))
 
-    def every(text: str = "") -> Any:
-        return listed(kind, text)
+    def every(text: str = "", workspace_id: uuid.UUID | None = None) -> Any:
+        return listed(kind, text, workspace_id)
 
     app.add_api_route(f"/api/v1/{path}", every, response_model=list[kind])  # type: ignore[valid-type]  # a model that is known when it runs
     app.add_api_route(f"/api/v1/{path}", create, methods=["POST"], status_code=201, response_model=kind)

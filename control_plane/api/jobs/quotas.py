@@ -93,6 +93,12 @@ class Quotas:
                 else:
                     missing -= groups
 
+    def known(self, groups: Collection[str]) -> dict[str, UUID]:
+        """Ids of workspaces by name, of those whose group is among ``groups``, as the governor said last."""
+        names = {one.removeprefix(GROUP_PREFIX) for one in _workspaces(groups)}
+        with self._sessions() as transaction:
+            return {row.workspace: row.workspace_id for row in _of(transaction, names)}
+
     def require_room(self, transaction: Transaction, workspace: Workspace, besides: int = 0) -> None:
         """Takes its turn until the transaction ends. ``besides``: what else counts as under way.
 

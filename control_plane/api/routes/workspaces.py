@@ -76,8 +76,8 @@ def change_workspace(
 def remove_workspace(
     workspace_id: UUID, body: RemoveWorkspace, request: Request, caller: Authenticated
 ) -> WorkspaceRemoval:
-    """Removes it with its group, its namespace, its connections and uploads, and what access data says of
-    it. Refused while tables are there, unless they are to go, too."""
+    """Removes it with its group, its namespace, its connections and uploads, its charts and dashboards, and
+    what access data says of it. Refused while tables are there, unless they are to go, too."""
     calls = _governor(request, caller).workspaces
     removal = calls.remove(workspace_id, tables=body.tables, only_try=body.only_try)
     if not body.only_try:
@@ -100,7 +100,9 @@ def put_member(
     workspace_id: UUID, username: _Username, body: PutMember, request: Request, caller: Authenticated
 ) -> list[WorkspaceMember]:
     """Makes somebody a member, and an owner or not; as an owner."""
-    return list(_governor(request, caller).workspaces.put_member(workspace_id, username, owner=body.owner))
+    members = _governor(request, caller).workspaces.put_member(workspace_id, username, owner=body.owner)
+    from_thread.run_sync(console_of(request).workspaces.forget)
+    return list(members)
 
 
 @router.delete("/{workspace_id}/members/{username}")
@@ -109,6 +111,7 @@ def take_member(
 ) -> list[WorkspaceMember]:
     """Takes somebody out of it, as an owner; everybody may leave."""
     members = list(_governor(request, caller).workspaces.take_member(workspace_id, username))
+    from_thread.run_sync(console_of(request).workspaces.forget)
     if username == caller.username:
         _renew(request, caller)
     return members
@@ -129,3 +132,4 @@ def _renew(request: Request, caller: Caller) -> None:
     console = console_of(request)
     from_thread.run(console.sessions.renew, caller.signed)
     from_thread.run_sync(console.catalogs.forget)
+    from_thread.run_sync(console.workspaces.forget)

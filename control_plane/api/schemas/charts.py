@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from control_plane.api.schemas.common import (
     Body,
     Name,
-    Owned,
+    OwnedInWorkspace,
     Parameter,
     ParameterName,
     ParameterSpec,
@@ -62,7 +62,8 @@ class ChartSpec(Body):
 
 
 class SaveChart(Body):
-    """A chart to keep: a statement and how its rows are drawn."""
+    """A chart to keep: a statement and how its rows are drawn. ``workspace_id``: the workspace that it
+    belongs to; the caller has to work in it."""
 
     title: Title
     description: str = Field(default="", max_length=10_000)
@@ -72,9 +73,10 @@ class SaveChart(Body):
     parameters: list[ParameterSpec] = Field(default_factory=list, max_length=100)
     spec: ChartSpec
     shares: list[Share] = Field(default_factory=list, max_length=50)
+    workspace_id: UUID | None = None
 
 
-class Chart(Owned):
+class Chart(OwnedInWorkspace):
     """A kept chart. It holds no row: each viewer's own query fills it."""
 
     title: str
@@ -126,16 +128,17 @@ class DashboardFilter(Body):
 
 
 class SaveDashboard(Body):
-    """A dashboard to keep."""
+    """A dashboard to keep, in a workspace as a chart."""
 
     title: Title
     description: str = Field(default="", max_length=10_000)
     tiles: list[Tile] = Field(default_factory=list, max_length=100)
     filters: list[DashboardFilter] = Field(default_factory=list, max_length=30)
     shares: list[Share] = Field(default_factory=list, max_length=50)
+    workspace_id: UUID | None = None
 
 
-class Dashboard(Owned):
+class Dashboard(OwnedInWorkspace):
     """A kept dashboard with the charts on it, which who may see the dashboard may see too. A tile whose
     chart is gone stays, and its chart is not among ``charts``."""
 
@@ -146,7 +149,7 @@ class Dashboard(Owned):
     charts: list[Chart]
 
 
-class DashboardSummary(Owned):
+class DashboardSummary(OwnedInWorkspace):
     """A dashboard as a list shows it."""
 
     title: str

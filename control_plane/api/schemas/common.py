@@ -60,6 +60,13 @@ class Share(Body):
     access: ShareAccess = ShareAccess.READ
 
 
+class WorkspaceRef(BaseModel):
+    """A workspace that something belongs to."""
+
+    id: UUID
+    name: str = Field(examples=["marketing"])
+
+
 class Owned(BaseModel):
     """What every stored object has. ``version`` is what its ETag names; ``can_edit`` is the caller's."""
 
@@ -71,6 +78,15 @@ class Owned(BaseModel):
     created_at: datetime
     updated_at: datetime
     updated_by: str
+
+
+class OwnedInWorkspace(Owned):
+    """The same of what may belong to a workspace: its members read and edit it, and nobody else unless it is
+    shared with their group. ``workspace`` is None for who does not work in it; ``can_manage`` says whether
+    the caller may share, move and remove it, as its owner and the workspace's owners may."""
+
+    workspace: WorkspaceRef | None
+    can_manage: bool
 
 
 class Parameter(Body):

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, delete, func, or_, select
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select
 from sqlalchemy.orm import Session as Transaction
 from sqlalchemy.orm import sessionmaker
 
 from control_plane.api.problems import NotFoundError, StaleError
-from control_plane.api.schemas.common import Share, ShareAccess
+from control_plane.api.schemas.common import Share, ShareAccess, WorkspaceRef
 from control_plane.api.storage.models import KeptRow, ShareRow
 from governance.governor.auth import ForbiddenError
 
@@ -29,17 +29,27 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Membership:
+    """What somebody is in a workspace of ``name``: a member, or an owner, too."""
+
+    name: str
+    owner: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Viewer:
-    """Who asks."""
+    """Who asks. ``workspaces``: those that they work in, by id."""
 
     username: str
     groups: frozenset[str]
+    workspaces: Mapping[UUID, Membership] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """Something kept, as one viewer has it: others than the owner learn of the shares of their own groups
-    alone."""
+    """Something kept, as one viewer has it: who may not share it learns of the shares of their own groups
+    alone, and who does not work in its workspace of none. ``can_manage``: they may share, move and remove
+    it."""
 
     id: UUID
     owner: str
@@ -47,6 +57,8 @@ class Kept:
     shares: tuple[Share, ...]
     version: int
     can_edit: bool
+    can_manage: bool
+    workspace: WorkspaceRef | None
     created_at: datetime
     updated_at: datetime
     updated_by: str
@@ -66,7 +78,8 @@ class Hooks:
 
 
 class KeptStore:
-    """The things of one kind. What a viewer may not read is not there for them.
+    """The things of one kind. What a viewer may not read is not there for them: what belongs to nobody but
+    its owner, and what belongs to a workspace that they do not work in, its author included.
 
     Methods raise sqlalchemy.exc.OperationalError, and what the hooks raise.
     """
@@ -76,9 +89,14 @@ class KeptStore:
         self._noun = "saved query" if kind is Kind.QUERY else kind.value
 
     def create(
-        self, viewer: Viewer, title: str, document: Mapping[str, Any], shares: Sequence[Share]
+        self,
+        viewer: Viewer,
+        title: str,
+        document: Mapping[str, Any],
+        shares: Sequence[Share],
+        workspace_id: UUID | None = None,
     ) -> Kept:
-        """Keeps something new."""
+        """Keeps something new. That the viewer works in the workspace is the caller's to see to."""
         with self._sessions.begin() as transaction:
             row = KeptRow(
                 id=uuid4(),
@@ -88,6 +106,7 @@ class KeptStore:
                 document=dict(document),
                 version=1,
                 updated_by=viewer.username,
+                workspace_id=workspace_id,
             )
             transaction.add(row)
             transaction.flush()
@@ -97,10 +116,18 @@ class KeptStore:
                 self._hooks.saved(transaction, row)
             return _kept(row, shares, viewer)
 
-    def all(self, viewer: Viewer, text: str = "") -> list[Kept]:
+    def all(self, viewer: Viewer, text: str = "", workspace_id: UUID | None = None) -> list[Kept]:
         """All that the viewer may read, the last changed first; ``text`` is looked for in titles and
-        documents' descriptions."""
+        documents' descriptions. Of a workspace only, when one is given.
+
+        Raises:
+            NotFoundError: the viewer does not work in the workspace.
+        """
         query = select(KeptRow).where(KeptRow.kind == self._kind.value, _readable(viewer))
+        if workspace_id is not None:
+            if workspace_id not in viewer.workspaces:
+                raise NotFoundError("there is no workspace of that id", value=workspace_id)
+            query = query.where(KeptRow.workspace_id == workspace_id)
         if text:
             description = KeptRow.document["description"].astext
             found = (KeptRow.title, description, KeptRow.owner)
@@ -124,8 +151,11 @@ class KeptStore:
         title: str,
         document: Mapping[str, Any],
         shares: Sequence[Share],
+        workspace_id: UUID | None = None,
     ) -> Kept:
-        """Replaces what is at ``version``. Shares are the owner's to change: of others they stay.
+        """Replaces what is at ``version``. Shares and workspace are for who manages it to change: when others
+        change it they stay. Whoever moves it is its owner from then on, so that nobody gets back what a
+        workspace had that they left.
 
         Raises:
             NotFoundError, StaleError, ForbiddenError (it may be read only).
@@ -137,13 +167,16 @@ class KeptStore:
                 raise ForbiddenError(
                     f"this {self._noun} is shared with you to read",
                     value=kept_id,
-                    permitted="its owner, and groups it is shared with to edit",
+                    permitted="its owner, members of its workspace, and groups it is shared with to edit",
                 )
             self._require(row, version)
+            managed = _may_manage(row, viewer)
             row.title, row.document = title, dict(document)
             row.version += 1
             row.updated_by, row.updated_at = viewer.username, func.clock_timestamp()
-            if row.owner == viewer.username:
+            if managed:
+                if row.workspace_id != workspace_id:
+                    row.workspace_id, row.owner = workspace_id, viewer.username
                 transaction.execute(delete(ShareRow).where(ShareRow.kept_id == row.id))
                 _share(transaction, row.id, shares)
                 before = tuple(shares)
@@ -154,12 +187,13 @@ class KeptStore:
             return _kept(row, before, viewer)
 
     def delete(self, viewer: Viewer, kept_id: UUID, version: int) -> None:
-        """Removes it. Raises NotFoundError, StaleError, ForbiddenError (not the owner)."""
+        """Removes it. Raises NotFoundError, StaleError, ForbiddenError (another's)."""
         with self._sessions.begin() as transaction:
             row = self._row(transaction, viewer, kept_id, lock=True)
-            if row.owner != viewer.username:
+            if not _may_manage(row, viewer):
+                permitted = row.owner if row.workspace_id is None else f"{row.owner}, owners of its workspace"
                 raise ForbiddenError(
-                    f"this {self._noun} is another's to remove", value=kept_id, permitted=row.owner
+                    f"this {self._noun} is another's to remove", value=kept_id, permitted=permitted
                 )
             self._require(row, version)
             if self._hooks is not None:
@@ -196,11 +230,22 @@ class KeptStore:
 
 def _readable(viewer: Viewer) -> ColumnElement[bool]:
     shared = select(ShareRow.kept_id).where(ShareRow.group_name.in_(viewer.groups))
-    return or_(KeptRow.owner == viewer.username, KeptRow.id.in_(shared))
+    return or_(
+        and_(KeptRow.workspace_id.is_(None), KeptRow.owner == viewer.username),
+        KeptRow.workspace_id.in_(list(viewer.workspaces)),
+        KeptRow.id.in_(shared),
+    )
+
+
+def _may_manage(row: KeptRow, viewer: Viewer) -> bool:
+    if row.workspace_id is None:
+        return row.owner == viewer.username
+    membership = viewer.workspaces.get(row.workspace_id)
+    return membership is not None and (membership.owner or row.owner == viewer.username)
 
 
 def _may_edit(row: KeptRow, shares: Sequence[Share], viewer: Viewer) -> bool:
-    if row.owner == viewer.username:
+    if _may_manage(row, viewer) or row.workspace_id in viewer.workspaces:
         return True
     return any(s.access is ShareAccess.EDIT and s.group in viewer.groups for s in shares)
 
@@ -219,15 +264,24 @@ def _shares(transaction: Transaction, ids: Collection[UUID]) -> dict[UUID, tuple
     return found
 
 
+def _workspace_of(row: KeptRow, viewer: Viewer) -> WorkspaceRef | None:
+    membership = None if row.workspace_id is None else viewer.workspaces.get(row.workspace_id)
+    if row.workspace_id is None or membership is None:
+        return None
+    return WorkspaceRef(id=row.workspace_id, name=membership.name)
+
+
 def _kept(row: KeptRow, shares: Sequence[Share], viewer: Viewer) -> Kept:
-    own = row.owner == viewer.username
+    managed = _may_manage(row, viewer)
     return Kept(
         id=row.id,
         owner=row.owner,
         document={**row.document, "title": row.title},
-        shares=tuple(share for share in shares if own or share.group in viewer.groups),
+        shares=tuple(share for share in shares if managed or share.group in viewer.groups),
         version=row.version,
         can_edit=_may_edit(row, shares, viewer),
+        can_manage=managed,
+        workspace=_workspace_of(row, viewer),
         created_at=row.created_at,
         updated_at=row.updated_at,
         updated_by=row.updated_by,

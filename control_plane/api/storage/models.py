@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-SCHEMA_VERSION = "0004"
+SCHEMA_VERSION = "0005"
 """The newest migration."""
 
 
@@ -55,12 +55,14 @@ class SessionRow(Base):
 
 class KeptRow(Base):
     """Something that a person keeps: a query, a chart, a dashboard, a job. ``document`` has the form of its
-    kind; ``version`` counts its changes."""
+    kind; ``version`` counts its changes. ``workspace_id``: the workspace that a chart or a dashboard belongs
+    to, None for what is its owner's alone."""
 
     __tablename__ = "kept"
     __table_args__ = (
         CheckConstraint("kind IN ('query', 'chart', 'dashboard', 'job')", name="kept_kind"),
         Index("kept_owner", "owner", "kind"),
+        Index("kept_workspace", "workspace_id"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -72,6 +74,7 @@ class KeptRow(Base):
     created_at: Mapped[datetime] = _timestamp()
     updated_at: Mapped[datetime] = _timestamp()
     updated_by: Mapped[str] = mapped_column(Text, nullable=False)
+    workspace_id: Mapped[UUID | None] = mapped_column()
 
 
 class ShareRow(Base):

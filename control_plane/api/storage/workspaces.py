@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session as Transaction
 from sqlalchemy.orm import sessionmaker
 
 from control_plane.api.problems import ConflictError, NotFoundError, StaleError
-from control_plane.api.storage.models import ConnectionRow, DatasetRow, IngestRow, UploadRow
+from control_plane.api.storage.models import ConnectionRow, DatasetRow, IngestRow, KeptRow, UploadRow
 
 Row = TypeVar("Row", ConnectionRow, UploadRow, IngestRow)
 
@@ -264,6 +264,7 @@ def forget_workspace(
         )
         for model in (ConnectionRow, UploadRow, IngestRow):
             transaction.execute(delete(model).where(model.workspace_id == workspace_id))
+        transaction.execute(delete(KeptRow).where(KeptRow.workspace_id == workspace_id))
         inside = DatasetRow.table_name.startswith(f"{namespace}.", autoescape=True)
         transaction.execute(delete(DatasetRow).where(inside))
     return uploads

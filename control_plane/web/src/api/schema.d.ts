@@ -390,7 +390,7 @@ export interface paths {
         post?: never;
         /**
          * Delete Chart
-         * @description Removes it; its owner may.
+         * @description Removes it; its owner may, and the owners of its workspace.
          */
         delete: operations["delete_chart"];
         options?: never;
@@ -462,7 +462,7 @@ export interface paths {
         post?: never;
         /**
          * Delete Dashboard
-         * @description Removes it; its owner may. Its charts stay.
+         * @description Removes it; its owner may, and the owners of its workspace. Its charts stay.
          */
         delete: operations["delete_dashboard"];
         options?: never;
@@ -1204,8 +1204,8 @@ export interface paths {
         put?: never;
         /**
          * Remove Workspace
-         * @description Removes it with its group, its namespace, its connections and uploads, and what access data says of
-         *     it. Refused while tables are there, unless they are to go, too.
+         * @description Removes it with its group, its namespace, its connections and uploads, its charts and dashboards, and
+         *     what access data says of it. Refused while tables are there, unless they are to go, too.
          */
         post: operations["remove_workspace"];
         delete?: never;
@@ -2320,6 +2320,9 @@ export interface components {
             updated_at: string;
             /** Updated By */
             updated_by: string;
+            workspace: components["schemas"]["WorkspaceRef"] | null;
+            /** Can Manage */
+            can_manage: boolean;
             /** Title */
             title: string;
             /** Description */
@@ -2631,6 +2634,9 @@ export interface components {
             updated_at: string;
             /** Updated By */
             updated_by: string;
+            workspace: components["schemas"]["WorkspaceRef"] | null;
+            /** Can Manage */
+            can_manage: boolean;
             /** Title */
             title: string;
             /** Description */
@@ -2702,6 +2708,9 @@ export interface components {
             updated_at: string;
             /** Updated By */
             updated_by: string;
+            workspace: components["schemas"]["WorkspaceRef"] | null;
+            /** Can Manage */
+            can_manage: boolean;
             /** Title */
             title: string;
             /** Description */
@@ -4571,7 +4580,8 @@ export interface components {
         };
         /**
          * SaveChart
-         * @description A chart to keep: a statement and how its rows are drawn.
+         * @description A chart to keep: a statement and how its rows are drawn. ``workspace_id``: the workspace that it
+         *     belongs to; the caller has to work in it.
          */
         SaveChart: {
             /** Title */
@@ -4595,6 +4605,8 @@ export interface components {
             spec: components["schemas"]["ChartSpec"];
             /** Shares */
             shares?: components["schemas"]["Share"][];
+            /** Workspace Id */
+            workspace_id?: string | null;
         };
         /**
          * SaveConnection
@@ -4614,7 +4626,7 @@ export interface components {
         };
         /**
          * SaveDashboard
-         * @description A dashboard to keep.
+         * @description A dashboard to keep, in a workspace as a chart.
          */
         SaveDashboard: {
             /** Title */
@@ -4630,6 +4642,8 @@ export interface components {
             filters?: components["schemas"]["DashboardFilter"][];
             /** Shares */
             shares?: components["schemas"]["Share"][];
+            /** Workspace Id */
+            workspace_id?: string | null;
         };
         /**
          * SaveDataset
@@ -4833,6 +4847,17 @@ export interface components {
          */
         SignIn: "session" | "bearer";
         /**
+         * SignInReady
+         * @description That people can sign in; an error says what stands in the way.
+         */
+        SignInReady: {
+            /**
+             * Ready
+             * @default true
+             */
+            ready: boolean;
+        };
+        /**
          * SignedOut
          * @description Where the browser has to go to end the sign-in at Keycloak, too.
          */
@@ -4846,17 +4871,6 @@ export interface components {
          *     snapshot; those of older snapshots are not counted.
          */
         Size: {
-        /**
-         * SignInReady
-         * @description That people can sign in; an error says what stands in the way.
-         */
-        SignInReady: {
-            /**
-             * Ready
-             * @default true
-             */
-            ready: boolean;
-        };
             /** Files */
             files: number;
             /** Small Files */
@@ -5589,6 +5603,22 @@ export interface components {
             storage_mib: number;
         };
         /**
+         * WorkspaceRef
+         * @description A workspace that something belongs to.
+         */
+        WorkspaceRef: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /**
+             * Name
+             * @example marketing
+             */
+            name: string;
+        };
+        /**
          * WorkspaceRemoval
          * @description What removing a workspace takes away. ``refused`` says why it can't be done as asked, None when it
          *     can; ``done`` whether it was.
@@ -5685,6 +5715,27 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    sign_in_ready: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignInReady"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     logout: {
         parameters: {
             query?: never;
@@ -5715,27 +5766,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-    sign_in_ready: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["SignInReady"];
-                };
-            };
-            default: components["responses"]["Problem"];
-        };
-    };
             /** @description Successful Response */
             200: {
                 headers: {
@@ -6246,6 +6276,8 @@ export interface operations {
         parameters: {
             query?: {
                 text?: string;
+                /** @description Only those of this workspace, which the caller works in. */
+                workspace_id?: string | null;
             };
             header?: never;
             path?: never;
@@ -6453,6 +6485,8 @@ export interface operations {
         parameters: {
             query?: {
                 text?: string;
+                /** @description Only those of this workspace, which the caller works in. */
+                workspace_id?: string | null;
             };
             header?: never;
             path?: never;

@@ -68,6 +68,7 @@ export type TableImpact = S["TableImpact"];
 export type TableReaders = S["TableReaders"];
 export type TableSummary = S["TableSummary"];
 export type Tile = S["Tile"];
+export type WorkspaceRef = S["WorkspaceRef"];
 
 /** A value of a result, as Trino's JSON has it. */
 export type Value = unknown;

@@ -1,6 +1,6 @@
 import type { ReactNode } from "react";
 import { Link } from "react-router";
-import type { Share } from "@/api/types";
+import type { Share, WorkspaceRef } from "@/api/types";
 import { ago } from "@/lib/format";
 import { useNow } from "@/lib/hooks";
 
@@ -12,6 +12,7 @@ export function KeptCard({
   owner,
   mine,
   shares,
+  workspace = null,
   updatedAt,
   icon,
   note,
@@ -22,6 +23,7 @@ export function KeptCard({
   owner: string;
   mine: boolean;
   shares: readonly Share[];
+  workspace?: WorkspaceRef | null;
   updatedAt: string;
   icon: ReactNode;
   note?: ReactNode;
@@ -41,6 +43,7 @@ export function KeptCard({
       )}
       <span className="mt-auto flex flex-wrap items-center gap-x-3 gap-y-1 pt-1 text-xs text-muted-foreground">
         {note}
+        {workspace && <span>in workspace {workspace.name}</span>}
         <span>{mine ? "yours" : `by ${owner}`}</span>
         <span>{ago(updatedAt, now)}</span>
         {shares.length > 0 && <span>shared with {shares.map((one) => one.group).join(", ")}</span>}

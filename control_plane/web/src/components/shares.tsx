@@ -12,11 +12,14 @@ export function Shares({
   shares,
   onChange,
   readOnly,
+  inWorkspace = false,
 }: {
   shares: Share[];
   onChange: (shares: Share[]) => void;
   /** Why nobody else may change it; without it, who shares chooses. */
   readOnly?: string;
+  /** Whether members of a workspace see it anyhow. */
+  inWorkspace?: boolean;
 }) {
   const me = useMe();
   const id = useId();
@@ -38,7 +41,9 @@ export function Shares({
       <legend className="mb-1 text-xs font-medium">Shared with</legend>
       {readOnly !== undefined && <p className="text-xs text-muted-foreground">{readOnly}</p>}
       {shares.length === 0 && (
-        <p className="text-xs text-muted-foreground">Nobody but you sees it.</p>
+        <p className="text-xs text-muted-foreground">
+          {inWorkspace ? "Nobody but its workspace's members sees it." : "Nobody but you sees it."}
+        </p>
       )}
       {shares.map((share) => (
         <div key={share.group} className="flex items-center gap-2">

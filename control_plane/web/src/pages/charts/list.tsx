@@ -11,6 +11,7 @@ import { Badge } from "@/components/ui/badge";
 import { buttonVariants } from "@/components/ui/button";
 import { Empty, SkeletonRows } from "@/components/ui/feedback";
 import { Input } from "@/components/ui/input";
+import { useWorkspaceFilter, WorkspaceFilter } from "@/components/workspacechoice";
 import { useDebounced } from "@/lib/hooks";
 import { Page } from "@/shell/page";
 
@@ -18,10 +19,15 @@ export default function ChartsPage() {
   const me = useMe();
   const [text, setText] = useState("");
   const searched = useDebounced(text.trim(), 200);
+  const workspace = useWorkspaceFilter();
   const charts = useQuery({
-    queryKey: ["charts", searched],
+    queryKey: ["charts", searched, workspace],
     queryFn: () =>
-      unwrap(api.GET("/api/v1/charts", { params: { query: { text: searched || undefined } } })),
+      unwrap(
+        api.GET("/api/v1/charts", {
+          params: { query: { text: searched || undefined, workspace_id: workspace } },
+        }),
+      ),
     placeholderData: (before) => before,
   });
   return (
@@ -34,14 +40,17 @@ export default function ChartsPage() {
         </Link>
       }
     >
-      <Input
-        type="search"
-        aria-label="Filter charts"
-        placeholder="Filter charts"
-        className="max-w-72"
-        value={text}
-        onChange={(event) => setText(event.target.value)}
-      />
+      <div className="flex flex-wrap gap-2">
+        <Input
+          type="search"
+          aria-label="Filter charts"
+          placeholder="Filter charts"
+          className="max-w-72"
+          value={text}
+          onChange={(event) => setText(event.target.value)}
+        />
+        <WorkspaceFilter />
+      </div>
       {charts.error ? (
         <ProblemNote error={charts.error} onRetry={() => void charts.refetch()} />
       ) : charts.isPending ? (
@@ -65,6 +74,7 @@ export default function ChartsPage() {
                 owner={chart.owner}
                 mine={chart.owner === me.username}
                 shares={chart.shares}
+                workspace={chart.workspace}
                 updatedAt={chart.updated_at}
                 icon={<ChartColumn aria-hidden />}
                 note={<Badge>{KINDS.find((one) => one.kind === chart.spec.kind)?.label}</Badge>}

@@ -4,8 +4,7 @@ import { useEffect, useState } from "react";
 import { Link, useNavigate, useParams } from "react-router";
 import { api, etagOf, unwrap } from "@/api/client";
 import { ApiProblem, asProblem } from "@/api/problem";
-import { useMe } from "@/api/session";
-import type { Chart, ChartSpec, Share } from "@/api/types";
+import type { Chart, ChartSpec, Share, WorkspaceRef } from "@/api/types";
 import { CHART_ROWS, LiveChart } from "@/components/chart/live";
 import { SpecEditor } from "@/components/chart/speceditor";
 import { ProblemNote } from "@/components/problem";
@@ -16,6 +15,7 @@ import { Dialog } from "@/components/ui/dialog";
 import { SkeletonRows } from "@/components/ui/feedback";
 import { Field, Input, Textarea } from "@/components/ui/input";
 import { complain, notify } from "@/components/ui/toast";
+import { InWorkspace, WorkspaceChoice } from "@/components/workspacechoice";
 import { worksheetPath } from "@/lib/paths";
 import { fromSpecs, type ParameterValue, toParameters, valueError } from "@/query/parametervalues";
 import { useRows } from "@/query/userows";
@@ -41,8 +41,14 @@ export default function ChartPage() {
   return <Loaded key={chart.data.version} chart={chart.data} />;
 }
 
+interface Naming {
+  title: string;
+  description: string;
+  shares: Share[];
+  workspace: WorkspaceRef | null;
+}
+
 function Loaded({ chart }: { chart: Chart }) {
-  const me = useMe();
   const navigate = useNavigate();
   const client = useQueryClient();
   const [spec, setSpec] = useState<ChartSpec>(chart.spec);
@@ -63,7 +69,7 @@ function Loaded({ chart }: { chart: Chart }) {
       }),
     );
   const save = useMutation({
-    mutationFn: (parts: { title?: string; description?: string; shares?: Share[] }) =>
+    mutationFn: (parts: Partial<Naming>) =>
       unwrap(
         api.PUT("/api/v1/charts/{chart_id}", {
           params: { path: { chart_id: chart.id }, header: { "if-match": etagOf(chart.version) } },
@@ -76,6 +82,7 @@ function Loaded({ chart }: { chart: Chart }) {
             parameters: chart.parameters,
             spec,
             shares: parts.shares ?? chart.shares,
+            workspace_id: (parts.workspace === undefined ? chart.workspace : parts.workspace)?.id,
           },
         }),
       ),
@@ -113,6 +120,7 @@ function Loaded({ chart }: { chart: Chart }) {
       title={chart.title}
       crumbs={[{ label: "Charts", to: "/charts" }]}
       description={chart.description || undefined}
+      heading={<InWorkspace title={chart.title} workspace={chart.workspace} />}
       wide
       actions={
         <>
@@ -149,7 +157,7 @@ function Loaded({ chart }: { chart: Chart }) {
               </Button>
             </>
           )}
-          {chart.owner === me.username && (
+          {chart.can_manage && (
             <Button
               variant="danger-ghost"
               size="icon"
@@ -246,17 +254,19 @@ function NameDialog({
   chart: Chart;
   open: boolean;
   onOpenChange: (open: boolean) => void;
-  onSave: (parts: { title: string; description: string; shares: Share[] }) => void;
+  onSave: (parts: Naming) => void;
   busy: boolean;
 }) {
   const [title, setTitle] = useState(chart.title);
   const [description, setDescription] = useState(chart.description);
   const [shares, setShares] = useState<Share[]>(chart.shares);
+  const [workspace, setWorkspace] = useState<WorkspaceRef | null>(chart.workspace);
   useEffect(() => {
     if (!open) return;
     setTitle(chart.title);
     setDescription(chart.description);
     setShares(chart.shares);
+    setWorkspace(chart.workspace);
   }, [open, chart]);
   return (
     <Dialog
@@ -268,7 +278,7 @@ function NameDialog({
           variant="primary"
           busy={busy}
           disabled={title.trim() === ""}
-          onClick={() => onSave({ title: title.trim(), description, shares })}
+          onClick={() => onSave({ title: title.trim(), description, shares, workspace })}
         >
           Save
         </Button>
@@ -294,7 +304,12 @@ function NameDialog({
             />
           )}
         </Field>
-        {chart.shares !== undefined && <Shares shares={shares} onChange={setShares} />}
+        {chart.can_manage && (
+          <>
+            <WorkspaceChoice value={workspace} onChange={setWorkspace} />
+            <Shares shares={shares} onChange={setShares} inWorkspace={workspace !== null} />
+          </>
+        )}
       </div>
     </Dialog>
   );

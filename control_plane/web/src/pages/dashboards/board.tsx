@@ -4,11 +4,11 @@ import { useMemo, useState } from "react";
 import { useNavigate, useSearchParams } from "react-router";
 import { api, etagOf, unwrap } from "@/api/client";
 import { ApiProblem, asProblem } from "@/api/problem";
-import { useMe } from "@/api/session";
 import type { Chart, Dashboard, SaveDashboard, Tile } from "@/api/types";
 import { Button } from "@/components/ui/button";
 import { Empty } from "@/components/ui/feedback";
 import { complain, notify } from "@/components/ui/toast";
+import { InWorkspace } from "@/components/workspacechoice";
 import { useMedia } from "@/lib/hooks";
 import { Page } from "@/shell/page";
 import { AddTile } from "./addtile";
@@ -21,7 +21,6 @@ const GAP_PX = 12;
 
 /** A dashboard, looked at or changed. Filters stand in the address. */
 export function Board({ board, isNew = false }: { board: Dashboard; isNew?: boolean }) {
-  const me = useMe();
   const navigate = useNavigate();
   const client = useQueryClient();
   const roomy = useMedia("(min-width: 768px)");
@@ -42,6 +41,7 @@ export function Board({ board, isNew = false }: { board: Dashboard; isNew?: bool
         tiles: next.tiles,
         filters: next.filters,
         shares: next.shares,
+        workspace_id: next.workspace?.id,
       };
       return isNew
         ? unwrap(api.POST("/api/v1/dashboards", { body }))
@@ -104,6 +104,7 @@ export function Board({ board, isNew = false }: { board: Dashboard; isNew?: bool
     <Page
       title={shown.title || "New dashboard"}
       description={shown.description || undefined}
+      heading={<InWorkspace title={shown.title || "New dashboard"} workspace={shown.workspace} />}
       crumbs={[{ label: "Dashboards", to: "/dashboards" }]}
       wide
       actions={
@@ -147,7 +148,7 @@ export function Board({ board, isNew = false }: { board: Dashboard; isNew?: bool
                 Change
               </Button>
             )}
-            {board.owner === me.username && (
+            {board.can_manage && (
               <Button
                 variant="danger-ghost"
                 size="icon"
@@ -214,7 +215,6 @@ export function Board({ board, isNew = false }: { board: Dashboard; isNew?: bool
         open={settings}
         onOpenChange={setSettings}
         board={draft}
-        mine={isNew || board.owner === me.username}
         onChange={(parts) => setDraft((before) => ({ ...before, ...parts }))}
       />
     </Page>

@@ -10,15 +10,18 @@ import { Badge } from "@/components/ui/badge";
 import { buttonVariants } from "@/components/ui/button";
 import { Empty, SkeletonRows } from "@/components/ui/feedback";
 import { Input } from "@/components/ui/input";
+import { useWorkspaceFilter, WorkspaceFilter } from "@/components/workspacechoice";
 import { plural } from "@/lib/format";
 import { Page } from "@/shell/page";
 
 export default function DashboardsPage() {
   const me = useMe();
   const [text, setText] = useState("");
+  const workspace = useWorkspaceFilter();
   const boards = useQuery({
-    queryKey: ["dashboards"],
-    queryFn: () => unwrap(api.GET("/api/v1/dashboards")),
+    queryKey: ["dashboards", workspace],
+    queryFn: () =>
+      unwrap(api.GET("/api/v1/dashboards", { params: { query: { workspace_id: workspace } } })),
   });
   const wanted = text.trim().toLowerCase();
   const shown = (boards.data ?? []).filter((one) =>
@@ -35,14 +38,17 @@ export default function DashboardsPage() {
         </Link>
       }
     >
-      <Input
-        type="search"
-        aria-label="Filter dashboards"
-        placeholder="Filter dashboards"
-        className="max-w-72"
-        value={text}
-        onChange={(event) => setText(event.target.value)}
-      />
+      <div className="flex flex-wrap gap-2">
+        <Input
+          type="search"
+          aria-label="Filter dashboards"
+          placeholder="Filter dashboards"
+          className="max-w-72"
+          value={text}
+          onChange={(event) => setText(event.target.value)}
+        />
+        <WorkspaceFilter />
+      </div>
       {boards.error ? (
         <ProblemNote error={boards.error} onRetry={() => void boards.refetch()} />
       ) : boards.isPending ? (
@@ -53,8 +59,8 @@ export default function DashboardsPage() {
           title={wanted ? "No dashboard has this in its title" : "No dashboard yet"}
           className="rounded-lg border bg-card"
         >
-          Save charts from the worksheet, then put them side by side here and share them with a
-          group.
+          Save charts from the worksheet, then put them side by side here, in a workspace or shared
+          with a group.
         </Empty>
       ) : (
         <ul className="grid gap-3 sm:grid-cols-2 xl:grid-cols-3">
@@ -67,6 +73,7 @@ export default function DashboardsPage() {
                 owner={board.owner}
                 mine={board.owner === me.username}
                 shares={board.shares}
+                workspace={board.workspace}
                 updatedAt={board.updated_at}
                 icon={<LayoutDashboard aria-hidden />}
                 note={<Badge>{plural(board.tile_count, "tile")}</Badge>}

@@ -46,6 +46,8 @@ function emptyBoard(owner: string): Dashboard {
     shares: [],
     version: 0,
     can_edit: true,
+    can_manage: true,
+    workspace: null,
     created_at: now,
     updated_at: now,
     updated_by: owner,

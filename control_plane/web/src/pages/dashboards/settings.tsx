@@ -5,22 +5,21 @@ import { Button } from "@/components/ui/button";
 import { Dialog } from "@/components/ui/dialog";
 import { Field, Input, Select, Textarea } from "@/components/ui/input";
 import { Checkbox } from "@/components/ui/switch";
+import { WorkspaceChoice } from "@/components/workspacechoice";
 import { PARAMETER_TYPES } from "@/query/parametervalues";
 
 const NAME = /^[A-Za-z_][A-Za-z0-9_]{0,62}$/;
 
-/** Name, description, filters and sharing of a dashboard. */
+/** Name, description, filters, workspace and sharing of a dashboard. */
 export function BoardSettings({
   open,
   onOpenChange,
   board,
-  mine,
   onChange,
 }: {
   open: boolean;
   onOpenChange: (open: boolean) => void;
   board: Dashboard;
-  mine: boolean;
   onChange: (parts: Partial<Dashboard>) => void;
 }) {
   const setFilter = (index: number, parts: Partial<DashboardFilter>) =>
@@ -94,7 +93,19 @@ export function BoardSettings({
             Add a filter
           </Button>
         </section>
-        {mine && <Shares shares={board.shares} onChange={(shares) => onChange({ shares })} />}
+        {board.can_manage && (
+          <>
+            <WorkspaceChoice
+              value={board.workspace}
+              onChange={(workspace) => onChange({ workspace })}
+            />
+            <Shares
+              shares={board.shares}
+              onChange={(shares) => onChange({ shares })}
+              inWorkspace={board.workspace !== null}
+            />
+          </>
+        )}
       </div>
     </Dialog>
   );

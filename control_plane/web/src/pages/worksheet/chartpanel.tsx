@@ -3,7 +3,7 @@ import { ChartColumn } from "lucide-react";
 import { useEffect, useMemo, useState } from "react";
 import { useNavigate } from "react-router";
 import { api, unwrap } from "@/api/client";
-import type { ChartSpec } from "@/api/types";
+import type { ChartSpec, WorkspaceRef } from "@/api/types";
 import { suggestSpec } from "@/components/chart/data";
 import { SpecEditor } from "@/components/chart/speceditor";
 import { ChartView } from "@/components/chart/view";
@@ -13,6 +13,7 @@ import { Dialog } from "@/components/ui/dialog";
 import { Empty, SkeletonRows } from "@/components/ui/feedback";
 import { Field, Input } from "@/components/ui/input";
 import { notify } from "@/components/ui/toast";
+import { WorkspaceChoice } from "@/components/workspacechoice";
 import type { Run, RunSnapshot } from "@/query/run";
 import type { Sheet } from "./sheets";
 
@@ -95,6 +96,7 @@ function SaveChart({
   sheet: Sheet;
 }) {
   const [title, setTitle] = useState("");
+  const [workspace, setWorkspace] = useState<WorkspaceRef | null>(null);
   const navigate = useNavigate();
   const client = useQueryClient();
   const save = useMutation({
@@ -115,6 +117,7 @@ function SaveChart({
             })),
             spec,
             shares: [],
+            workspace_id: workspace?.id,
           },
         }),
       ),
@@ -163,6 +166,7 @@ function SaveChart({
             />
           )}
         </Field>
+        <WorkspaceChoice value={workspace} onChange={setWorkspace} />
       </form>
     </Dialog>
   );

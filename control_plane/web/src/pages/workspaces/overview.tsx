@@ -1,5 +1,5 @@
 import { useMutation, useQuery } from "@tanstack/react-query";
-import { Settings2, Table2, Trash2 } from "lucide-react";
+import { ChartColumn, LayoutDashboard, Settings2, Table2, Trash2 } from "lucide-react";
 import { type ReactNode, useState } from "react";
 import { Link, useNavigate } from "react-router";
 import { api, unwrap } from "@/api/client";
@@ -11,6 +11,7 @@ import { SkeletonRows } from "@/components/ui/feedback";
 import { Field, Input } from "@/components/ui/input";
 import { Checkbox } from "@/components/ui/switch";
 import { notify } from "@/components/ui/toast";
+import { ofWorkspace } from "@/components/workspacechoice";
 import { bytes, count, instant, plural } from "@/lib/format";
 import { useForget, type Workspace } from "./data";
 import { SettingsDialog } from "./settingsdialog";
@@ -82,6 +83,18 @@ export function Overview({ workspace }: { workspace: Workspace }) {
           <Table2 aria-hidden />
           Tables
         </Link>
+        {workspace.role !== "viewer" && (
+          <>
+            <Link to={ofWorkspace("/charts", workspace.id)} className={buttonVariants({})}>
+              <ChartColumn aria-hidden />
+              Charts
+            </Link>
+            <Link to={ofWorkspace("/dashboards", workspace.id)} className={buttonVariants({})}>
+              <LayoutDashboard aria-hidden />
+              Dashboards
+            </Link>
+          </>
+        )}
         {workspace.may_manage && (
           <Button onClick={() => setChanging(true)}>
             <Settings2 aria-hidden />
@@ -175,7 +188,7 @@ function Remove({
             <Going what="Tables and views" names={plan.data.tables} />
             <Going what="Members lose it" names={plan.data.members} />
             <Going what="Access data" names={plan.data.access ?? []} />
-            <p>Its connections, uploads and registrations go, too.</p>
+            <p>Its connections, uploads, registrations, charts and dashboards go, too.</p>
             {plan.data.refused && (
               <p role="status" className="text-destructive">
                 {plan.data.refused}
