@@ -351,6 +351,20 @@ def test_trino_down_is_told_and_passes(world: World, http: httpx.Client) -> None
     assert finished(http, "SELECT * FROM numbers")["row_count"] == 4
 
 
+def test_an_engine_that_fails_itself_may_pass_and_shows_no_trace(world: World, http: httpx.Client) -> None:
+    """As it was seen while Trino started and could not fetch Keycloak's keys yet."""
+    trace = "java.lang.RuntimeException: Authentication error\n\tat io.trino.server.security.Bearer\n"
+    serves = world.hosts["trino.test"]
+    world.hosts["trino.test"] = lambda _: httpx.Response(500, text=trace)
+    try:
+        answer = http.post("/api/v1/sql/explain", json={"statement": "SELECT 1"})
+        assert finished(http, "SELECT 1")["error"]["message"] == "Trino answered 500"
+    finally:
+        world.hosts["trino.test"] = serves
+    assert (answer.status_code, answer.json()["title"]) == (502, "Trino answered 500")
+    assert answer.json()["value"] == "java.lang.RuntimeException: Authentication error"
+
+
 def test_a_token_goes_nowhere_but_to_trino(world: World, http: httpx.Client) -> None:
     world.trino.on("FROM numbers", Answer(NUMBERS, PAGES))
     world.trino.lead_to = "https://elsewhere.test:8443"

@@ -227,17 +227,20 @@ def test_a_console_that_knows_nobody_says_why_and_opens_by_itself(visit: Visit, 
 
 
 @pytest.mark.parametrize("error", [unavailable(), _POSTGRESQL_AWAY], ids=["keycloak", "postgresql"])
-def test_who_wants_to_sign_in_is_told_what_is_away_until_it_is_back(visit: Visit, error: LabError) -> None:
-    page = visit.page
-    _fail(page, "**/auth/ready", error)
-    page.goto(f"{visit.url}/dashboards")
-    alert = page.get_by_role("alert")
-    expect(alert).to_contain_text(error.what)
-    expect(alert).to_contain_text("This page tries again by itself")
-    visit.check()
-    page.unroute("**/auth/ready")
-    expect(alert).to_have_count(0)
-    expect(page.get_by_role("link", name="Sign in")).to_be_visible()
+def test_who_wants_to_sign_in_is_told_what_is_away_until_it_is_back(
+    browser: Browser, fake_url: str, axe: str, error: LabError
+) -> None:
+    with Visit.opened(browser, fake_url, axe) as visit:
+        page = visit.page
+        _fail(page, "**/auth/ready", error)
+        visit.go("/dashboards")
+        alert = page.get_by_role("alert")
+        expect(alert).to_contain_text(error.what)
+        expect(alert).to_contain_text("This page tries again by itself")
+        visit.check()
+        page.unroute("**/auth/ready")
+        expect(alert).to_have_count(0)
+        expect(page.get_by_role("link", name="Sign in")).to_be_visible()
 
 
 def test_a_dialog_that_is_being_filled_in_stays_while_the_console_is_away(visit: Visit) -> None:

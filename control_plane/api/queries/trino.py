@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -267,9 +268,11 @@ class Execution:
             )
         if response.is_error:
             self._next = None
-            raise TrinoError(
+            # Trino fails statements in its protocol; with this status it does itself, as while it starts.
+            kind = BrokenError if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR else TrinoError
+            raise kind(
                 f"Trino answered {response.status_code}",
-                value=response.text[:200] or None,
+                value=response.text.partition("\n")[0].strip()[:200] or None,
                 query_id=self.query_id,
                 next_command="lab logs trino",
             )
