@@ -489,7 +489,7 @@ EKS = "1.33"
 BASE_IMAGE = BaseImage(repository="library/python", tag="3.13-slim-trixie", digest=None)
 """What the lab's own images are made on. Its digest could not be read yet, so nothing is built on it."""
 
-_COMPONENT_ROOMS = ("components", "contracts")
+_COMPONENT_ROOMS = ("components", "contracts", "governance", "spark_gateway")
 
 IMAGES: Mapping[str, ContainerImage] = {
     image.name: image
@@ -497,7 +497,7 @@ IMAGES: Mapping[str, ContainerImage] = {
         ContainerImage(
             name="keycloak",
             artifacts=(KEYCLOAK.name, JAVA_25.name),
-            source=(*_COMPONENT_ROOMS, "governance", "spark_gateway"),
+            source=_COMPONENT_ROOMS,
             libraries=("requirements.txt",),
         ),
         ContainerImage(name="nessie", artifacts=(NESSIE.name, JAVA_25.name)),
@@ -521,7 +521,10 @@ IMAGES: Mapping[str, ContainerImage] = {
         ContainerImage(
             name="control-plane",
             artifacts=(WEB.name,),
-            source=("contracts", "governance", "control_plane/__init__.py", "control_plane/api"),
+            source=(
+                *("contracts", "governance", "ingestion", "spark_gateway"),
+                *("control_plane/__init__.py", "control_plane/api"),
+            ),
             libraries=("requirements.txt",),
         ),
         ContainerImage(
