@@ -57,6 +57,9 @@ def _layers(
             images.write_layer({place: tree / place}, made[name])
         layers.append(made[name])
     if image.account:
+        # initdb starts programs by a shell, which every base that a Dockerfile's RUN works on has.
+        layers.append(folder / f"{image.name}.shell")
+        images.write_layer({"usr/bin/sh": Path("/bin/sh").resolve()}, layers[-1])
         layers.append(folder / f"{image.name}.accounts")
         images.write_layer({f"etc/{path.name}": path for path in (tree / "etc").iterdir()}, layers[-1])
     source = str(SOURCE_DIR.relative_to("/"))

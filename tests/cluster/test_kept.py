@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from contracts.outputs import Slot, to_exports
 from contracts.settings import cache_home
 from placements.kubernetes.layout import USER_ID
 from placements.local.artifacts import SilentProgress
+from placements.local.supervisor import SupervisorClient
 from placements.local.unprivileged import remove_unprivileged
 from tests.cluster import dns
 from tests.cluster.lab_images import load_images
@@ -171,8 +172,12 @@ def lab_on(cluster: TestCluster) -> Iterator[KeptLab]:
         try:
             yield lab
         finally:
-            lab.live.run("bootstrap", "--set", "dataProtect=false", timeout_s=300)
-            lab.live.run("destroy", "--yes", timeout_s=300)
+            # Where they did not come up there is nothing to wait for: the cluster goes with all of it.
+            if home.exists():
+                for words in (("bootstrap", "--set", "dataProtect=false"), ("destroy", "--yes")):
+                    with suppress(subprocess.TimeoutExpired):
+                        lab.live.run(*words, timeout_s=120)
+                SupervisorClient(home).shutdown()
             remove_unprivileged(home)
 
 

@@ -96,6 +96,10 @@ def refuse_shared(more_labs: Sequence[str]) -> None:
         )
 
 
+_TUNNEL_S = 30
+"""A tunnel that ended is there again after some seconds."""
+
+
 class InsideFoundation(pulumi.ComponentResource):
     """Both servers, and the lab's slot in them. Destroying it removes the servers; their volumes go with
     their namespace, which the engine does not remove while ``dataProtect`` holds.
@@ -251,6 +255,7 @@ class InsideFoundation(pulumi.ComponentResource):
                 "password": self._admin,
                 "ssl_mode": "require",
                 "root_certificate": "",
+                "patience_s": _TUNNEL_S,
             },
             store={
                 "endpoint_url": self.operator_endpoint_url,
