@@ -12,15 +12,21 @@ from control_plane.api.queries.trino import trino_error
 from governance.query import DeniedError, query_error
 from governance.trino import with_cause
 
+_REFUSED = "Server refused connection: http://127.0.0.1:28016/v1/data/lab/trino/allow"
 FAILURE: dict[str, Any] = {
-    "type": "io.trino.plugin.opa.OpaQueryException$QueryFailed",
+    "type": "io.trino.plugin.opa.OpaQueryException.QueryFailed",
     "message": "Failed to query OPA backend",
     "cause": {
         "type": "java.util.concurrent.ExecutionException",
-        "message": "java.net.ConnectException: Connection refused",
-        "cause": {"type": "java.net.ConnectException", "message": "Connection refused"},
+        "message": f"java.io.UncheckedIOException: {_REFUSED}",
+        "cause": {
+            "type": "java.io.UncheckedIOException",
+            "message": _REFUSED,
+            "cause": {"type": "java.net.ConnectException", "message": "Connection refused"},
+        },
     },
 }
+"""What Trino 476 told of a listing while OPA was stopped."""
 
 
 @pytest.mark.parametrize(
