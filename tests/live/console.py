@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import httpx
@@ -60,6 +61,17 @@ class Person:
         seen = self.events(begun["id"])
         rows = [row for event in seen if event["type"] == "rows" for row in event["rows"]]
         return seen[-1]["query"], rows
+
+
+def made_workspace(owner: Person, name: str, limit_s: float = 60.0) -> dict[str, Any]:
+    """A new workspace, once it is ready."""
+    made: dict[str, Any] = owner.post("/api/v1/workspaces", {"name": name}, 201)
+    deadline = time.monotonic() + limit_s
+    while made["state"] != "ready":
+        assert time.monotonic() < deadline, made
+        time.sleep(1)
+        made = owner.get(f"/api/v1/workspaces/{made['id']}")
+    return made
 
 
 def bearer(lab: LiveLab, username: str) -> httpx.Client:

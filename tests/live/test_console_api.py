@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.live.conftest import LiveLab
-from tests.live.console import Person, bearer
+from tests.live.console import Person, bearer, made_workspace
 
 pytestmark = pytest.mark.live
 
@@ -174,7 +174,7 @@ def test_restart_keeps_sessions_and_notes_what_was_lost(console: LiveLab, analys
 def test_a_workspace_takes_a_file_that_its_members_alone_read(console: LiveLab) -> None:
     """Made by the governor, filled as the asking user, read by members, and gone with all that it had."""
     with Person(console, "engineer") as engineer, Person(console, "analyst_emea") as other:
-        path = f"/api/v1/workspaces/{_workspace(engineer)['id']}"
+        path = f"/api/v1/workspaces/{made_workspace(engineer, 'live_leads')['id']}"
         try:
             sent = {"X-CSRF-Token": engineer.csrf, "Origin": engineer.url}
             uploaded = engineer.http.post(
@@ -220,16 +220,6 @@ def test_a_workspace_takes_a_file_that_its_members_alone_read(console: LiveLab) 
         assert engineer.get(path, 404)["title"]
         end, _ = engineer.run("SELECT * FROM lake.live_leads.leads")
         assert end["state"] == "failed"
-
-
-def _workspace(owner: Person) -> dict[str, Any]:
-    made: dict[str, Any] = owner.post("/api/v1/workspaces", {"name": "live_leads"}, 201)
-    deadline = time.monotonic() + LIMIT_S
-    while made["state"] != "ready":
-        assert time.monotonic() < deadline, made
-        time.sleep(1)
-        made = owner.get(f"/api/v1/workspaces/{made['id']}")
-    return made
 
 
 def _ingested(person: Person, path: str, upload_id: str, mode: str) -> dict[str, Any]:

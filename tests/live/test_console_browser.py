@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.live.conftest import LiveLab
+from tests.live.console import Person, made_workspace
 from tests.web.browsing import PATIENCE_MS, WIDTHS, Visit, axe_source, chromium
 
 pytestmark = pytest.mark.live
@@ -116,6 +117,45 @@ def test_an_analyst_goes_from_sign_in_to_a_dashboard(console: Console, width: in
         expect(page.get_by_role("button", name="Change")).to_be_visible()
         expect(page.get_by_role("img", name=title)).to_be_visible()
         visit.check()
+
+
+def test_members_of_a_workspace_have_its_chart_with_their_own_rows(console: Console) -> None:
+    space = "live_team"
+    with Person(console.lab, "engineer") as engineer:
+        workspace = made_workspace(engineer, space)
+        path = f"/api/v1/workspaces/{workspace['id']}"
+        try:
+            sent = {"X-CSRF-Token": engineer.csrf, "Origin": engineer.url}
+            member = f"{engineer.url}{path}/members/analyst_emea"
+            engineer.http.put(member, json={"owner": False}, headers=sent).raise_for_status()
+            with console.visited_by("engineer", path="/worksheet?new=1") as visit:
+                page = visit.page
+                visit.run_sql(COUNT)
+                page.get_by_role("tab", name="Chart").click()
+                page.get_by_label("Kind").select_option("number")
+                page.get_by_role("button", name="Save as a chart").click()
+                dialog = page.get_by_role("dialog", name="Save as a chart")
+                dialog.get_by_label("Title").fill("All customers")
+                dialog.get_by_label("Belongs to").select_option(f"Workspace {space}")
+                dialog.get_by_role("button", name="Save", exact=True).click()
+                expect(page.get_by_role("heading", level=1)).to_contain_text(f"workspace {space}")
+                address = page.url.removeprefix(console.url)
+                _shows(console, page, "engineer")
+            with console.visited_by("analyst_emea", path=f"/charts?workspace={workspace['id']}") as visit:
+                visit.page.get_by_role("link", name="All customers").click()
+                _shows(console, visit.page, "analyst_emea")
+                expect(visit.page.get_by_role("button", name="Name and share")).to_be_visible()
+                visit.check()
+            with console.visited_by("analyst_amer", path=address) as visit:
+                expect(visit.page.get_by_text("there is no chart of that id")).to_be_visible()
+        finally:
+            engineer.post(f"{path}/removal", {"tables": True})
+
+
+def _shows(console: Console, page: Page, username: str) -> None:
+    """The chart is the number that this person counts."""
+    count = console.lab.value(COUNT, username)
+    expect(page.get_by_role("main").get_by_text(f"{count:,}", exact=True)).to_be_visible()
 
 
 @pytest.mark.parametrize("width", WIDTHS)
