@@ -52,7 +52,7 @@ import socket, struct, sys
 message = struct.pack("!HH", 3, 0) + b"user\\0lab-probe\\0database\\0postgres\\0\\0"
 with socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=4) as server:
     server.sendall(struct.pack("!I", len(message) + 4) + message)
-    sys.exit(0 if server.recv(1) == b"R" else 1)
+    sys.exit(0 if server.recv(4096)[:1] == b"R" else 1)
 """
 """Begins a login and leaves: a PostgreSQL that takes logins asks for authentication
 (https://www.postgresql.org/docs/18/protocol-flow.html#PROTOCOL-FLOW-START-UP)."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -170,25 +169,6 @@ def test_a_server_without_tls_is_refused_unless_it_was_asked_for(postgres_server
     server = {**_server(postgres_server, operator), "ssl_mode": "require"}
     with pytest.raises(PreflightError, match="does not support SSL"):
         converge(server, [], {})
-
-
-def test_a_tunnel_that_is_started_again_is_waited_for() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
-    url = f"postgresql://u:p@127.0.0.1:{port}/d?sslmode=disable"
-    server = dict(vars(database_server(url))) | {"patience_s": 20}
-
-    def listen() -> None:
-        time.sleep(0.5)
-        with socket.create_server(("127.0.0.1", port)) as tunnel:
-            tunnel.accept()[0].close()
-
-    listening = threading.Thread(target=listen)
-    listening.start()
-    # Something answers, if not as a server: it was not given up before.
-    with pytest.raises(PreflightError, match="closed the connection unexpectedly"):
-        converge(server, [], {})
-    listening.join()
 
 
 def test_a_server_that_is_away_is_named_without_its_password() -> None:

@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import psycopg
 import pytest
 from botocore.exceptions import ClientError
 
+from contracts.errors import LabError
 from contracts.versions import IMAGES
 from placements.kubernetes.building import ACCOUNTS, make_context
 from placements.kubernetes.inside import backup, server, services
@@ -29,6 +30,7 @@ from placements.kubernetes.naming import Scope
 from placements.kubernetes.network import beside
 from placements.kubernetes.objects import cron_job
 from placements.kubernetes.pods import Content
+from placements.local.foundation.patience import patiently
 from tests.unit.kept_postgres import BACKUP, KeptPostgres, backup_bucket, kept_postgres
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,6 +105,30 @@ def test_a_rule_to_a_workload_beside_names_its_namespace_lab_and_port() -> None:
         "app.kubernetes.io/component": "postgres",
     }
     assert rule["ports"] == [{"protocol": "TCP", "port": 5432}]
+
+
+def test_what_a_tunnel_broke_off_is_done_again_for_a_while() -> None:
+    now, tried = [0.0], list[float]()
+
+    def fails_until(count: int) -> Callable[[Mapping[str, Any]], None]:
+        def converge(_: Mapping[str, Any]) -> None:
+            tried.append(now[0])
+            if len(tried) < count:
+                raise LabError("connection refused")
+
+        return converge
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    patiently(fails_until(4), {"patience_s": 60}, sleep=sleep, clock=lambda: now[0])
+    assert len(tried) == 4
+    for props, times in (({"patience_s": 5}, 6), ({}, 1)):
+        now[0] = 0.0
+        tried.clear()
+        with pytest.raises(LabError, match="connection refused"):
+            patiently(fails_until(99), props, sleep=sleep, clock=lambda: now[0])
+        assert len(tried) == times
 
 
 # --- receiving a backup

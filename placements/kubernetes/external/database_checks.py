@@ -13,15 +13,14 @@ import psycopg
 from psycopg import sql
 
 from contracts.errors import PreflightError
-from placements.local.foundation.connecting import connected
 
 MINIMUM_VERSION = 160000
+_CONNECT_TIMEOUT_S = 10
 
 
 def converge(server: Mapping[str, Any], databases: Sequence[str], passwords: Mapping[str, str]) -> None:
     """Checks the server, then makes each database that is missing with a role of its name, and applies owner,
-    password and access to all. Where the server has ``patience_s``, an address that refuses connections is
-    asked again for so long.
+    password and access to all.
 
     Raises:
         PreflightError: it can't be reached, is too old, is not encrypted as asked, or refuses.
@@ -99,14 +98,15 @@ def _exists(connection: psycopg.Connection[Any], query: LiteralString, name: str
 @contextmanager
 def _connect(server: Mapping[str, Any]) -> Iterator[psycopg.Connection[Any]]:
     try:
-        with connected(
-            patience_s=float(server.get("patience_s", 0)),
+        with psycopg.connect(
             host=str(server["host"]),
             port=int(server["port"]),
             dbname=str(server["database"]),
             user=str(server["role"]),
             password=str(server["password"]),
             sslmode=str(server["ssl_mode"]),
+            connect_timeout=_CONNECT_TIMEOUT_S,
+            autocommit=True,
             sslrootcert=str(server["root_certificate"]) or None,
         ) as connection:
             yield connection

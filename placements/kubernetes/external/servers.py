@@ -8,6 +8,8 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
 
+from placements.local.foundation.patience import patiently
+
 SERVERS_DIGEST = "1"
 
 _COMPARED = ("server", "store", "databases", "passwords", "digest")
@@ -35,6 +37,10 @@ class ServersProvider(ResourceProvider):
 
 
 def _converge(props: Mapping[str, Any]) -> None:
+    patiently(_once, props)
+
+
+def _once(props: Mapping[str, Any]) -> None:
     # Their clients take a second to import; comparing inputs does not need them.
     from placements.kubernetes.external import database_checks, store_checks
 
@@ -55,6 +61,7 @@ class Servers(Resource, module="lab", name="ExternalServers"):
         store: Mapping[str, Any],
         databases: Sequence[str],
         passwords: Mapping[str, pulumi.Input[str]],
+        patience_s: float = 0,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__(
@@ -66,6 +73,7 @@ class Servers(Resource, module="lab", name="ExternalServers"):
                 "databases": list(databases),
                 "passwords": pulumi.Output.secret(dict(passwords)),
                 "digest": SERVERS_DIGEST,
+                **({"patience_s": patience_s} if patience_s else {}),
             },
             pulumi.ResourceOptions.merge(
                 opts, pulumi.ResourceOptions(additional_secret_outputs=list(_SECRET))

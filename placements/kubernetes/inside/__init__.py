@@ -45,6 +45,8 @@ IMAGES = (*FOUNDATION_IMAGES, image_of(BACKUP_NAME, PYTHON_ARTIFACT))
 QUOTA_MEMORY_MIB, QUOTA_CPU_MILLICORES = 2048, 1000
 
 _LOOPBACK = "127.0.0.1"
+_PATIENCE_S = 60.0
+"""For so long a tunnel may be away."""
 _NAME_LENGTH = 63
 _OF_EXTERNAL = (
     *("databaseUrl", "objectStoreUrl", "objectStoreKeys", "moreObjectStoreKeys"),
@@ -94,10 +96,6 @@ def refuse_shared(more_labs: Sequence[str]) -> None:
             permitted="no moreLabs, or a PostgreSQL and an S3 store of yours (dataServices: external)",
             next_command=f"lab --name {more_labs[0]} up --set dataServices=inside, a lab of its own",
         )
-
-
-_TUNNEL_S = 30
-"""A tunnel that ended is there again after some seconds."""
 
 
 class InsideFoundation(pulumi.ComponentResource):
@@ -218,6 +216,7 @@ class InsideFoundation(pulumi.ComponentResource):
             superuser_password=self._admin,
             databases={name: name for name in self._names.values()},
             passwords={self._names[purpose]: self._passwords[purpose] for purpose in DATABASES},
+            patience_s=_PATIENCE_S,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[server.resource]),
         )
 
@@ -238,6 +237,7 @@ class InsideFoundation(pulumi.ComponentResource):
             buckets={bucket: "versioned", policy_bucket: "plain", backups: "plain"},
             users={self._users[purpose]: policy for purpose, policy in policies.items()},
             secret_keys={self._users[purpose]: self._keys[purpose] for purpose in policies},
+            patience_s=_PATIENCE_S,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[objects.resource]),
         )
 
@@ -255,7 +255,6 @@ class InsideFoundation(pulumi.ComponentResource):
                 "password": self._admin,
                 "ssl_mode": "require",
                 "root_certificate": "",
-                "patience_s": _TUNNEL_S,
             },
             store={
                 "endpoint_url": self.operator_endpoint_url,
@@ -268,6 +267,7 @@ class InsideFoundation(pulumi.ComponentResource):
             },
             databases=(),
             passwords={},
+            patience_s=_PATIENCE_S,
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(made)),
         )
 

@@ -51,9 +51,10 @@ class ObjectStoreProvider(ResourceProvider):
 
 def _converge(props: Mapping[str, Any]) -> None:
     # MinIO's client takes half a second to import; comparing inputs does not need it.
+    from placements.local.foundation.patience import patiently
     from placements.local.foundation.store_admin import converge
 
-    converge(props)
+    patiently(converge, props)
 
 
 def _missing(props: Mapping[str, Any]) -> list[str]:
@@ -78,6 +79,7 @@ class ObjectStore(Resource, module="lab", name="ObjectStore"):
         buckets: Mapping[str, str],
         users: Mapping[str, Mapping[str, Any]],
         secret_keys: Mapping[str, pulumi.Input[str]],
+        patience_s: float = 0,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__(
@@ -92,6 +94,7 @@ class ObjectStore(Resource, module="lab", name="ObjectStore"):
                 "users": {user: json.dumps(policy, sort_keys=True) for user, policy in users.items()},
                 "secret_keys": pulumi.Output.secret(dict(secret_keys)),
                 "digest": STORE_DIGEST,
+                **({"patience_s": patience_s} if patience_s else {}),
             },
             pulumi.ResourceOptions.merge(
                 opts, pulumi.ResourceOptions(additional_secret_outputs=["root_password", "secret_keys"])

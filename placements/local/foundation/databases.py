@@ -44,9 +44,10 @@ class DatabasesProvider(ResourceProvider):
 
 def _converge(props: Mapping[str, Any]) -> None:
     # The driver takes a fifth of a second to import; comparing inputs does not need it.
+    from placements.local.foundation.patience import patiently
     from placements.local.foundation.postgres_admin import converge
 
-    converge(props)
+    patiently(converge, props)
 
 
 def _missing(props: Mapping[str, Any]) -> list[str]:
@@ -74,6 +75,7 @@ class Databases(Resource, module="lab", name="Databases"):
         superuser_password: pulumi.Input[str],
         databases: Mapping[str, str],
         passwords: Mapping[str, pulumi.Input[str]],
+        patience_s: float = 0,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__(
@@ -87,6 +89,7 @@ class Databases(Resource, module="lab", name="Databases"):
                 "databases": dict(databases),
                 "passwords": pulumi.Output.secret(dict(passwords)),
                 "digest": DATABASES_DIGEST,
+                **({"patience_s": patience_s} if patience_s else {}),
             },
             pulumi.ResourceOptions.merge(
                 opts,

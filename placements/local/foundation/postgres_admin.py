@@ -10,10 +10,8 @@ import psycopg
 from psycopg import sql
 
 from contracts.errors import LabError
-from placements.local.foundation.connecting import connected
 
-_PATIENCE_S = 30
-"""Where the server is on a cluster, a tunnel leads to it."""
+_CONNECT_TIMEOUT_S = 10
 
 
 def converge(props: Mapping[str, Any]) -> None:
@@ -24,7 +22,7 @@ def converge(props: Mapping[str, Any]) -> None:
     Raises:
         LabError: the server can't be reached or refuses.
     """
-    with _connect(props, patience_s=_PATIENCE_S) as connection:
+    with _connect(props) as connection:
         for maintenance in ("postgres", "template1"):
             _execute(connection, "REVOKE CONNECT ON DATABASE {} FROM PUBLIC", maintenance)
         for database, role in props["databases"].items():
@@ -53,16 +51,17 @@ def _exists(connection: psycopg.Connection[Any], query: LiteralString, name: str
 
 
 @contextmanager
-def _connect(props: Mapping[str, Any], *, patience_s: float = 0) -> Iterator[psycopg.Connection[Any]]:
+def _connect(props: Mapping[str, Any]) -> Iterator[psycopg.Connection[Any]]:
     host, port = str(props["host"]), int(props["port"])
     try:
-        with connected(
-            patience_s=patience_s,
+        with psycopg.connect(
             host=host,
             port=port,
             dbname="postgres",
             user=str(props["superuser"]),
             password=str(props["superuser_password"]),
+            connect_timeout=_CONNECT_TIMEOUT_S,
+            autocommit=True,
         ) as connection:
             yield connection
     except psycopg.Error as error:
