@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,12 +126,12 @@ class KeptLab:
             assert time.monotonic() < end, self.explained()
             time.sleep(1)
 
-    def repeated(self, statement: str) -> Any:
-        """The same as :meth:`sql` once the tunnel to a new pod is there."""
+    def repeated(self, ask: Callable[[], Any]) -> Any:
+        """What :meth:`sql` or :meth:`object` gives once the tunnel to a new pod is there."""
         end = time.monotonic() + 60
         while True:
             try:
-                return self.sql(statement)
+                return ask()
             except AssertionError:
                 if time.monotonic() > end:
                     raise
@@ -321,8 +321,8 @@ def test_what_they_hold_outlives_their_pods(lab: KeptLab) -> None:
         for pod in before.values():
             lab.cluster.run("delete", "pod", pod["metadata"]["name"], f"--namespace={DATA}", *options)
         lab.await_pods(before)
-        assert lab.repeated("SELECT count(*) FROM kept") == [[1000]]
-        assert lab.object("kept") == "an object"
+        assert lab.repeated(lambda: lab.sql("SELECT count(*) FROM kept")) == [[1000]]
+        assert lab.repeated(lambda: lab.object("kept")) == "an object"
     events = lab.cluster.run("get", "events", f"--namespace={DATA}").stdout
     assert "FailedPreStopHook" not in events
     assert "FailedKillPod" not in events
@@ -336,7 +336,7 @@ def test_down_leaves_them_and_the_next_bootstrap_finds_all(lab: KeptLab) -> None
         n: p["metadata"]["uid"] for n, p in before.items()
     }
     lab.live.ok("bootstrap", timeout_s=300)
-    assert lab.repeated("SELECT count(*) FROM kept") == [[1000]]
+    assert lab.repeated(lambda: lab.sql("SELECT count(*) FROM kept")) == [[1000]]
 
 
 def test_damage_is_undone_by_a_backup(lab: KeptLab) -> None:
@@ -371,11 +371,11 @@ def test_damage_is_undone_by_a_backup(lab: KeptLab) -> None:
     unknown = lab.live.run("restore", "--at", "2001-01-01T00-00-00Z", "--yes")
     assert unknown.returncode == 2
     assert first in unknown.stderr
-    assert lab.repeated("SELECT count(*) FROM kept") == [[10]]
+    assert lab.repeated(lambda: lab.sql("SELECT count(*) FROM kept")) == [[10]]
 
     restored = lab.live.run("restore", "--at", first, "--yes", timeout_s=600)
     assert restored.returncode == 0, f"{restored.stdout}{restored.stderr}\n{lab.explained()}"
-    assert lab.repeated("SELECT count(*), sum(number) FROM kept") == [[1000, 500500]]
+    assert lab.repeated(lambda: lab.sql("SELECT count(*), sum(number) FROM kept")) == [[1000, 500500]]
     assert lab.object("kept") == "an object", "objects are as they were"
 
 
@@ -391,9 +391,15 @@ def test_destroy_takes_them_once_nothing_protects_them(lab: KeptLab) -> None:
     refused = lab.live.run("destroy", "--yes")
     assert refused.returncode == 3, refused.stdout + refused.stderr
     assert "dataProtect=false" in refused.stderr
-    by_hand = lab.live.shell('eval "$(./lab env)"\npulumi destroy -s persistent --yes --skip-preview\n')
+    by_hand = subprocess.run(
+        [
+            *in_node_network(lab.cluster), "bash", "-euo", "pipefail", "-c",
+            'eval "$(./lab env)"\npulumi destroy -s persistent --yes --skip-preview\n',
+        ],
+        env=dict(lab.live.environment), cwd=ROOT, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
     assert by_hand.returncode != 0
-    assert "protect" in by_hand.stdout + by_hand.stderr
+    assert "protect" in by_hand.stdout + by_hand.stderr, by_hand.stdout + by_hand.stderr
     assert set(lab.pods()) == set(SERVICES)
     lab.live.ok("bootstrap", "--set", "dataProtect=false", timeout_s=300)
     lab.live.ok("destroy", "--yes", timeout_s=600)
