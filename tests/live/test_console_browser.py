@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Iterator
@@ -58,8 +59,8 @@ class Console:
             yield visit
 
 
-@pytest.fixture(scope="module")
-def console(lab: LiveLab) -> Iterator[Console]:
+@contextlib.contextmanager
+def console_in(lab: LiveLab) -> Iterator[Console]:
     """The lab with its console, which leaves again."""
     with chromium() as browser:
         expect.set_options(timeout=SLOW_MS)
@@ -74,6 +75,13 @@ def console(lab: LiveLab) -> Iterator[Console]:
         )
         expect.set_options(timeout=PATIENCE_MS)
         lab.ok("up", "--without", "console")
+
+
+@pytest.fixture(scope="module")
+def console(lab: LiveLab) -> Iterator[Console]:
+    """The suite's lab with its console."""
+    with console_in(lab) as found:
+        yield found
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 
 import psutil
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests.live.conftest import LiveLab
 from tests.live.injection import kill_service, status, wait_for_return, wait_until_ready
 from tests.live.test_console_api import SLOW
-from tests.live.test_console_browser import COUNT, SLOW_MS, Console
-from tests.web.browsing import PATIENCE_MS, Visit, axe_source, chromium
+from tests.live.test_console_browser import COUNT, SLOW_MS, Console, console_in
+from tests.web.browsing import Visit
 
 pytestmark = pytest.mark.live
 
@@ -24,26 +24,10 @@ AGAIN = "This page tries again by itself"
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
+def console(lab: LiveLab) -> Iterator[Console]:
+    """The suite's lab with its console."""
+    with console_in(lab) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def console(lab: LiveLab, browser: Browser) -> Iterator[Console]:
-    """The lab with its console, which leaves again."""
-    expect.set_options(timeout=SLOW_MS)
-    lab.ok("up", "console")
-    shown = lab.json("credentials")
-    yield Console(
-        lab=lab,
-        browser=browser,
-        url=shown["urls"]["control-plane"],
-        passwords={one["username"]: one["password"] for one in shown["personas"]},
-        axe=axe_source(),
-    )
-    expect.set_options(timeout=PATIENCE_MS)
-    lab.ok("up", "--without", "console")
 
 
 @contextlib.contextmanager
