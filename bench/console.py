@@ -6,7 +6,8 @@
 Each pair runs one statement to its last row through the console's event stream and through Trino's Python
 client, who is first alternating; both discard the rows, the client as the Python values that it makes, the
 console's reader as lines. Prints the median ratio with its interval (95 %, by order statistics). Then many
-users at once, all of them the one sample user, ask explorer pages. Then pages are opened in Chromium by
+users at once, all of them the one sample user, ask five explorer pages one after the other, look for a
+second, and ask again; they begin spread over the first second. Then pages are opened in Chromium by
 somebody who is signed in and whose browser has nothing cached, until what a person uses first on them is
 there and the page's own thread answers. Memory is what console and agent hold before any of it, and after
 all of it.
@@ -53,6 +54,8 @@ OPENED = {
 }
 """Pages, and what a person uses first on each, as a CSS selector."""
 SERVICES = ("control-plane", "agent")
+LOOK_S = 1.0
+"""How long a person looks at what came before asking again."""
 
 
 STATEMENT = """
@@ -153,18 +156,23 @@ async def pages(url: str, token: str, users: int, seconds: float) -> dict[str, l
         for page in PAGES:
             (await http.get(page)).raise_for_status()
         ends = time.perf_counter() + seconds
-        await asyncio.gather(*(_user(http, number, ends, found) for number in range(users)))
+        await asyncio.gather(
+            *(_user(http, number, number / users * LOOK_S, ends, found) for number in range(users))
+        )
     return found
 
 
-async def _user(http: httpx.AsyncClient, number: int, ends: float, found: dict[str, list[float]]) -> None:
+async def _user(
+    http: httpx.AsyncClient, number: int, begins_after_s: float, ends: float, found: dict[str, list[float]]
+) -> None:
     order: Sequence[str] = PAGES[number % len(PAGES) :] + PAGES[: number % len(PAGES)]
+    await asyncio.sleep(begins_after_s)  # People do not keep step.
     while time.perf_counter() < ends:
         for page in order:
             begun = time.perf_counter()
             (await http.get(page)).raise_for_status()
             found[page].append(time.perf_counter() - begun)
-        await asyncio.sleep(1.0)  # A person looks at what came.
+        await asyncio.sleep(LOOK_S)
 
 
 def interactive(session: Session, url: str, shown: dict[str, str], opens: int) -> dict[str, list[float]]:
