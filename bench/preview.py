@@ -3,10 +3,10 @@
     python -m bench.preview --pairs 10
 
 The real engine previews both stacks as they would be made on an empty account that moto plays (its provider
-plugins ``aws`` and ``eks`` are the tests', and so is ``kubernetes`` where the official one is not on PATH), and
-a program that registers nothing, in turn. Prints the medians and the ratios with their intervals (95 %, by
-order statistics). From the plans that the engine saves: how many resources of which provider, and the longest
-chain of resources that wait for each other, with the published creation times of the slow ones.
+plugins ``aws`` and ``eks`` are the tests', and so is ``kubernetes`` where the official one is not on PATH),
+and a program that registers nothing, in turn. Prints the medians and the ratios with their intervals (95 %,
+by order statistics). From the plans that the engine saves: how many resources of which provider, and the
+longest chain of resources that wait for each other, with the published creation times of the slow ones.
 """
 
 from __future__ import annotations

@@ -18,7 +18,10 @@ CLUSTER = "eks:index:Cluster"
 
 
 class EksProvider(provider_pb2_grpc.ResourceProviderServicer):
-    """Serves ``eks:index:Cluster``."""
+    """Serves ``eks:index:Cluster``, whose kubeconfig is the given one, or else names the endpoint alone."""
+
+    def __init__(self, kubeconfig: str = "") -> None:
+        self._kubeconfig = kubeconfig
 
     def Handshake(self, request: Any, context: grpc.ServicerContext) -> Any:
         """What this provider understands."""
@@ -88,7 +91,8 @@ class EksProvider(provider_pb2_grpc.ResourceProviderServicer):
             )
             made, _ = decode(child.object)
             endpoint = made.get("endpoint", UNKNOWN)
-            config: Any = UNKNOWN if endpoint is UNKNOWN else json.dumps({"server": endpoint})
+            leads = self._kubeconfig or json.dumps({"server": str(endpoint)})
+            config: Any = UNKNOWN if endpoint is UNKNOWN else leads
             outputs = encode({"kubeconfigJson": config})
             monitor.RegisterResourceOutputs(
                 resource_pb2.RegisterResourceOutputsRequest(urn=urn, outputs=outputs)

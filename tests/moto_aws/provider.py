@@ -59,7 +59,7 @@ def attached(world: World) -> Iterator[dict[str, str]]:
     """The environment by which one run of the engine attaches to the plugins. One server a run, as each real
     plugin process serves one."""
     server, port = start(AwsProvider(world), workers=8)
-    eks_server, eks_port = start(EksProvider(), workers=4)
+    eks_server, eks_port = start(EksProvider(world.kubeconfig), workers=4)
     try:
         yield {"PULUMI_DEBUG_PROVIDERS": f"aws:{port},eks:{eks_port}"}
     finally:

@@ -24,9 +24,11 @@ _GONE = ("NotFound", "NoSuch", "NotFoundFault", "ResourceNotFound", "StateMachin
 @dataclass
 class World:
     """The account. ``faults`` names types whose next create fails before AWS is asked; ``calls`` are those
-    that changed something; ``kept_here`` holds what moto has no calls for."""
+    that changed something; ``kept_here`` holds what moto has no calls for. ``kubeconfig`` (JSON) leads to the
+    cluster that is behind the one which moto only tells of, where there is one."""
 
     region: str = "eu-central-1"
+    kubeconfig: str = ""
     faults: set[str] = field(default_factory=set)
     calls: list[tuple[str, str]] = field(default_factory=list)
     kept_here: dict[tuple[str, str], Props] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from tests.cluster.provider.waiting import until_gone, until_ready
 
 _KINDS = (
     Kind(api_version="v1", name="Namespace", plural="namespaces", namespaced=False),
+    Kind(api_version="storage.k8s.io/v1", name="StorageClass", plural="storageclasses", namespaced=False),
     Kind(api_version="v1", name="ConfigMap", plural="configmaps"),
     Kind(api_version="v1", name="Secret", plural="secrets"),
     Kind(api_version="v1", name="Service", plural="services"),
@@ -37,6 +38,7 @@ _FIXED: Mapping[str, tuple[str, ...]] = {
         "spec.volumeClaimTemplates",
     ),
     "Secret": ("type",),
+    "StorageClass": ("provisioner", "parameters", "reclaimPolicy", "volumeBindingMode"),
 }
 """What the API does not let change, beside name and namespace; and the data of what is immutable."""
 
@@ -94,7 +96,7 @@ class ClusterObject(ResourceType[Api]):
         return self._apply(session, update.declared)
 
     def read(self, session: Api, ident: str, inputs: Props, recorded: Props) -> State | None:
-        """By ``namespace/name``, or ``name`` for a namespace."""
+        """By ``namespace/name``, or ``name`` for what is in none."""
         live = session.get(self._path(ident))
         return None if live is None else State(id=ident, outputs=_shown(live))
 

@@ -32,7 +32,7 @@ class KubernetesProvider(Provider[Api]):
         given = str(config.get("kubeconfig") or "")
         if not given:
             raise LabError("the provider kubernetes has no kubeconfig", permitted="its path or its content")
-        text = given if "\n" in given else Path(given).read_text(encoding="utf-8")
+        text = given if "\n" in given or given.startswith("{") else Path(given).read_text(encoding="utf-8")
         document = yaml.safe_load(text)
         name = str(config.get("context") or document["current-context"])
         context = _named(document["contexts"], name)["context"]
