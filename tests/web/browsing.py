@@ -76,6 +76,7 @@ class Visit:
     page: Page
     url: str
     axe: str
+    csrf: str = "fake-csrf-token"
     errors: list[str] = field(default_factory=list)
 
     @classmethod
@@ -127,6 +128,15 @@ class Visit:
                 pass
         yield
         self.page.unroute(asks)
+
+    def saved_elsewhere(self, path: str, **changes: Any) -> None:
+        """Somebody else opened what is kept there, changed it and saved it."""
+        kept = self.page.request.get(f"{self.url}{path}").json()
+        names = ("title", "description", "statement", "spec", "tiles", "filters", "shares")
+        sent = {name: kept[name] for name in names if name in kept}
+        headers = {"If-Match": f'"{kept["version"]}"', "X-CSRF-Token": self.csrf}
+        answer = self.page.request.put(f"{self.url}{path}", data={**sent, **changes}, headers=headers)
+        assert answer.ok, answer.text()
 
     def settle(self) -> Page:
         """Waits until nothing is loading any more."""

@@ -161,3 +161,108 @@ def test_a_result_becomes_a_chart_and_a_dashboard_with_a_filter(visit: Visit) ->
     assert page.evaluate("window.hacked") is None
     visit.settle()
     visit.check()
+
+
+def _new_board(page: Page, title: str) -> str:
+    """Saves a dashboard without a tile; its path in the API."""
+    settings = page.get_by_role("dialog", name="Dashboard")
+    settings.get_by_label("Title").fill(title)
+    settings.get_by_role("button", name="Done").click()
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_role("button", name="Change")).to_be_visible()
+    return f"/api/v1/dashboards/{page.url.split('/')[-1]}"
+
+
+def test_two_editors_of_a_dashboard_do_not_undo_each_other(visit: Visit) -> None:
+    page = visit.go("/dashboards/new")
+    kept = _new_board(page, "Sales")
+    save = page.get_by_role("button", name="Save", exact=True)
+    heading = page.get_by_role("heading", level=1)
+    dialog = page.get_by_role("dialog", name="Somebody changed this dashboard in the meantime")
+
+    def begin(theirs: str) -> None:
+        """A tile of one's own, while somebody else saves another title, and the page looks again."""
+        page.get_by_role("button", name="Change").click()
+        page.get_by_role("button", name="Add a tile").click()
+        page.get_by_role("button", name="A text").click()
+        visit.saved_elsewhere(kept, title=theirs)
+        with page.expect_response(f"**{kept}"):
+            page.context.set_offline(True)
+            page.context.set_offline(False)
+        save.click()
+
+    begin("Theirs")
+    expect(dialog.get_by_text("analyst_emea saved version 2 in the meantime")).to_be_visible()
+    visit.check_dialog()
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(page.get_by_role("button", name="Move Text")).to_be_visible()
+    visit.saved_elsewhere(kept, title="Theirs again")
+    save.click()
+    dialog.get_by_role("button", name="Replace theirs").click()
+    expect(heading).to_have_text("Sales")
+    expect(page.get_by_role("button", name="Change")).to_be_visible()
+    assert page.request.get(visit.url + kept).json()["version"] == 4
+
+    begin("Kept by them")
+    dialog.get_by_role("button", name="Save as a new dashboard").click()
+    expect(heading).to_have_text("Sales (copy)")
+    assert page.request.get(visit.url + kept).json()["title"] == "Kept by them"
+    kept = f"/api/v1/dashboards/{page.url.split('/')[-1]}"
+
+    begin("Theirs at last")
+    dialog.get_by_role("button", name="Drop mine, show theirs").click()
+    expect(heading).to_have_text("Theirs at last")
+    expect(page.get_by_role("button", name="Change")).to_be_visible()
+
+
+def test_a_dashboard_that_was_removed_while_somebody_changed_it_can_be_kept(visit: Visit) -> None:
+    page = visit.go("/dashboards/new")
+    kept = _new_board(page, "Sales")
+    page.get_by_role("button", name="Change").click()
+    page.request.delete(visit.url + kept, headers={"X-CSRF-Token": visit.csrf})
+    page.get_by_role("button", name="Save", exact=True).click()
+    dialog = page.get_by_role("dialog", name="This dashboard is gone")
+    expect(dialog.get_by_role("button", name="Replace theirs")).to_have_count(0)
+    dialog.get_by_role("button", name="Save as a new dashboard").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Sales (copy)")
+
+
+def test_two_editors_of_a_chart_do_not_undo_each_other(visit: Visit) -> None:
+    page = visit.go("/worksheet?new=1")
+    visit.run_sql("SELECT region, month, revenue FROM revenue")
+    page.get_by_role("tab", name="Chart").click()
+    page.get_by_role("button", name="Save as a chart").click()
+    dialog = page.get_by_role("dialog", name="Save as a chart")
+    dialog.get_by_label("Title").fill("Revenue")
+    dialog.get_by_role("button", name="Save", exact=True).click()
+    heading = page.get_by_role("heading", level=1)
+    expect(heading).to_have_text("Revenue")
+    kept = f"/api/v1/charts/{page.url.split('/')[-1]}"
+
+    page.get_by_role("button", name="Drawing").click()
+    page.get_by_label("Kind").select_option("area")
+    visit.saved_elsewhere(kept, title="Theirs")
+    page.get_by_role("button", name="Save", exact=True).click()
+    dialog = page.get_by_role("dialog", name="Somebody changed this chart in the meantime")
+    visit.check_dialog()
+    dialog.get_by_role("button", name="Replace theirs").click()
+    expect(dialog).to_have_count(0)
+    expect(heading).to_have_text("Revenue")
+    saved = page.request.get(visit.url + kept).json()
+    assert (saved["version"], saved["spec"]["kind"]) == (3, "area")
+
+    # The dialog in which it is named stays as it was filled in.
+    page.get_by_role("button", name="Name and share").click()
+    naming = page.get_by_role("dialog", name="Name and share")
+    naming.get_by_label("Title").fill("Mine")
+    visit.saved_elsewhere(kept, title="Theirs")
+    naming.get_by_role("button", name="Save").click()
+    expect(dialog).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(naming.get_by_label("Title")).to_have_value("Mine")
+    naming.get_by_role("button", name="Save").click()
+    dialog.get_by_role("button", name="Save as a new chart").click()
+    expect(heading).to_have_text("Mine (copy)")
+    assert page.request.get(visit.url + kept).json()["title"] == "Theirs"

@@ -3,10 +3,11 @@ import { Pencil, RotateCw, Save, SquareTerminal, Trash2 } from "lucide-react";
 import { useEffect, useState } from "react";
 import { Link, useNavigate, useParams } from "react-router";
 import { api, etagOf, unwrap } from "@/api/client";
-import { ApiProblem, asProblem } from "@/api/problem";
-import type { Chart, ChartSpec, Share, WorkspaceRef } from "@/api/types";
+import { asProblem } from "@/api/problem";
+import type { Chart, ChartSpec, SaveChart, Share, WorkspaceRef } from "@/api/types";
 import { CHART_ROWS, LiveChart } from "@/components/chart/live";
 import { SpecEditor } from "@/components/chart/speceditor";
+import { copyTitle, MeanwhileDialog, useMeanwhile } from "@/components/meanwhile";
 import { ProblemNote } from "@/components/problem";
 import { Shares } from "@/components/shares";
 import { Button, buttonVariants } from "@/components/ui/button";
@@ -38,7 +39,7 @@ export default function ChartPage() {
     );
   }
   if (chart.data === undefined) return <SkeletonRows rows={10} />;
-  return <Loaded key={chart.data.version} chart={chart.data} />;
+  return <Loaded key={chart.data.id} latest={chart.data} />;
 }
 
 interface Naming {
@@ -48,9 +49,10 @@ interface Naming {
   workspace: WorkspaceRef | null;
 }
 
-function Loaded({ chart }: { chart: Chart }) {
+function Loaded({ latest }: { latest: Chart }) {
   const navigate = useNavigate();
   const client = useQueryClient();
+  const [chart, setChart] = useState(latest);
   const [spec, setSpec] = useState<ChartSpec>(chart.spec);
   const [editing, setEditing] = useState(false);
   const [naming, setNaming] = useState(false);
@@ -60,6 +62,16 @@ function Loaded({ chart }: { chart: Chart }) {
   );
   const [values, setValues] = useState(typed);
   const changed = JSON.stringify(spec) !== JSON.stringify(chart.spec);
+  const follow = (next: Chart) => {
+    setChart(next);
+    setSpec(next.spec);
+    if (JSON.stringify(next.parameters) !== JSON.stringify(chart.parameters)) {
+      setTyped(fromSpecs(next.parameters));
+      setValues(fromSpecs(next.parameters));
+    }
+  };
+  // Whoever changes it goes on with what they began with, whatever others save meanwhile.
+  if (latest !== chart && !changed && !naming) follow(latest);
   const key = ["chart", chart.id, chart.version, round, values];
   const start = () =>
     unwrap(
@@ -68,36 +80,56 @@ function Loaded({ chart }: { chart: Chart }) {
         body: { parameters: toParameters(values) },
       }),
     );
+  const meanwhile = useMeanwhile<Partial<Naming>, Chart>(() =>
+    unwrap(api.GET("/api/v1/charts/{chart_id}", { params: { path: { chart_id: chart.id } } })),
+  );
+  const { met } = meanwhile;
+  const show = (found: Chart) => {
+    meanwhile.clear();
+    client.setQueryData(["chart", found.id], found);
+    void client.invalidateQueries({ queryKey: ["charts"] });
+    setNaming(false);
+    follow(found);
+    if (found.id !== chart.id) navigate(`/charts/${found.id}`);
+  };
   const save = useMutation({
-    mutationFn: (parts: Partial<Naming>) =>
-      unwrap(
-        api.PUT("/api/v1/charts/{chart_id}", {
-          params: { path: { chart_id: chart.id }, header: { "if-match": etagOf(chart.version) } },
-          body: {
-            title: parts.title ?? chart.title,
-            description: parts.description ?? chart.description,
-            statement: chart.statement,
-            catalog: chart.catalog,
-            namespace: chart.namespace,
-            parameters: chart.parameters,
-            spec,
-            shares: parts.shares ?? chart.shares,
-            workspace_id: (parts.workspace === undefined ? chart.workspace : parts.workspace)?.id,
-          },
-        }),
-      ),
+    mutationFn: ({
+      parts,
+      as = "same",
+      version = chart.version,
+    }: {
+      parts: Partial<Naming>;
+      as?: "new" | "same";
+      /** Of what it is to replace. */
+      version?: number;
+    }) => {
+      const body: SaveChart = {
+        title: parts.title ?? chart.title,
+        description: parts.description ?? chart.description,
+        statement: chart.statement,
+        catalog: chart.catalog,
+        namespace: chart.namespace,
+        parameters: chart.parameters,
+        spec,
+        shares: parts.shares ?? chart.shares,
+        workspace_id: (parts.workspace === undefined ? chart.workspace : parts.workspace)?.id,
+      };
+      return as === "new"
+        ? unwrap(api.POST("/api/v1/charts", { body }))
+        : unwrap(
+            api.PUT("/api/v1/charts/{chart_id}", {
+              params: { path: { chart_id: chart.id }, header: { "if-match": etagOf(version) } },
+              body,
+            }),
+          );
+    },
     onSuccess: (saved) => {
-      client.setQueryData(["chart", chart.id], saved);
-      void client.invalidateQueries({ queryKey: ["charts"] });
-      setNaming(false);
+      show(saved);
       notify("Saved");
     },
-    onError: (error) => {
-      const stale = error instanceof ApiProblem && error.status === 412;
-      complain(
-        stale ? "Somebody changed this chart in the meantime" : "It could not be saved",
-        stale ? "Load the page again to see theirs." : asProblem(error).message,
-      );
+    onError: async (error, { parts, as = "same" }) => {
+      if (as === "same" && (await meanwhile.meet(error, parts))) return;
+      if (!meanwhile.refuse(error)) complain("It could not be saved", asProblem(error).message);
     },
   });
   const remove = useMutation({
@@ -112,7 +144,11 @@ function Loaded({ chart }: { chart: Chart }) {
       notify(`Removed “${chart.title}”`);
       navigate("/charts");
     },
-    onError: (error) => complain("It could not be removed", asProblem(error).message),
+    onError: (error) => {
+      complain("It could not be removed", asProblem(error).message);
+      // Somebody changed it: the next try is about what they made of it.
+      void client.invalidateQueries({ queryKey: ["chart", chart.id] });
+    },
   });
   const wrong = Object.values(typed).some((value) => valueError(value) !== undefined);
   return (
@@ -150,7 +186,7 @@ function Loaded({ chart }: { chart: Chart }) {
                 variant="primary"
                 disabled={!changed}
                 busy={save.isPending}
-                onClick={() => save.mutate({})}
+                onClick={() => save.mutate({ parts: {} })}
               >
                 <Save aria-hidden />
                 Save
@@ -222,11 +258,28 @@ function Loaded({ chart }: { chart: Chart }) {
         chart={chart}
         open={naming}
         onOpenChange={setNaming}
-        onSave={save.mutate}
+        onSave={(parts) => save.mutate({ parts })}
         busy={save.isPending}
       />
+      {met && (
+        <MeanwhileDialog
+          met={met}
+          noun="chart"
+          busy={save.isPending}
+          onReplace={() => save.mutate({ parts: met.mine, version: met.theirs?.version })}
+          onCopy={() => save.mutate({ parts: asCopy(chart, met.mine), as: "new" })}
+          onDrop={() => (met.theirs ? show(met.theirs) : navigate("/charts"))}
+          onClose={meanwhile.clear}
+        />
+      )}
     </Page>
   );
+}
+
+/** Beside theirs, and in its workspace; who it is shared with is known to who manages it alone. */
+function asCopy(chart: Chart, mine: Partial<Naming>): Partial<Naming> {
+  const title = copyTitle(mine.title ?? chart.title);
+  return chart.can_manage ? { ...mine, title } : { ...mine, title, shares: [] };
 }
 
 function EditSpec({

@@ -3,8 +3,9 @@ import { LayoutDashboard, Pencil, RotateCw, Save, Settings2, Trash2 } from "luci
 import { useMemo, useState } from "react";
 import { useNavigate, useSearchParams } from "react-router";
 import { api, etagOf, unwrap } from "@/api/client";
-import { ApiProblem, asProblem } from "@/api/problem";
+import { asProblem } from "@/api/problem";
 import type { Chart, Dashboard, SaveDashboard, Tile } from "@/api/types";
+import { copyTitle, MeanwhileDialog, useMeanwhile } from "@/components/meanwhile";
 import { Button } from "@/components/ui/button";
 import { Empty } from "@/components/ui/feedback";
 import { complain, notify } from "@/components/ui/toast";
@@ -33,8 +34,24 @@ export function Board({ board, isNew = false }: { board: Dashboard; isNew?: bool
   const texts = useMemo(() => filterTexts(shown.filters, search), [shown.filters, search]);
   const parameters = useMemo(() => filterParameters(shown.filters, texts), [shown.filters, texts]);
 
+  const meanwhile = useMeanwhile<Dashboard, Dashboard>(() =>
+    unwrap(
+      api.GET("/api/v1/dashboards/{dashboard_id}", {
+        params: { path: { dashboard_id: board.id } },
+      }),
+    ),
+  );
+  const { met } = meanwhile;
+  const show = (found: Dashboard) => {
+    meanwhile.clear();
+    client.setQueryData(["dashboard", found.id], found);
+    void client.invalidateQueries({ queryKey: ["dashboards"] });
+    setEditing(false);
+    if (found.id !== board.id) navigate(`/dashboards/${found.id}`, { replace: isNew });
+  };
   const save = useMutation({
-    mutationFn: (next: Dashboard) => {
+    // A draft keeps the version of what it was begun on: whoever saved since is not overwritten.
+    mutationFn: ({ next, as }: { next: Dashboard; as: "new" | "same" }) => {
       const body: SaveDashboard = {
         title: next.title.trim() || "Untitled dashboard",
         description: next.description,
@@ -43,33 +60,25 @@ export function Board({ board, isNew = false }: { board: Dashboard; isNew?: bool
         shares: next.shares,
         workspace_id: next.workspace?.id,
       };
-      return isNew
+      return as === "new"
         ? unwrap(api.POST("/api/v1/dashboards", { body }))
         : unwrap(
             api.PUT("/api/v1/dashboards/{dashboard_id}", {
               params: {
                 path: { dashboard_id: board.id },
-                header: { "if-match": etagOf(board.version) },
+                header: { "if-match": etagOf(next.version) },
               },
               body,
             }),
           );
     },
     onSuccess: (saved) => {
-      client.setQueryData(["dashboard", saved.id], saved);
-      void client.invalidateQueries({ queryKey: ["dashboards"] });
-      setEditing(false);
+      show(saved);
       notify("Saved");
-      if (isNew) navigate(`/dashboards/${saved.id}`, { replace: true });
     },
-    onError: (error) => {
-      const stale = error instanceof ApiProblem && error.status === 412;
-      complain(
-        stale ? "Somebody changed this dashboard in the meantime" : "It could not be saved",
-        stale
-          ? "Load the page again to see theirs; yours is still here."
-          : asProblem(error).message,
-      );
+    onError: async (error, { next, as }) => {
+      if (as === "same" && (await meanwhile.meet(error, next))) return;
+      if (!meanwhile.refuse(error)) complain("It could not be saved", asProblem(error).message);
     },
   });
   const remove = useMutation({
@@ -87,7 +96,11 @@ export function Board({ board, isNew = false }: { board: Dashboard; isNew?: bool
       notify(`Removed “${board.title}”`);
       navigate("/dashboards");
     },
-    onError: (error) => complain("It could not be removed", asProblem(error).message),
+    onError: (error) => {
+      complain("It could not be removed", asProblem(error).message);
+      // Somebody changed it: the next try is about what they made of it.
+      void client.invalidateQueries({ queryKey: ["dashboard", board.id] });
+    },
   });
   const setTiles = (tiles: Tile[]) => setDraft((before) => ({ ...before, tiles }));
   const addTile = (tiles: Tile[], chart?: Chart) =>
@@ -126,7 +139,11 @@ export function Board({ board, isNew = false }: { board: Dashboard; isNew?: bool
                 Discard
               </Button>
             )}
-            <Button variant="primary" busy={save.isPending} onClick={() => save.mutate(draft)}>
+            <Button
+              variant="primary"
+              busy={save.isPending}
+              onClick={() => save.mutate({ next: draft, as: isNew ? "new" : "same" })}
+            >
               <Save aria-hidden />
               Save
             </Button>
@@ -217,6 +234,31 @@ export function Board({ board, isNew = false }: { board: Dashboard; isNew?: bool
         board={draft}
         onChange={(parts) => setDraft((before) => ({ ...before, ...parts }))}
       />
+      {met && (
+        <MeanwhileDialog
+          met={met}
+          noun="dashboard"
+          busy={save.isPending}
+          onReplace={() =>
+            save.mutate({
+              next: { ...met.mine, version: met.theirs?.version ?? met.mine.version },
+              as: "same",
+            })
+          }
+          onCopy={() => save.mutate({ next: copyOf(met.mine), as: "new" })}
+          onDrop={() => (met.theirs ? show(met.theirs) : navigate("/dashboards"))}
+          onClose={meanwhile.clear}
+        />
+      )}
     </Page>
   );
+}
+
+/** Beside theirs, and in its workspace; who it is shared with is known to who manages it alone. */
+function copyOf(board: Dashboard): Dashboard {
+  return {
+    ...board,
+    title: copyTitle(board.title),
+    shares: board.can_manage ? board.shares : [],
+  };
 }

@@ -33,7 +33,7 @@ export default function DashboardPage() {
     );
   }
   if (board.data === undefined) return <SkeletonRows rows={10} />;
-  return <Board key={`${board.data.id} ${board.data.version}`} board={board.data} />;
+  return <Board key={board.data.id} board={board.data} />;
 }
 
 function emptyBoard(owner: string): Dashboard {

@@ -4,6 +4,7 @@ import { useNavigate } from "react-router";
 import { api, etagOf, unwrap } from "@/api/client";
 import { ApiProblem } from "@/api/problem";
 import type { SavedQuery, Share } from "@/api/types";
+import { MeanwhileNote } from "@/components/meanwhile";
 import { ProblemNote } from "@/components/problem";
 import { Shares } from "@/components/shares";
 import { Button } from "@/components/ui/button";
@@ -139,17 +140,8 @@ export function SaveDialog({
           if (!unnamed) save.mutate("same");
         }}
       >
-        {stale ? (
-          <ProblemNote error={save.error} />
-        ) : (
-          save.error && <ProblemNote error={save.error} />
-        )}
-        {stale && known && (
-          <p className="text-sm">
-            {known.updated_by} saved version {known.version} in the meantime. Replace it with yours,
-            or save yours as a new query.
-          </p>
-        )}
+        {save.error && <ProblemNote error={save.error} />}
+        {stale && known && <MeanwhileNote theirs={known} noun="query" />}
         {!mine && sheet.saved && (
           <p className="text-sm text-muted-foreground">
             {known?.owner} shared this with you to read. You can save a copy of your own.
