@@ -99,7 +99,7 @@ def test_table_says_what_is_done_to_it_for_the_caller(people: dict[str, httpx.Cl
 
 
 def test_what_may_not_be_seen_is_not_there(governed: GovernedWorld, people: dict[str, httpx.Client]) -> None:
-    for path in ("", "/sample", "/snapshots", "/files", "/lineage"):
+    for path in ("", "/sample", "/snapshots", "/partitions", "/files", "/lineage"):
         assert people["analyst"].get(f"{RETAIL}/nothing{path}").status_code == 404, path
     absent = Answer(error=user_error("CATALOG_NOT_FOUND", "Catalog 'nope' not found"))
     governed.trino.on('SHOW SCHEMAS FROM "nope"', absent)
@@ -121,15 +121,41 @@ def test_names_are_quoted(governed: GovernedWorld, people: dict[str, httpx.Clien
 
 
 def test_metadata_that_is_denied_says_so(governed: GovernedWorld, people: dict[str, httpx.Client]) -> None:
-    governed.trino.on(r"\$files", Answer(error=DENIED))
+    governed.trino.on(r"\$files|\$partitions", Answer(error=DENIED))
     governed.trino.on(r"\$snapshots", Answer(error=DENIED), user="analyst")
-    files = people["analyst"].get(f"{RETAIL}/customer/files").json()
-    assert (files["rows"], "keep some of this table" in files["denied"]) == ([], True)
+    for what in ("files", "partitions"):
+        told = people["analyst"].get(f"{RETAIL}/customer/{what}").json()
+        assert (told["rows"], "keep some of this table" in told["denied"]) == ([], True)
     snapshots = people["analyst"].get(f"{RETAIL}/customer/snapshots").json()
     assert snapshots["denied"]
     (snapshot,) = people["auditor"].get(f"{RETAIL}/customer/snapshots").json()["snapshots"]
     assert snapshot["committed_at"] == "2026-01-31T17:00:00.123000Z"
     assert snapshot["current"] is True
+
+
+def test_partitions_are_those_of_the_table(governed: GovernedWorld, people: dict[str, httpx.Client]) -> None:
+    types = {"partition": "row(region_identity varchar, at_month integer)", "record_count": "bigint"}
+    rows = [[["EMEA", 672], 2**60], [["AMER", None], 120], [["APAC", 671], 7]]
+    governed.trino.on(r"\$partitions", Answer(types, [rows]))
+    found = people["engineer"].get(f"{RETAIL}/customer/partitions", params={"limit": 2}).json()
+    assert [c["kind"] for c in found["columns"]] == ["row", "number"]
+    assert found["rows"] == [[["EMEA", 672], str(2**60)], [["AMER", None], 120]]
+    assert (found["truncated"], found["denied"]) == (True, None)
+    asked = governed.trino.asked[-1]
+    assert asked.statement == 'SELECT * FROM "lake"."retail"."customer$partitions" LIMIT 3'
+    assert asked.user == "engineer"
+
+
+@pytest.mark.parametrize("what", ["partitions", "files", "snapshots"])
+def test_no_answer_is_no_denial(governed: GovernedWorld, people: dict[str, httpx.Client], what: str) -> None:
+    path = f"{RETAIL}/customer"
+    failed = {"message": "no store", "errorName": "ICEBERG_X", "errorType": "EXTERNAL"}
+    governed.trino.on(rf"\${what}", Answer(error=failed))
+    answer = people["engineer"].get(f"{path}/{what}")
+    assert (answer.status_code, answer.json()["title"]) == (502, "no store")
+    assert people["engineer"].get(path).json()["columns"], "they are told without it"
+    governed.trino.on(rf"\${what}", Answer(error=user_error("NOT_SUPPORTED", "a view has none")))
+    assert people["engineer"].get(f"{path}/{what}").json()["denied"] == "a view has none"
 
 
 def test_time_travel_and_diff(governed: GovernedWorld, people: dict[str, httpx.Client]) -> None:

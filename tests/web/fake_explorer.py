@@ -38,9 +38,10 @@ from governance.reports import (
     Visibility,
 )
 from tests.web import samples
-from tests.web.samples import CATALOG, NOW, TABLES
+from tests.web.samples import CATALOG, NASTY, NOW, TABLES
 
 router = APIRouter(prefix="/api/v1")
+_PARTITIONING = "   format = 'PARQUET',\n   partitioning = ARRAY['region','month(at)']"
 _TABLE = "/catalogs/{catalog}/namespaces/{namespace}/tables/{table}"
 
 
@@ -104,7 +105,7 @@ def table(catalog: str, namespace: str, table: str) -> TableDetail:
         privileges=["select"],
         row_filters=["region-by-key"] if table == "customer" else [],
         owner_group=None,
-        definition=f"CREATE TABLE {catalog}.{namespace}.{table} (\n   …\n)",
+        definition=f"CREATE TABLE {catalog}.{namespace}.{table} (\n   …\n)\nWITH (\n{_PARTITIONING}\n)",
         current_snapshot_id="6029475298405621301",
         row_count=15_000,
         size_bytes=1_948_311,
@@ -159,7 +160,18 @@ def diff(
 
 @router.get(_TABLE + "/partitions")
 def partitions(catalog: str, namespace: str, table: str) -> MetadataRows:
-    return MetadataRows(columns=[], rows=[], truncated=False, denied="this table has rules for you")
+    if table == "customer":
+        return MetadataRows(columns=[], rows=[], truncated=False, denied="this table has rules for you")
+    data = "row(n row(min bigint, max bigint, null_count bigint, nan_count bigint))"
+    types = {"record_count": "bigint", "file_count": "bigint", "total_size": "bigint", "data": data}
+    facts = [5000, 2, 640_000, [[1, 5000, 0, None]]]
+    if table != "events":
+        return MetadataRows(columns=samples.columns(types), rows=[facts], truncated=False)
+    types = {"partition": "row(region_identity varchar, at_month integer)", **types}
+    months = [["EMEA", 672], [NASTY, 671], ["EMEA", 671], [None, 671]]
+    return MetadataRows(
+        columns=samples.columns(types), rows=[[one, *facts] for one in months], truncated=True
+    )
 
 
 @router.get(_TABLE + "/files")

@@ -100,7 +100,12 @@ _KINDS = {
 def columns(types: Mapping[str, str]) -> list[Column]:
     """Columns of a result."""
     return [
-        Column(name=name, type=kind, kind=_KINDS.get(kind, ColumnKind.TEXT)) for name, kind in types.items()
+        Column(
+            name=name,
+            type=kind,
+            kind=ColumnKind.ROW if kind.startswith("row(") else _KINDS.get(kind, ColumnKind.TEXT),
+        )
+        for name, kind in types.items()
     ]
 
 

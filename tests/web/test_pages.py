@@ -14,6 +14,7 @@ from control_plane.api.queries.trino import trino_error
 from tests.unit.test_trino_causes import FAILURE
 from tests.web.browsing import WIDTHS, Theme, Visit
 from tests.web.fake_workspaces import MARKETING
+from tests.web.samples import NASTY
 
 _CUSTOMER = "/explorer/lake/retail/customer"
 _JOB = "/jobs/00000000-0000-4000-8000-000000000001"
@@ -26,6 +27,7 @@ PAGES = (
     ("analyst_emea", f"{_CUSTOMER}/sample"),
     ("analyst_emea", f"{_CUSTOMER}/snapshots?from=4418837261120045113&to=6029475298405621301"),
     ("analyst_emea", f"{_CUSTOMER}/files"),
+    ("analyst_emea", "/explorer/lake/web/events/files"),
     ("analyst_emea", f"{_CUSTOMER}/lineage"),
     ("analyst_emea", f"{_CUSTOMER}/definition"),
     ("analyst_emea", "/chat"),
@@ -113,6 +115,32 @@ def test_dialogs_are_accessible(visit: Visit) -> None:
     page.get_by_role("button", name="Break glass").click()
     expect(page.get_by_role("dialog", name="Break glass")).to_be_visible()
     visit.check_dialog()
+
+
+def test_partitions_have_their_fields_and_their_values_their_names(visit: Visit) -> None:
+    page = visit.go("/explorer/lake/web/events/files")
+    expect(page.get_by_text("4 partitions, the first of more, by region, month(at)")).to_be_visible()
+    grid = page.get_by_role("grid", name="Partitions")
+    expect(grid.get_by_role("columnheader")).to_contain_text(
+        ["Row", "region", "month(at)", "record_count", "file_count", "total_size"]
+    )
+    rows = grid.get_by_role("row")
+    expect(rows.nth(1).get_by_role("gridcell").first).to_have_text("null")
+    expect(rows.nth(2).get_by_role("gridcell").first).to_have_text(NASTY)
+    for number, month in ((3, "2025-12"), (4, "2026-01")):
+        expect(rows.nth(number).get_by_role("gridcell")).to_contain_text(["EMEA", month, "5000", "2"])
+    grid.focus()
+    page.keyboard.press("End")
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog", name="data")
+    expect(dialog.locator("pre")).to_contain_text('"max": 5000')
+    visit.check_dialog()
+    visit.go("/explorer/lake/retail/orders/files")
+    expect(page.get_by_text("1 partition, not partitioned: all files are one part")).to_be_visible()
+    expect(page.get_by_role("grid", name="Files")).to_be_visible()
+    visit.go(f"{_CUSTOMER}/files")
+    expect(page.get_by_text("this table has rules for you")).to_be_visible()
+    assert page.evaluate("window.hacked") is None
 
 
 def test_pages_are_reached_without_a_mouse(visit: Visit) -> None:

@@ -12,7 +12,13 @@ from control_plane.api.access import Caller
 from control_plane.api.explorer.catalogs import Catalogs
 from control_plane.api.governor import Governor
 from control_plane.api.problems import NotFoundError
-from control_plane.api.queries.trino import DeniedError, NoSuchObjectError, TrinoError, quoted
+from control_plane.api.queries.trino import (
+    BrokenError,
+    DeniedError,
+    NoSuchObjectError,
+    TrinoError,
+    quoted,
+)
 from control_plane.api.schemas.common import Rows
 from control_plane.api.schemas.explorer import (
     ColumnLook,
@@ -66,7 +72,7 @@ class Tables:
             self._catalogs.tags(caller, table.catalog),
             self.explanation_or_none(caller, table),
             self._definition(caller, table),
-            self.snapshots(caller, table),
+            self._snapshots_if_told(caller, table),
             self._owner(caller, table),
         )
         summary = next((s for s in summaries if s.name == table.name), None)
@@ -116,7 +122,12 @@ class Tables:
         )
 
     async def snapshots(self, caller: Caller, table: Table) -> Snapshots:
-        """The table's snapshots, newest first, or why the caller sees none."""
+        """The table's snapshots, newest first, or why the caller sees none.
+
+        Raises:
+            NotFoundError.
+            BrokenError: the engine can't tell now.
+        """
         await self._require(caller, table)
         statement = (
             "SELECT s.snapshot_id, s.parent_id, s.committed_at, s.operation, s.summary, s.snapshot_id = "
@@ -134,16 +145,25 @@ class Tables:
         question = ("snapshots", table.catalog, table.namespace, table.name)
         try:
             told: Snapshots = await self._catalogs.cached(caller, question, ask)
+        except BrokenError:
+            raise
         except TrinoError as error:
             return Snapshots(snapshots=[], denied=_why(error))
         return told
 
     async def metadata(self, caller: Caller, table: Table, suffix: str, limit: int) -> MetadataRows:
-        """Rows of a metadata table, or why the caller sees none."""
+        """Rows of a metadata table, or why the caller sees none.
+
+        Raises:
+            NotFoundError.
+            BrokenError: the engine can't tell now.
+        """
         await self._require(caller, table)
         statement = f"SELECT * FROM {table.part(suffix)} LIMIT {limit + 1}"
         try:
             found = await self._catalogs.rows(caller, statement, limit=limit)
+        except BrokenError:
+            raise
         except TrinoError as error:
             return MetadataRows(columns=[], rows=[], truncated=False, denied=_why(error))
         return MetadataRows(columns=found.columns, rows=found.rows, truncated=found.truncated)
@@ -211,6 +231,13 @@ class Tables:
 
         found: Explanation | None = await self._catalogs.cached(caller, question, ask)
         return found
+
+    async def _snapshots_if_told(self, caller: Caller, table: Table) -> Snapshots:
+        """None where the engine can't tell now: a table's columns are worth showing without its history."""
+        try:
+            return await self.snapshots(caller, table)
+        except BrokenError:
+            return Snapshots(snapshots=[])
 
     async def _require(self, caller: Caller, table: Table) -> None:
         await self._catalogs.columns(caller, table.catalog, table.namespace, table.name)

@@ -13,6 +13,7 @@ import type { Column, Row } from "@/api/types";
 import { cn } from "@/lib/cn";
 import { count } from "@/lib/format";
 import { CellDialog } from "./celldialog";
+import { shown } from "./nested";
 import { cellText, fittingWidths, isRightAligned, valueText } from "./values";
 
 const ROW_PX = 28;
@@ -113,7 +114,7 @@ export function Grid({ label, columns, rowCount, rowAt, onVisible, className }: 
       setOpened(active);
     } else if (mod && event.key === "c" && window.getSelection()?.isCollapsed !== false) {
       event.preventDefault();
-      void navigator.clipboard?.writeText(valueText(rowAt(row)?.[column]));
+      void navigator.clipboard?.writeText(valueText(shown(rowAt(row)?.[column], columns[column])));
     }
   };
 
@@ -192,7 +193,7 @@ export function Grid({ label, columns, rowCount, rowAt, onVisible, className }: 
         <CellDialog
           column={openedColumn}
           row={opened.row}
-          value={rowAt(opened.row)?.[opened.column]}
+          value={shown(rowAt(opened.row)?.[opened.column], openedColumn)}
           onClose={() => {
             setOpened(null);
             scroller.current?.focus();
@@ -248,7 +249,7 @@ function Cell({
       ) : empty ? (
         <span className="text-2xs text-muted-foreground italic">null</span>
       ) : (
-        <span className="truncate whitespace-pre">{cellText(value)}</span>
+        <span className="truncate whitespace-pre">{cellText(shown(value, column))}</span>
       )}
     </div>
   );

@@ -1,4 +1,5 @@
 import type { Column, Row, Value } from "@/api/types";
+import { shown } from "./nested";
 
 /** A value as text, in full; null has none. Values are shown as text nodes only, never as markup. */
 export function valueText(value: Value): string {
@@ -41,7 +42,8 @@ const [NARROWEST_PX, WIDEST_PX] = [64, 380];
 export function fittingWidths(columns: readonly Column[], rows: readonly Row[]): number[] {
   return columns.map((column, index) => {
     let longest = Math.max(column.name.length + 1, column.type.length * 0.85);
-    for (const row of rows) longest = Math.max(longest, cellText(row[index], 60).length);
+    for (const row of rows)
+      longest = Math.max(longest, cellText(shown(row[index], column), 60).length);
     const width = Math.ceil(longest * CHARACTER_PX) + PADDING_PX;
     return Math.min(WIDEST_PX, Math.max(NARROWEST_PX, width));
   });

@@ -1,12 +1,14 @@
 import type { UseQueryResult } from "@tanstack/react-query";
 import { Files, LayoutGrid, Lock } from "lucide-react";
+import { useMemo } from "react";
 import type { Column, Row } from "@/api/types";
 import { StaticGrid } from "@/components/grid/staticgrid";
 import { ProblemNote } from "@/components/problem";
 import { Card, CardHeader } from "@/components/ui/card";
 import { Empty, SkeletonRows } from "@/components/ui/feedback";
 import { plural } from "@/lib/format";
-import { type TableRef, useFiles, usePartitions } from "./data";
+import { type TableRef, useFiles, usePartitions, useTableDetail } from "./data";
+import { byField } from "./partitions";
 
 interface Metadata {
   columns: Column[];
@@ -17,15 +19,26 @@ interface Metadata {
 
 /** What a table is made of in the object store. */
 export function FilesTab({ tableRef }: { tableRef: TableRef }) {
+  const partitions = usePartitions(tableRef);
+  const definition = useTableDetail(tableRef).data?.definition;
+  const found = partitions.data;
+  const told = useMemo(
+    () => (found ? byField(found.columns, found.rows, definition) : null),
+    [found, definition],
+  );
   return (
     <div className="flex flex-col gap-4">
       <Section
         title="Partitions"
         noun="partition"
         icon={LayoutGrid}
-        query={usePartitions(tableRef)}
+        query={partitions}
+        told={told}
+        note={
+          told?.by.length ? `by ${told.by.join(", ")}` : "not partitioned: all files are one part"
+        }
       />
-      <Section title="Data files" noun="file" icon={Files} query={useFiles(tableRef)} />
+      <Section title="Files" noun="file" icon={Files} query={useFiles(tableRef)} />
     </div>
   );
 }
@@ -35,19 +48,26 @@ function Section({
   noun,
   icon,
   query,
+  told,
+  note,
 }: {
   title: string;
   noun: string;
   icon: typeof Files;
   query: UseQueryResult<Metadata>;
+  /** The rows as they are shown, if not as they came. */
+  told?: { columns: Column[]; rows: Row[] } | null;
+  note?: string;
 }) {
+  const rows = told ?? query.data;
+  const more = query.data?.truncated ? ", the first of more" : "";
   return (
     <Card>
       <CardHeader
         title={title}
         description={
           query.data && !query.data.denied
-            ? `${plural(query.data.rows.length, noun)}${query.data.truncated ? ", the first of more" : ""}`
+            ? [`${plural(query.data.rows.length, noun)}${more}`, note].filter(Boolean).join(", ")
             : undefined
         }
       />
@@ -63,13 +83,13 @@ function Section({
         <Empty icon={Lock} title="You may not see this">
           {query.data.denied}
         </Empty>
-      ) : query.data.rows.length === 0 ? (
+      ) : rows === undefined || rows.rows.length === 0 ? (
         <Empty icon={icon} title={`No ${noun}`} />
       ) : (
         <StaticGrid
           label={title}
-          columns={query.data.columns}
-          rows={query.data.rows}
+          columns={rows.columns}
+          rows={rows.rows}
           maxHeightPx={340}
           className="border-t [&_[role=grid]]:rounded-t-none [&_[role=grid]]:border-0"
         />
