@@ -95,6 +95,9 @@ def _to(page: Page, path: str) -> None:
             stopped, "keycloak", "engineer", RETAIL, "Keycloak does not answer", _tables, id="keycloak"
         ),
         pytest.param(stopped, "postgres", "analyst_emea", "/dashboards", DATABASE, _boards, id="postgresql"),
+        pytest.param(
+            frozen, "postgres", "engineer", "/dashboards", DATABASE, _boards, id="postgresql-frozen"
+        ),
     ],
 )
 def test_the_page_says_which_service_is_away_and_recovers_by_itself(

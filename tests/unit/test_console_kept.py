@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import httpx
+import psutil
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
 
 from control_plane.api.storage.database import MIGRATIONS, Database
 from control_plane.api.storage.job_models import own_tables
@@ -78,6 +82,33 @@ def test_migrations_make_what_the_models_say_and_can_be_undone(postgres_server: 
             left = connection.execute(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"))
             assert left.scalars().all() == ["alembic_version"]
         engine.dispose()
+
+
+def test_a_server_that_says_nothing_is_given_up_and_used_again(postgres_server: str) -> None:
+    for url in database(postgres_server, "console_silence"):
+        base = Database(url.replace("postgresql://", "postgresql+psycopg://"), check_s=0.5, statement_s=2)
+        with base.engine.connect() as used:
+            folder = used.scalar(text("SELECT setting FROM pg_settings WHERE name = 'data_directory'"))
+            server = psutil.Process(int(Path(folder, "postmaster.pid").read_text().splitlines()[0]))
+            base.ping()
+            whole = [server, *server.children(recursive=True)]
+            try:
+                for process in whole:
+                    process.suspend()
+                began = time.monotonic()
+                with pytest.raises(OperationalError, match="said nothing for 2 s"):
+                    used.execute(text("SELECT 1"))
+                # The connection of before is checked, and a new one is opened.
+                with pytest.raises(OperationalError):
+                    base.ping()
+                assert time.monotonic() - began < 30
+            finally:
+                for process in whole:
+                    process.resume()
+        base.ping()
+        with base.engine.connect() as other:
+            assert other.scalar(text("SELECT 2 FROM pg_sleep(1)")) == 2, "a statement has longer than a check"
+        base.close()
 
 
 @pytest.mark.parametrize("kind", ["saved-queries", "charts", "dashboards"])
