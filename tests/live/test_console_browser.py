@@ -178,6 +178,39 @@ def test_pages_of_a_steward_are_accessible(console: Console, width: int) -> None
             visit.check()
 
 
+PHONE_PATHS = {
+    "engineer": (
+        *("/", "/explorer/lake/retail/orders", "/worksheet?new=1", "/jobs", "/jobs/new", "/workspaces"),
+        *("/charts", "/admin/maintenance"),
+    ),
+    "admin": (
+        *("/admin/health", "/admin/logs?service=trino", "/admin/versions", "/admin/people"),
+        *("/admin/maintenance", "/governance/grants"),
+    ),
+}
+
+
+@pytest.mark.parametrize("username", PHONE_PATHS)
+def test_pages_of_those_who_run_the_lab_fit_a_phone(console: Console, username: str) -> None:
+    with console.visited_by(username, width=WIDTHS[-1]) as visit:
+        for path in PHONE_PATHS[username]:
+            visit.go(path)
+            visit.check()
+
+
+def test_partitions_of_a_table_are_told_by_field(console: Console) -> None:
+    with console.visited_by("engineer", width=WIDTHS[-1], path="/explorer/lake/web/events/files") as visit:
+        page = visit.page
+        expect(page.get_by_text("by region, month(event_time)")).to_be_visible()
+        grid = page.get_by_role("grid", name="Partitions")
+        expect(grid.get_by_role("columnheader").nth(1)).to_contain_text("region")
+        row = grid.get_by_role("row").nth(1).get_by_role("gridcell")
+        expect(row.nth(0)).to_have_text("AMER")
+        expect(row.nth(1)).to_have_text(re.compile(r"20\d\d-01"))
+        expect(page.get_by_role("grid", name="Files").get_by_role("gridcell").first).to_be_visible()
+        visit.check()
+
+
 def test_a_steward_goes_from_a_tag_to_the_audit(console: Console) -> None:
     sql = "SELECT c_mktsegment FROM retail.customer LIMIT 1"
     plain = console.lab.value(sql, "analyst_emea")

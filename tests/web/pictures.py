@@ -128,8 +128,8 @@ def worksheet(studio: Studio) -> None:
         studio.take(page, "worksheet")
 
 
-def dashboard(studio: Studio) -> None:
-    """Three charts with a filter."""
+def board_of(studio: Studio, username: str, workspace_id: str | None = None) -> str:
+    """The id of a new dashboard with three charts and a filter."""
     priority = {"name": "priority", "type": "varchar", "default": "1-URGENT"}
     charts: tuple[tuple[str, str, dict[str, Any], list[dict[str, Any]]], ...] = (
         ("Revenue by month", BY_MONTH, {"kind": "line", "x": "month", "y": ["revenue"]}, [priority]),
@@ -147,21 +147,73 @@ def dashboard(studio: Studio) -> None:
         ),
     )
     places = ((0, 0, 12, 4), (0, 4, 8, 4), (8, 4, 4, 4))
-    with studio.api("analyst_emea") as api:
+    with studio.api(username) as api:
         tiles: list[dict[str, Any]] = []
         for (title, statement, spec, parameters), (x, y, width, height) in zip(charts, places, strict=True):
             body = {"title": title, "statement": statement, "catalog": "lake", "spec": spec}
-            chart = made(api.post("/charts", json={**body, "parameters": parameters}))
+            owned = {"parameters": parameters, "workspace_id": workspace_id}
+            chart = made(api.post("/charts", json={**body, **owned}))
             place = {"x": x, "y": y, "width": width, "height": height}
             tiles.append({"id": f"t{len(tiles)}", "kind": "chart", "chart_id": chart["id"], **place})
         choices = ["1-URGENT", "2-HIGH", "3-MEDIUM", "4-NOT SPECIFIED", "5-LOW"]
         filters = [{"parameter": "priority", "label": "Priority", "default": "1-URGENT", "options": choices}]
-        board = made(api.post("/dashboards", json={"title": "Orders", "tiles": tiles, "filters": filters}))
-    with studio.visited_by("analyst_emea", f"/dashboards/{board['id']}") as page:
-        for title, *_ in charts[:2]:
-            expect(page.get_by_role("img", name=title)).to_be_visible(timeout=PATIENCE_MS)
-        page.wait_for_timeout(3000)
+        body = {"title": "Orders", "tiles": tiles, "filters": filters, "workspace_id": workspace_id}
+        return str(made(api.post("/dashboards", json=body))["id"])
+
+
+def drawn(studio: Studio, page: Page) -> None:
+    """Waits until the dashboard's charts are there."""
+    for title in ("Revenue by month", "Orders by priority and status"):
+        expect(page.get_by_role("img", name=title)).to_be_visible(timeout=PATIENCE_MS)
+    page.wait_for_timeout(3000)
+
+
+def dashboard(studio: Studio) -> None:
+    """Three charts with a filter."""
+    board = board_of(studio, "analyst_emea")
+    with studio.visited_by("analyst_emea", f"/dashboards/{board}") as page:
+        drawn(studio, page)
         studio.take(page, "dashboard")
+
+
+def belongs(studio: Studio) -> None:
+    """Where a dashboard is given to a workspace."""
+    board = board_of(studio, "engineer", space_of(studio))
+    with studio.visited_by("engineer", f"/dashboards/{board}") as page:
+        drawn(studio, page)
+        page.get_by_role("button", name="Change").click()
+        page.get_by_role("button", name="Name, filters, sharing").click()
+        dialog = page.get_by_role("dialog", name="Dashboard")
+        dialog.get_by_label("Belongs to").scroll_into_view_if_needed()
+        studio.take(page, "belongs")
+
+
+def meanwhile(studio: Studio) -> None:
+    """Two people changed one dashboard."""
+    with studio.api("engineer") as api:
+        space = space_of(studio)
+        found = made(api.get("/dashboards", params={"workspace_id": space}))
+        board = str(found[0]["id"]) if found else board_of(studio, "engineer", space)
+        api.put(f"/workspaces/{space}/members/analyst_emea", json={"owner": False}).raise_for_status()
+    with studio.visited_by("engineer", f"/dashboards/{board}") as page:
+        drawn(studio, page)
+        page.get_by_role("button", name="Change").click()
+        with studio.api("analyst_emea") as api:
+            kept = made(api.get(f"/dashboards/{board}"))
+            names = ("title", "description", "tiles", "filters", "shares")
+            body = {**{name: kept[name] for name in names}, "workspace_id": space}
+            matching = {"If-Match": f'"{kept["version"]}"'}
+            made(api.put(f"/dashboards/{board}", json={**body, "title": "Orders"}, headers=matching))
+        page.get_by_role("button", name="Save", exact=True).click()
+        expect(page.get_by_role("button", name="Replace theirs")).to_be_visible()
+        studio.take(page, "meanwhile")
+
+
+def files(studio: Studio) -> None:
+    """Partitions and files of a table."""
+    with studio.visited_by("engineer", "/explorer/lake/web/events/files") as page:
+        expect(page.get_by_role("grid", name="Files")).to_be_visible(timeout=PATIENCE_MS)
+        studio.take(page, "files")
 
 
 def review(studio: Studio) -> None:
@@ -271,7 +323,10 @@ def answer(studio: Studio) -> None:
 
 PICTURES: dict[str, Callable[[Studio], None]] = {
     one.__name__: one
-    for one in (*(access, worksheet, dashboard, review, audit, workspace, ingest, connection, job, answer),)
+    for one in (
+        *(access, files, worksheet, dashboard, review, audit, workspace, ingest, connection, belongs),
+        *(meanwhile, job, answer),
+    )
 }
 
 
