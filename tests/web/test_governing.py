@@ -266,3 +266,26 @@ def test_two_editors_of_a_chart_do_not_undo_each_other(visit: Visit) -> None:
     dialog.get_by_role("button", name="Save as a new chart").click()
     expect(heading).to_have_text("Mine (copy)")
     assert page.request.get(visit.url + kept).json()["title"] == "Theirs"
+
+
+def test_what_is_kept_goes_once_that_is_meant(visit: Visit) -> None:
+    page = visit.go("/dashboards/new")
+    kept = _new_board(page, "Sales")
+    page.get_by_role("button", name="Remove this dashboard").click()
+    dialog = page.get_by_role("dialog", name="Remove the dashboard")
+    visit.check_dialog()
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    assert page.request.get(visit.url + kept).ok
+    page.get_by_role("button", name="Remove this dashboard").click()
+    dialog.get_by_role("button", name="Remove", exact=True).click()
+    expect(page.get_by_text("No dashboard yet")).to_be_visible()
+    assert page.request.get(visit.url + kept).status == 404
+
+
+def test_what_can_be_done_with_a_row_is_in_view_on_a_phone(browser: Browser, fake_url: str, axe: str) -> None:
+    with Visit.opened(browser, fake_url, axe, width=390) as phone:
+        phone.sign_in_at_the_fake("steward")
+        page = phone.go("/governance/rules")
+        for name in ("Change mask-phone", "Remove mask-phone"):
+            expect(page.get_by_role("button", name=name)).to_be_in_viewport(ratio=1)

@@ -19,7 +19,11 @@ const features = tableFeatures({
   sortFns: { alphanumeric: sortFn_alphanumeric, basic: sortFn_basic },
 });
 
+/** What can be done with a row stays in view on a narrow screen, where the others are scrolled. */
+const ACTIONS = "actions";
+
 export interface DataColumn<T> {
+  /** "actions" for buttons. */
   id: string;
   header: string;
   /** What it is sorted and filtered by; without one it is neither. */
@@ -139,6 +143,7 @@ export function DataTable<T>({
                         "h-8 px-3 font-medium whitespace-nowrap",
                         column.align === "right" && "text-right",
                         column.from && FROM[column.from],
+                        column.id === ACTIONS && "max-lg:sticky max-lg:right-0 max-lg:bg-muted",
                         column.className,
                       )}
                     >
@@ -185,6 +190,7 @@ export function DataTable<T>({
                       "px-3 py-1.5 align-middle",
                       column.align === "right" && "text-right tabular",
                       column.from && FROM[column.from],
+                      column.id === ACTIONS && "max-lg:sticky max-lg:right-0 max-lg:bg-card",
                       column.className,
                     )}
                   >

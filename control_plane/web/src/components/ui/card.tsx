@@ -29,7 +29,7 @@ export function CardHeader({
     <header
       className={cn("flex min-h-11 flex-wrap items-center gap-x-3 gap-y-1 px-4 py-2.5", className)}
     >
-      <div className="min-w-0 flex-1">
+      <div className="min-w-0 flex-1 basis-48">
         <Heading className="text-sm font-semibold">{title}</Heading>
         {description && <p className="text-xs text-muted-foreground">{description}</p>}
       </div>

@@ -1,5 +1,5 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { Pencil, RotateCw, Save, SquareTerminal, Trash2 } from "lucide-react";
+import { Pencil, RotateCw, Save, SquareTerminal } from "lucide-react";
 import { useEffect, useState } from "react";
 import { Link, useNavigate, useParams } from "react-router";
 import { api, etagOf, unwrap } from "@/api/client";
@@ -9,6 +9,7 @@ import { CHART_ROWS, LiveChart } from "@/components/chart/live";
 import { SpecEditor } from "@/components/chart/speceditor";
 import { copyTitle, MeanwhileDialog, useMeanwhile } from "@/components/meanwhile";
 import { ProblemNote } from "@/components/problem";
+import { RemoveButton } from "@/components/removebutton";
 import { Shares } from "@/components/shares";
 import { Button, buttonVariants } from "@/components/ui/button";
 import { Card } from "@/components/ui/card";
@@ -194,15 +195,16 @@ function Loaded({ latest }: { latest: Chart }) {
             </>
           )}
           {chart.can_manage && (
-            <Button
+            <RemoveButton
+              noun="chart"
+              name={chart.title}
+              note="Nobody sees it any more, and dashboards have an empty place where it was."
               variant="danger-ghost"
               size="icon"
               aria-label="Remove this chart"
               busy={remove.isPending}
-              onClick={() => remove.mutate()}
-            >
-              <Trash2 aria-hidden />
-            </Button>
+              onRemove={() => remove.mutate()}
+            />
           )}
         </>
       }

@@ -1,11 +1,12 @@
 import { useMutation, useQueryClient } from "@tanstack/react-query";
-import { LayoutDashboard, Pencil, RotateCw, Save, Settings2, Trash2 } from "lucide-react";
+import { LayoutDashboard, Pencil, RotateCw, Save, Settings2 } from "lucide-react";
 import { useMemo, useState } from "react";
 import { useNavigate, useSearchParams } from "react-router";
 import { api, etagOf, unwrap } from "@/api/client";
 import { asProblem } from "@/api/problem";
 import type { Chart, Dashboard, SaveDashboard, Tile } from "@/api/types";
 import { copyTitle, MeanwhileDialog, useMeanwhile } from "@/components/meanwhile";
+import { RemoveButton } from "@/components/removebutton";
 import { Button } from "@/components/ui/button";
 import { Empty } from "@/components/ui/feedback";
 import { complain, notify } from "@/components/ui/toast";
@@ -166,15 +167,16 @@ export function Board({ board, isNew = false }: { board: Dashboard; isNew?: bool
               </Button>
             )}
             {board.can_manage && (
-              <Button
+              <RemoveButton
+                noun="dashboard"
+                name={board.title}
+                note="Nobody sees it any more. Its charts stay."
                 variant="danger-ghost"
                 size="icon"
                 aria-label="Remove this dashboard"
                 busy={remove.isPending}
-                onClick={() => remove.mutate()}
-              >
-                <Trash2 aria-hidden />
-              </Button>
+                onRemove={() => remove.mutate()}
+              />
             )}
           </>
         )

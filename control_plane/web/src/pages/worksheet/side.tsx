@@ -1,5 +1,5 @@
 import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { ChevronRight, Columns3, Ellipsis, FileCode2, History, Table2, Trash2 } from "lucide-react";
+import { ChevronRight, Columns3, Ellipsis, FileCode2, History, Table2 } from "lucide-react";
 import { useMemo, useState } from "react";
 import { Link, useNavigate } from "react-router";
 import { api, etagOf, unwrap } from "@/api/client";
@@ -7,6 +7,7 @@ import { asProblem } from "@/api/problem";
 import { useMe } from "@/api/session";
 import type { Completion, SavedQuery } from "@/api/types";
 import { ProblemNote } from "@/components/problem";
+import { RemoveButton } from "@/components/removebutton";
 import { StateBadge } from "@/components/state";
 import { Button } from "@/components/ui/button";
 import { Empty, SkeletonRows } from "@/components/ui/feedback";
@@ -278,16 +279,21 @@ function SavedEntry({ query, onDone }: { query: SavedQuery; onDone: () => void }
         </span>
       </Link>
       {query.owner === me.username && (
-        <Button
+        <RemoveButton
+          noun="saved query"
+          name={query.title}
+          note={
+            query.shares.length > 0
+              ? "Those whom it is shared with have it no more."
+              : "Worksheets that were opened from it keep their text."
+          }
           variant="ghost"
           size="icon-sm"
           className="mt-1"
           aria-label={`Remove ${query.title}`}
           busy={remove.isPending}
-          onClick={() => remove.mutate()}
-        >
-          <Trash2 aria-hidden />
-        </Button>
+          onRemove={() => remove.mutate()}
+        />
       )}
     </li>
   );

@@ -1,10 +1,11 @@
 import { useMutation, useQuery } from "@tanstack/react-query";
-import { Cable, Download, Plus, Trash2 } from "lucide-react";
+import { Cable, Download, Plus } from "lucide-react";
 import { useState } from "react";
 import { useNavigate } from "react-router";
 import { api, etagOf, unwrap } from "@/api/client";
 import { DataTable } from "@/components/datatable";
 import { ProblemNote } from "@/components/problem";
+import { RemoveButton } from "@/components/removebutton";
 import { Badge } from "@/components/ui/badge";
 import { Button } from "@/components/ui/button";
 import { Dialog } from "@/components/ui/dialog";
@@ -96,18 +97,20 @@ export function Connections({ workspace }: { workspace: Workspace }) {
             header: "",
             align: "right",
             cell: (row) => (
-              <span className="inline-flex gap-1">
+              <span className="flex flex-wrap justify-end gap-1">
                 <Button size="sm" onClick={() => setFetching(row)}>
                   <Download aria-hidden />
                   Fetch
                 </Button>
-                <Button
+                <RemoveButton
+                  noun="connection"
+                  name={row.name}
+                  note="Its secret goes with it; tables that were made by it stay."
                   size="sm"
                   aria-label={`Remove ${row.name}`}
-                  onClick={() => remove.mutate(row)}
-                >
-                  <Trash2 aria-hidden />
-                </Button>
+                  busy={remove.isPending && remove.variables?.id === row.id}
+                  onRemove={() => remove.mutate(row)}
+                />
               </span>
             ),
           },

@@ -85,7 +85,9 @@ export function Files({ workspace }: { workspace: Workspace }) {
               id: "filename",
               header: "File",
               value: (row) => row.filename,
-              cell: (row) => <span className="font-medium break-all">{row.filename}</span>,
+              cell: (row) => (
+                <span className="block min-w-28 font-medium break-all">{row.filename}</span>
+              ),
             },
             {
               id: "size",
@@ -106,7 +108,7 @@ export function Files({ workspace }: { workspace: Workspace }) {
               header: "",
               align: "right",
               cell: (row) => (
-                <span className="inline-flex gap-1">
+                <span className="flex flex-wrap justify-end gap-1">
                   {row.state === "ready" && (
                     <Button size="sm" onClick={() => setChosen(row)}>
                       <Import aria-hidden />

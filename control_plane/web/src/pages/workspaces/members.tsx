@@ -74,7 +74,7 @@ export function Members({ workspace }: { workspace: Workspace }) {
               header: "",
               align: "right",
               cell: (row) => (
-                <span className="inline-flex gap-1">
+                <span className="flex flex-wrap justify-end gap-1">
                   {workspace.may_manage && (
                     <Button
                       size="sm"
