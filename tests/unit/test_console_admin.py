@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
+from control_plane.api.health import Component
 from control_plane.api.logs import LONGEST_LINE, READ_BYTES, Logs
 from control_plane.api.problems import AbsentServiceError, NotFoundError
 from tests.unit import console_world
@@ -144,3 +146,24 @@ def test_an_admin_ends_the_sessions_of_all_others(
     assert other.get("/api/v1/me").status_code == 401
     assert people["admin"].post(path).json() == {"ended": 1}
     assert own.get("/api/v1/me").status_code == 401
+
+
+def test_secrets_are_listed_with_what_makes_them_anew(
+    governed: GovernedWorld, people: dict[str, httpx.Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = governed.console.settings
+    spark = Component(name="spark", title="Spark")
+    monkeypatch.setattr(governed.console, "settings", replace(settings, components=(spark,)))
+    answer = people["admin"].get("/api/v1/admin/secrets")
+    listed = {one["title"]: one for one in answer.json()}
+    clients = listed["Secrets with which services sign in at Keycloak"]
+    assert "spark" not in clients["services"], "this lab runs without it"
+    assert {"trino", "governor"} < set(clients["services"])
+    assert (clients["command"], clients["stays"]) == ("lab rotate keys", None)
+    assert listed["Passwords of the sample users"]["command"] == "lab rotate people"
+    salt = listed["Key of pseudonyms"]
+    assert (salt["command"], bool(salt["stays"])) == (None, True)
+    told = "First principal of Polaris" in listed
+    assert told is (settings.catalog_kind == "polaris")
+    for secret in (settings.client_secret, settings.encryption_key):
+        assert str(secret) not in answer.text

@@ -254,6 +254,7 @@ PAGES = {
     "/api/v1/governor": {"admin", "steward", "auditor", "analyst", "engineer"},
     "/api/v1/admin/health": {"admin", "steward", "auditor", "analyst", "engineer", "outsider"},
     "/api/v1/admin/personas": {"admin", "steward", "auditor", "analyst", "engineer", "outsider"},
+    "/api/v1/admin/secrets": {"admin", "steward", "auditor", "analyst", "engineer", "outsider"},
 }
 
 

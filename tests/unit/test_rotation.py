@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import fields
 from typing import Any
 
 import httpx
@@ -13,11 +15,13 @@ from cli.commands.common import Options
 from cli.project import read_config
 from components.keycloak.passwords import ATTRIBUTE, SamplePasswordsProvider, converge
 from contracts.errors import LabError, UsageError
+from contracts.secret_kinds import SECRET_KINDS, SecretKind
 from contracts.settings import Role
 from tests.mocks.test_stacks import PASSWORD, Recorded
 from tests.mocks.test_stacks import run as run_stack
 from tests.unit import test_cli_lifecycle
 from tests.unit.cli_fakes import FakeRun
+from tests.unit.slots import make_slot
 
 run = test_cli_lifecycle.run
 
@@ -138,6 +142,61 @@ def test_people_and_keys_are_rotated_apart() -> None:
     assert everything - keys - people == {
         *("postgres", "store-root", "keycloak-admin", "catalog-root", "encryption", "hash-salt")
     }
+
+
+def test_every_secret_is_told_with_what_makes_it_anew() -> None:
+    """What the console lists (``contracts.secret_kinds``) is what the persistent stack makes and rotates."""
+
+    def kind_of(name: str) -> SecretKind:
+        (found,) = (
+            kind
+            for kind in SECRET_KINDS
+            if any(name == one or (one.endswith("-") and name.startswith(one)) for one in kind.names)
+        )
+        return found
+
+    before = run_stack("persistent")
+    pairs = {"catalog-tokens": "keys", "bundles": "keys", "pki": None}
+    everything = {name.removeprefix("lab-") for name in before.of(PASSWORD)} | pairs.keys()
+    rotated = {
+        "people": kept(before) - kept(run_stack("persistent", "peopleRotation=1")),
+        "keys": kept(before) - kept(run_stack("persistent", "keysRotation=3")),
+    }
+    for name in everything:
+        by = next((by for by, names in rotated.items() if name in names), pairs.get(name))
+        assert kind_of(name).rotation == by, name
+    for kind in SECRET_KINDS:
+        assert (kind.rotation is None) == bool(kind.stays), kind.title
+        assert all(any(n.startswith(one) for n in everything) for one in kind.names), kind.title
+
+
+def test_services_that_hold_a_secret_are_told() -> None:
+    slot = make_slot()
+    secrets, databases = slot.secrets, [f.name for f in fields(slot) if f.name.endswith("_database")]
+    values = {
+        "client-": [*secrets.client_secrets.values()],
+        "database-": [getattr(slot, name).password for name in databases],
+        "store-catalog": [f"{name}-secret" for name in ("catalog", "governor", "opa")],
+        "opa": [
+            *(secrets.opa_token, secrets.audit_opa_token),
+            *(secrets.audit_trino_token, secrets.trino_internal_secret),
+        ],
+        "bundles": [secrets.bundle_signing_private_key, secrets.bundle_signing_public_key],
+        "encryption": [secrets.encryption_key],
+        "hash-salt": [secrets.hash_salt],
+        "postgres": [secrets.keycloak_admin_client_secret],
+    }
+    specs = run_stack("lab", "components=trino,spark,control-plane,agent").specs
+    # A user of the store and a client have the same name, and here the same value.
+    store = {"catalog", "governor", "opa"}
+    for kind in SECRET_KINDS:
+        if (wanted := values.get(kind.names[0])) is None:
+            continue
+        pattern = re.compile("|".join(rf"(?<![\w-]){re.escape(value)}(?![\w-])" for value in wanted))
+        holders = {name for name, spec in specs.items() if pattern.search(json.dumps(spec))}
+        if kind.names == ("client-",):
+            holders -= store - {"governor"}
+        assert holders == set(kind.holders), kind.title
 
 
 def test_signing_keys_go_with_the_keys_and_certificates_stay() -> None:

@@ -6,8 +6,9 @@ from datetime import timedelta
 
 from fastapi import APIRouter, HTTPException, Request
 
+from contracts.secret_kinds import SECRET_KINDS
 from control_plane.api.routes.maintenance import PlanMaintenance
-from control_plane.api.schemas.admin import EndedSessions
+from control_plane.api.schemas.admin import EndedSessions, SecretUse
 from control_plane.api.schemas.logs import LogLines, ServiceLog
 from governance.maintenance.reports import (
     MaintenancePlan,
@@ -69,6 +70,19 @@ def _run(
         policy={"object": "*", "min_files": 5},
         error=error,
     )
+
+
+@router.get("/admin/secrets")
+def secrets() -> list[SecretUse]:
+    return [
+        SecretUse(
+            title=kind.title,
+            services=list(kind.holders),
+            command=kind.rotation and f"lab rotate {kind.rotation}",
+            stays=kind.stays or None,
+        )
+        for kind in SECRET_KINDS
+    ]
 
 
 @router.post("/admin/sessions/end")

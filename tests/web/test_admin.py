@@ -66,9 +66,15 @@ def test_maintenance_is_reported_and_planned(visit: Visit) -> None:
 def test_all_other_sessions_are_ended(visit: Visit) -> None:
     visit.sign_in_at_the_fake("admin")
     page = visit.go("/admin/people")
-    expect(page.get_by_text("lab rotate people")).to_be_visible()
-    expect(page.get_by_text("lab rotate keys")).to_be_visible()
-    expect(page.get_by_text("Services start again with them")).to_be_visible()
+    expect(page.get_by_text("The services that hold one start again")).to_be_visible()
+    secrets = page.get_by_role("table", name="Secrets")
+    for title, command, services in (
+        ("Passwords of the sample users", "lab rotate people", "no service"),
+        ("Keys of the object store's users", "lab rotate keys", "catalog, governor, opa"),
+        ("Key of pseudonyms", "nothing: pseudonyms that people kept", "governor"),
+    ):
+        row = secrets.get_by_role("row", name=title).get_by_role("cell")
+        expect(row).to_contain_text([title, command, services])
     visit.check()
     page.get_by_role("button", name="End all sessions but mine").click()
     page.get_by_role("dialog").get_by_role("button", name="End them").click()

@@ -47,6 +47,17 @@ class Persona(BaseModel):
     description: str
 
 
+class SecretUse(BaseModel):
+    """Secrets of one purpose, none of which the console has but its own. ``services`` are those of this lab
+    that hold one; ``command`` makes them anew and starts these services again, and is None for what stays, as
+    ``stays`` says why."""
+
+    title: str = Field(examples=["Passwords of databases"])
+    services: list[str]
+    command: str | None = Field(examples=["lab rotate keys"])
+    stays: str | None
+
+
 class EndedSessions(BaseModel):
     """How many sessions there were."""
 

@@ -1869,6 +1869,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/admin/secrets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Secrets
+         * @description What secrets the lab has, what makes each anew, and what that starts again.
+         */
+        get: operations["list_secrets"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/admin/logs": {
         parameters: {
             query?: never;
@@ -4802,6 +4822,28 @@ export interface components {
         SchedulePreview: {
             /** Times */
             times: string[];
+        };
+        /**
+         * SecretUse
+         * @description Secrets of one purpose, none of which the console has but its own. ``services`` are those of this lab
+         *     that hold one; ``command`` makes them anew and starts these services again, and is None for what stays, as
+         *     ``stays`` says why.
+         */
+        SecretUse: {
+            /**
+             * Title
+             * @example Passwords of databases
+             */
+            title: string;
+            /** Services */
+            services: string[];
+            /**
+             * Command
+             * @example lab rotate keys
+             */
+            command: string | null;
+            /** Stays */
+            stays: string | null;
         };
         /**
          * ServiceLog
@@ -8955,6 +8997,27 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Persona"][];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    list_secrets: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecretUse"][];
                 };
             };
             default: components["responses"]["Problem"];

@@ -1,45 +1,96 @@
+import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
+import { api, unwrap } from "@/api/client";
+import { DataTable } from "@/components/datatable";
+import { ProblemNote } from "@/components/problem";
+import { SkeletonRows } from "@/components/ui/feedback";
 
-const ROTATIONS: { command: string; what: string; effect: ReactNode }[] = [
+const EFFECTS: { command: string; effect: ReactNode }[] = [
   {
     command: "lab rotate people",
-    what: "Passwords of the sample users",
     effect: (
       <>
-        They are signed out everywhere; <Command>lab credentials</Command> has the new ones. No
-        service is started again. Permissions to run jobs stay: each user takes theirs back on the
-        page of jobs.
+        Sample users are signed out everywhere; <Command>lab credentials</Command> has the new
+        passwords. No service is started again. Permissions to run jobs stay: each user takes theirs
+        back on the page of jobs.
       </>
     ),
   },
   {
     command: "lab rotate keys",
-    what: "Secrets of clients, databases, the object store and between services; signing keys of bundles and of the catalog’s tokens",
-    effect: "Services start again with them. Until they have, queries may fail.",
+    effect: "The services that hold one start again. Until they have, queries may fail.",
   },
 ];
 
-/** What makes secrets anew. The console knows none of them, so that it can only say how. */
+/** What secrets there are and what makes them anew. The console knows none of them but its own. */
 export function Secrets() {
+  const secrets = useQuery({
+    queryKey: ["secrets"],
+    queryFn: () => unwrap(api.GET("/api/v1/admin/secrets")),
+    staleTime: Number.POSITIVE_INFINITY,
+  });
   return (
-    <section className="flex flex-col gap-2">
+    <section className="flex flex-col gap-3">
       <h2 className="text-sm font-semibold">Secrets</h2>
       <p className="max-w-prose text-sm text-muted-foreground">
-        The console holds neither passwords nor keys of the lab, and changes none: these commands
-        do, where the lab was brought up. Whatever fails in between, the next{" "}
-        <Command>lab up</Command> goes on with it.
+        The console can neither show nor change the lab's passwords and keys: these commands do,
+        where the lab was brought up. Each makes all of its kind anew, and whatever fails in
+        between, the next <Command>lab up</Command> goes on with it. Nothing here says when that was
+        last done: whoever brought the lab up sees how often, as <Command>peopleRotation</Command>{" "}
+        and <Command>keysRotation</Command> of its settings.
       </p>
-      <dl className="grid max-w-prose gap-3 text-sm">
-        {ROTATIONS.map(({ command, what, effect }) => (
+      <dl className="grid max-w-prose gap-2 text-sm">
+        {EFFECTS.map(({ command, effect }) => (
           <div key={command} className="flex flex-col gap-0.5">
             <dt>
               <Command>{command}</Command>
             </dt>
-            <dd>{what}.</dd>
             <dd className="text-muted-foreground">{effect}</dd>
           </div>
         ))}
       </dl>
+      {secrets.error ? (
+        <ProblemNote error={secrets.error} onRetry={() => void secrets.refetch()} />
+      ) : secrets.isPending ? (
+        <SkeletonRows />
+      ) : (
+        <DataTable
+          label="Secrets"
+          rows={secrets.data}
+          rowKey={(row) => row.title}
+          columns={[
+            {
+              id: "title",
+              header: "What it is",
+              value: (row) => row.title,
+              cell: (row) => row.title,
+            },
+            {
+              id: "command",
+              header: "Made anew by",
+              value: (row) => row.command ?? "",
+              cell: (row) =>
+                row.command ? (
+                  <Command>{row.command}</Command>
+                ) : (
+                  <span className="text-muted-foreground">nothing: {row.stays}</span>
+                ),
+            },
+            {
+              id: "services",
+              header: "Services that hold it",
+              value: (row) => row.services.join(" "),
+              cell: (row) =>
+                row.services.length > 0 ? (
+                  <span className="font-mono text-xs">{row.services.join(", ")}</span>
+                ) : (
+                  <span className="text-muted-foreground">no service</span>
+                ),
+              from: "md",
+            },
+          ]}
+        />
+      )}
     </section>
   );
 }
