@@ -185,7 +185,7 @@ PHONE_PATHS = {
     ),
     "admin": (
         *("/admin/health", "/admin/logs?service=trino", "/admin/versions", "/admin/people"),
-        *("/admin/maintenance", "/governance/grants"),
+        *("/admin/secrets", "/admin/maintenance", "/governance/grants"),
     ),
 }
 

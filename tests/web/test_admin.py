@@ -63,9 +63,9 @@ def test_maintenance_is_reported_and_planned(visit: Visit) -> None:
     expect(dialog).to_contain_text("EXECUTE optimize")
 
 
-def test_all_other_sessions_are_ended(visit: Visit) -> None:
+def test_secrets_are_listed_and_all_other_sessions_ended(visit: Visit) -> None:
     visit.sign_in_at_the_fake("admin")
-    page = visit.go("/admin/people")
+    page = visit.go("/admin/secrets")
     expect(page.get_by_text("The services that hold one start again")).to_be_visible()
     secrets = page.get_by_role("table", name="Secrets")
     for title, command, services in (
@@ -81,4 +81,6 @@ def test_all_other_sessions_are_ended(visit: Visit) -> None:
     expect(page.get_by_text("3 sessions ended")).to_be_visible()
     visit.sign_in_at_the_fake("analyst_emea")
     page = visit.go("/admin/people")
-    expect(page.get_by_role("button", name="End all sessions but mine")).to_have_count(0)
+    expect(page.get_by_role("tab", name="Secrets")).to_have_count(0)
+    page = visit.go("/admin/secrets")
+    expect(page.get_by_role("heading", name="There is no such page")).to_be_visible()

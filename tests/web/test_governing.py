@@ -211,7 +211,7 @@ def test_two_editors_of_a_dashboard_do_not_undo_each_other(visit: Visit) -> None
     kept = f"/api/v1/dashboards/{page.url.split('/')[-1]}"
 
     begin("Theirs at last")
-    dialog.get_by_role("button", name="Drop mine, show theirs").click()
+    dialog.get_by_role("button", name="Drop mine").click()
     expect(heading).to_have_text("Theirs at last")
     expect(page.get_by_role("button", name="Change")).to_be_visible()
 

@@ -60,6 +60,7 @@ PAGES = (
     ("admin", "/admin/maintenance"),
     ("admin", "/admin/versions"),
     ("admin", "/admin/people"),
+    ("admin", "/admin/secrets"),
     ("admin", "/admin/publication"),
 )
 

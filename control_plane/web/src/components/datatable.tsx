@@ -21,6 +21,7 @@ const features = tableFeatures({
 
 /** What can be done with a row stays in view on a narrow screen, where the others are scrolled. */
 const ACTIONS = "actions";
+const STAYS = "max-lg:sticky max-lg:right-0 max-lg:shadow-[-8px_0_8px_-8px_rgb(0_0_0/0.3)]";
 
 export interface DataColumn<T> {
   /** "actions" for buttons. */
@@ -143,7 +144,7 @@ export function DataTable<T>({
                         "h-8 px-3 font-medium whitespace-nowrap",
                         column.align === "right" && "text-right",
                         column.from && FROM[column.from],
-                        column.id === ACTIONS && "max-lg:sticky max-lg:right-0 max-lg:bg-muted",
+                        column.id === ACTIONS && `${STAYS} max-lg:bg-muted`,
                         column.className,
                       )}
                     >
@@ -190,7 +191,7 @@ export function DataTable<T>({
                       "px-3 py-1.5 align-middle",
                       column.align === "right" && "text-right tabular",
                       column.from && FROM[column.from],
-                      column.id === ACTIONS && "max-lg:sticky max-lg:right-0 max-lg:bg-card",
+                      column.id === ACTIONS && `${STAYS} max-lg:bg-card`,
                       column.className,
                     )}
                   >

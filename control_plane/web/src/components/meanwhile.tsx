@@ -65,11 +65,21 @@ export function copyTitle(title: string): string {
 }
 
 /** Who saved in between, and what can be done about it. */
-export function MeanwhileNote({ theirs, noun }: { theirs: Kept; noun: string }) {
+export function MeanwhileNote({
+  theirs,
+  noun,
+  drop = false,
+}: {
+  theirs: Kept;
+  noun: string;
+  /** Whether one's own can be dropped, too. */
+  drop?: boolean;
+}) {
   return (
     <p className="text-sm">
-      {theirs.updated_by} saved version {theirs.version} in the meantime. Replace it with yours, or
-      save yours as a new {noun}.
+      {theirs.updated_by} saved version {theirs.version} in the meantime. Replace it with yours
+      {drop ? ", " : " or "}save yours as a new {noun}
+      {drop && ", or drop yours and see theirs"}.
     </p>
   );
 }
@@ -107,7 +117,7 @@ export function MeanwhileDialog({
       footer={
         <>
           <Button variant="ghost" disabled={busy} onClick={onDrop}>
-            {theirs === null ? "Drop mine" : "Drop mine, show theirs"}
+            Drop mine
           </Button>
           <Button busy={busy} onClick={onCopy}>
             Save as a new {noun}
@@ -122,7 +132,7 @@ export function MeanwhileDialog({
     >
       <div className="flex flex-col gap-3">
         {theirs?.can_edit ? (
-          <MeanwhileNote theirs={theirs} noun={noun} />
+          <MeanwhileNote theirs={theirs} noun={noun} drop />
         ) : (
           <p className="text-sm">
             {theirs === null

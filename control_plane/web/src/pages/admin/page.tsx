@@ -1,4 +1,4 @@
-import { Activity, Boxes, ScrollText, ShieldCheck, Users, Wrench } from "lucide-react";
+import { Activity, Boxes, KeyRound, ScrollText, ShieldCheck, Users, Wrench } from "lucide-react";
 import { useNavigate, useParams } from "react-router";
 import { useMay } from "@/api/session";
 import { Tabs } from "@/components/ui/tabs";
@@ -9,9 +9,18 @@ import { LogsPanel } from "./logs";
 import { MaintenancePanel } from "./maintenance";
 import { PeoplePanel } from "./people";
 import { PublicationPanel } from "./publication";
+import { SecretsPanel } from "./secrets";
 import { VersionsPanel } from "./versions";
 
-const SECTIONS = ["health", "logs", "versions", "people", "maintenance", "publication"] as const;
+const SECTIONS = [
+  "health",
+  "logs",
+  "versions",
+  "people",
+  "secrets",
+  "maintenance",
+  "publication",
+] as const;
 type SectionName = (typeof SECTIONS)[number];
 
 /** How the lab is: its services, who is in it, whether its rules are where they have to be. */
@@ -36,6 +45,9 @@ export default function AdminPage() {
             : []),
           { value: "versions", label: "Versions", icon: <Boxes aria-hidden /> },
           { value: "people", label: "People and groups", icon: <Users aria-hidden /> },
+          ...(administers
+            ? [{ value: "secrets" as const, label: "Secrets", icon: <KeyRound aria-hidden /> }]
+            : []),
           { value: "maintenance", label: "Maintenance", icon: <Wrench aria-hidden /> },
           ...(mayRead
             ? [
@@ -53,6 +65,7 @@ export default function AdminPage() {
         {current === "maintenance" && <MaintenancePanel />}
         {current === "versions" && <VersionsPanel />}
         {current === "people" && <PeoplePanel />}
+        {current === "secrets" && (administers ? <SecretsPanel /> : <NotFound />)}
         {current === "publication" && <PublicationPanel />}
       </Tabs>
     </Page>

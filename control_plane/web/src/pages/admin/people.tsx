@@ -1,17 +1,13 @@
-import { useMay } from "@/api/session";
 import { DataTable } from "@/components/datatable";
 import { ProblemNote } from "@/components/problem";
 import { Badge } from "@/components/ui/badge";
 import { SkeletonRows } from "@/components/ui/feedback";
 import { usePeople, usePersonas } from "@/pages/governance/data";
-import { Secrets } from "./secrets";
-import { EndSessions } from "./sessions";
 
 /** Groups of the realm and the lab's sample users. Keycloak's own pages change them. */
 export function PeoplePanel() {
   const people = usePeople();
   const personas = usePersonas();
-  const administers = useMay("administer");
   return (
     <div className="flex flex-col gap-6">
       <section>
@@ -108,8 +104,6 @@ export function PeoplePanel() {
           />
         )}
       </section>
-      {administers && <EndSessions />}
-      {administers && <Secrets />}
     </div>
   );
 }

@@ -4,6 +4,7 @@ import { api, unwrap } from "@/api/client";
 import { DataTable } from "@/components/datatable";
 import { ProblemNote } from "@/components/problem";
 import { SkeletonRows } from "@/components/ui/feedback";
+import { EndSessions } from "./sessions";
 
 const EFFECTS: { command: string; effect: ReactNode }[] = [
   {
@@ -22,8 +23,18 @@ const EFFECTS: { command: string; effect: ReactNode }[] = [
   },
 ];
 
+/** For when one was lost or seen: what ends sessions, and what makes secrets anew. */
+export function SecretsPanel() {
+  return (
+    <div className="flex flex-col gap-6">
+      <EndSessions />
+      <Secrets />
+    </div>
+  );
+}
+
 /** What secrets there are and what makes them anew. The console knows none of them but its own. */
-export function Secrets() {
+function Secrets() {
   const secrets = useQuery({
     queryKey: ["secrets"],
     queryFn: () => unwrap(api.GET("/api/v1/admin/secrets")),
