@@ -260,7 +260,7 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         parse=cron,
         placements=_KUBERNETES,
         doc="when the PostgreSQL inside the cluster is backed up: minute, hour, day, month and weekday, as "
-        "cron has them, in UTC. Empty: by `lab backup` alone.",
+        "a Kubernetes CronJob has them, in UTC. Empty: by `lab backup` alone.",
     ),
     Setting(
         key="backupKeep",

@@ -76,17 +76,31 @@ def interval(text: str) -> int:
 
 
 def cron(text: str) -> str:
-    """Five fields of a schedule, or nothing."""
+    """Five fields of a schedule, or nothing. A Kubernetes CronJob has no last days (``L``), no weekday of a
+    certain week (``5#2``), and Sunday is 0
+    (https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/#schedule-syntax)."""
     try:
-        if text and not re.fullmatch(r"[0-9A-Za-z*/,-]+( [0-9A-Za-z*/,-]+){4}", text):
+        if text and not re.fullmatch(
+            f"{_CRON_FIELD} {_CRON_FIELD} {_CRON_FIELD} {_CRON_FIELD} {_WEEKDAYS}", text
+        ):
             raise CronSimError
         if text:
             CronSim(text, datetime(2001, 1, 1, tzinfo=UTC))
     except CronSimError:
         raise ValueError(
-            "minute, hour, day, month and weekday as cron has them, such as 17 2 * * *, or nothing"
+            "minute, hour, day (1-31), month (1-12 or JAN-DEC) and weekday (0-6 or SUN-SAT) as a Kubernetes "
+            "CronJob has them: numbers, *, ranges (1-5), lists (1,15) and steps (*/15), such as 17 2 * * *; "
+            "or nothing"
         ) from None
     return text
+
+
+def _cron_field(value: str) -> str:
+    term = rf"(?:\*|{value}(?:-{value})?)(?:/\d+)?"
+    return f"{term}(?:,{term})*"
+
+
+_CRON_FIELD, _WEEKDAYS = _cron_field(r"(?:\d+|[A-Za-z]{3})"), _cron_field("(?:[0-6]|[A-Za-z]{3})")
 
 
 def decimal(low: float, high: float) -> Callable[[str], float]:
