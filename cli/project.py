@@ -214,13 +214,16 @@ def half_made_port_base(lab: Lab) -> int | None:
 
 
 def _project_yaml(lab: Lab, virtualenv: Path, backend: str) -> str:
+    from cli.provider_plugins import cached
+
+    providers = dict.fromkeys(PLUGINS, lab.launchers_dir) | cached(lab.root, lab.cache)
     document: dict[str, Any] = {
         "name": NAMESPACE,
         "description": f"Lakehouse Lab {lab.name!r}; made by the lab command, which keeps it up to date",
         "main": str(lab.root),
         "runtime": {"name": "python", "options": {"virtualenv": str(virtualenv)}},
         # Named here they are used without a warning; one that is only on PATH gets one at each run.
-        "plugins": {"providers": [{"name": name, "path": str(lab.launchers_dir)} for name in PLUGINS]},
+        "plugins": {"providers": [{"name": name, "path": str(path)} for name, path in providers.items()]},
     }
     if backend != own_backend_url(lab):
         document["backend"] = {"url": backend}

@@ -29,7 +29,8 @@ def export_cache(options: Options, file: Path, replace: bool, cloud: bool) -> No
     """Write all that labs need to come up without a network into FILE.
 
     It holds the software of every component, a Pulumi engine and the wheels of the virtual environment
-    for this system and this version of Python.
+    for this system and this version of Python. With --cloud also the engine's providers kubernetes, aws and
+    eks, where this machine has them; what it has not is said.
     """
     from cli.drawing import human_bytes, human_seconds
     from cli.operations import export_cache as run

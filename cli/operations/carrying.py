@@ -24,6 +24,7 @@ from typing import IO, cast
 from cli import virtualenv
 from cli.components import artifacts_of
 from cli.drawing import human_bytes
+from cli.provider_plugins import cloud_plugins, ensure_cached, pulumi_homes
 from cli.session import Session
 from cli.wheelhouse import (
     MANIFEST,
@@ -87,7 +88,8 @@ class Imported:
 
 def export_cache(session: Session, file: Path, *, replace: bool = False, cloud: bool = False) -> Exported:
     """Writes the cache's export for this system and Python to ``file``, which appears whole or not at all.
-    What is missing in the cache is fetched first. ``cloud``: with the packages of labs elsewhere than here.
+    What is missing in the cache is fetched first. ``cloud``: with the packages of labs elsewhere than here,
+    and those of the engine's providers for them that this machine has.
 
     Raises:
         UsageError: the file is there and ``replace`` is not set, or its folder is not.
@@ -100,6 +102,9 @@ def export_cache(session: Session, file: Path, *, replace: bool = False, cloud: 
     wheels = {kind: ensure_wheels(session, kind) for kind in kinds}
     files = {wheel.name: wheel for of_kind in wheels.values() for wheel in of_kind}
     entries, left_out = _ensure_entries(session)
+    if cloud:
+        providers, absent = _ensure_providers(session)
+        entries, left_out = [*entries, *providers], (*left_out, *absent)
     sizes = {entry.name: installed_bytes(entry) for entry in entries}
     total = sum(sizes.values()) + sum(wheel.stat().st_size for wheel in files.values())
     require_free_space(file.absolute().parent, total, file.name)
@@ -143,7 +148,7 @@ def import_cache(session: Session, file: Path) -> Imported:
     began, cache = time.monotonic(), session.lab.cache
     with opened(file) as (archive, manifest):
         check_fits(manifest, session.lab.root)
-        pairs = _matched(manifest, cache)
+        pairs = _matched(manifest, session.lab.root, cache)
         prepare_cache(cache)
         absent = [(entry, one) for entry, one in pairs if problems(entry, verify=True)]
         room = sum(one.installed_bytes for _, one in absent)
@@ -210,6 +215,19 @@ def _ensure_entries(session: Session) -> tuple[list[Entry], tuple[str, ...]]:
             next_command=f"rm -r {engine.path}, then lab cache export FILE",
         )
     return [*(artifact_cache.entry_of(artifact, cache) for artifact in wanted), engine], left_out
+
+
+def _ensure_providers(session: Session) -> tuple[list[Entry], list[str]]:
+    """The cache's entries of the engine's providers, and what is said of those that this machine lacks."""
+    lab = session.lab
+    entries, absent = ensure_cached(
+        cloud_plugins(lab.root), lab.cache, pulumi_homes(lab.pulumi_home, session.environ), session.say
+    )
+    return entries, [
+        f"the engine's provider {one.name} {one.version}: it is not on this machine; "
+        f"pulumi plugin install resource {one.name} {one.version}, then export again"
+        for one in absent
+    ]
 
 
 def ensure_wheels(session: Session, kind: str = "local") -> list[Path]:
@@ -355,7 +373,7 @@ def _write_artifact(
     )
 
 
-def _matched(manifest: Manifest, cache: Path) -> list[tuple[Entry, PackedArtifact]]:
+def _matched(manifest: Manifest, root: Path, cache: Path) -> list[tuple[Entry, PackedArtifact]]:
     """This version's entries that the export holds. Raises LabError when it lacks a needed one."""
     from cli.toolchain import engine_entries
 
@@ -376,7 +394,8 @@ def _matched(manifest: Manifest, cache: Path) -> list[tuple[Entry, PackedArtifac
             permitted=", ".join(f"{entry.name} {entry.version}" for entry in needed),
             next_command="lab cache export FILE, with this version",
         )
-    return [*found(needed), *found([artifact_cache.entry_of(POLARIS, cache)]), *engines]
+    providers = [plugin.entry(cache) for plugin in cloud_plugins(root)]
+    return [*found(needed), *found([artifact_cache.entry_of(POLARIS, cache)]), *found(providers), *engines]
 
 
 def _install(session: Session, archive: zipfile.ZipFile, entry: Entry, one: PackedArtifact) -> None:

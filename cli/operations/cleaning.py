@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from cli import virtualenv
 from cli.project import existing_labs
+from cli.provider_plugins import cloud_plugins
 from cli.session import Session
 from contracts.settings import labs_home
 from contracts.versions import ARTIFACTS
@@ -105,6 +106,7 @@ def _named(session: Session) -> set[Path]:
 
     cache, root = session.lab.cache, session.lab.root
     entries = [*(entry_of(artifact, cache) for artifact in ARTIFACTS.values()), *engine_entries(cache)]
+    entries += [plugin.entry(cache) for plugin in cloud_plugins(root)]
     named = {path for entry in entries for path in (entry.path, entry.downloads)}
     for kind in virtualenv.REQUIREMENTS:
         name = virtualenv.environment_name(root, kind)

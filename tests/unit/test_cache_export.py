@@ -6,6 +6,8 @@ import dataclasses
 import hashlib
 import io
 import json
+import shutil
+import subprocess
 import sys
 import tarfile
 import zipfile
@@ -13,9 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 import zstandard
 
-from cli import operations, virtualenv, wheelhouse
+from cli import operations, project, provider_plugins, virtualenv, wheelhouse
 from cli.operations import carrying
 from cli.project import Lab
 from cli.session import Session
@@ -339,3 +342,88 @@ def test_what_is_carried_runs_every_component_but_polaris(monkeypatch: pytest.Mo
 
 def test_the_system_is_that_of_the_interpreter() -> None:
     assert sys.platform in wheelhouse.system()
+
+
+# --- the engine's providers of labs elsewhere
+
+KUBERNETES = "resource-kubernetes-v4.34.2"
+
+
+def with_provider(side: Side, *, whole: bool = True) -> None:
+    """The provider as the engine installs it, for the lab or for whoever runs it by hand."""
+    folder = side.session.lab.pulumi_home / "plugins" / KUBERNETES
+    folder.mkdir(parents=True)
+    (folder / "pulumi-resource-kubernetes").write_text("#!/bin/sh\necho provider\n")
+    (folder / "pulumi-resource-kubernetes").chmod(0o700)
+    if not whole:
+        folder.with_name(f"{KUBERNETES}.partial").touch()
+
+
+@pytest.fixture
+def pinned(machines: tuple[Side, Side]) -> tuple[Side, Side]:
+    """Both name two providers for labs elsewhere, and one that the checkout serves itself."""
+    here, there = machines
+    for side in machines:
+        with (side.root / virtualenv.REQUIREMENTS["local"]).open("a") as file:
+            file.write("pulumi-random==4.21.4 \\\n")
+        with (side.root / virtualenv.REQUIREMENTS["cloud"]).open("a") as file:
+            file.write("pulumi-random==4.21.4 \\\npulumi-aws==7.51.1 \\\npulumi-kubernetes==4.34.2 \\\n")
+    for side, kinds in ((here, ("local", "cloud")), (there, ())):
+        for kind in kinds:
+            held = virtualenv.wheels_folder(side.cache, wheelhouse.environment_name(side.root, kind))
+            held.mkdir(parents=True, exist_ok=True)
+            for wheel in (side.root.parent.parent / "wheels").iterdir():
+                (held / wheel.name).write_bytes(wheel.read_bytes())
+    return here, there
+
+
+def test_a_provider_that_is_here_comes_along_and_the_others_project_names_it(
+    pinned: tuple[Side, Side], tmp_path: Path
+) -> None:
+    here, there = pinned
+    with_provider(here)
+    file = tmp_path / "cloud.zip"
+    made = operations.export_cache(here.session, file, cloud=True)
+    assert "pulumi-resource-kubernetes 4.34.2" in made.artifacts
+    (said,) = [one for one in made.left_out if "provider" in one]
+    assert said.startswith(
+        "the engine's provider aws 7.51.1: it is not on this machine; pulumi plugin install"
+    )
+
+    taken = operations.import_cache(there.session, file)
+    assert "pulumi-resource-kubernetes 4.34.2" in taken.artifacts
+    folder = provider_plugins.cached(there.root, there.cache)["kubernetes"]
+    program = folder / "pulumi-resource-kubernetes"
+    assert subprocess.run([program], capture_output=True, text=True, check=True).stdout == "provider\n"
+    described = yaml.safe_load(project._project_yaml(there.session.lab, tmp_path / "venv", "file:///state"))
+    assert {"name": "kubernetes", "path": str(folder)} in described["plugins"]["providers"]
+    assert {one["name"] for one in described["plugins"]["providers"]} == {"keycloak", "random", "kubernetes"}
+    kept = {one.name: one for one in operations.cache_contents(there.session)}
+    assert kept[folder.relative_to(there.cache).as_posix()].use == "by this version"
+
+    shutil.rmtree(here.session.lab.pulumi_home)
+    again = operations.export_cache(here.session, file, cloud=True, replace=True)
+    assert "pulumi-resource-kubernetes 4.34.2" in again.artifacts, "the cache has it now"
+
+
+def test_a_provider_that_is_nowhere_or_not_whole_is_said(pinned: tuple[Side, Side], tmp_path: Path) -> None:
+    here, there = pinned
+    with_provider(here, whole=False)
+    made = operations.export_cache(here.session, tmp_path / "cloud.zip", cloud=True)
+    assert [one.split(":")[0] for one in made.left_out if "provider" in one] == [
+        "the engine's provider aws 7.51.1",
+        "the engine's provider kubernetes 4.34.2",
+    ]
+    operations.import_cache(there.session, tmp_path / "cloud.zip")
+    assert provider_plugins.cached(there.root, there.cache) == {}
+    assert not [
+        one for one in operations.export_cache(here.session, tmp_path / "own.zip").left_out if "prov" in one
+    ]
+
+
+def test_providers_are_those_whose_packages_are_pinned_for_labs_elsewhere() -> None:
+    found = {plugin.name: plugin for plugin in provider_plugins.cloud_plugins(project.ROOT)}
+    assert set(found) == {"aws", "eks", "kubernetes"}
+    homes = provider_plugins.pulumi_homes(Path("/lab"), {"HOME": "/somebody"})
+    assert homes == (Path("/lab"), Path("/somebody/.pulumi"))
+    assert provider_plugins.pulumi_homes(Path("/lab"), {"PULUMI_HOME": "/own"})[1] == Path("/own")
