@@ -90,6 +90,7 @@ def restore(
         LabError: the backup is not whole, or the server does not start with it.
     """
     from placements.kubernetes.inside import operating
+    from placements.local.foundation import postgres
 
     _require_inside(session, "restore")
     _refuse_running(session)
@@ -111,6 +112,9 @@ def restore(
         operating.send(beside, header, manifest, archive)
         session.say("the server starts again, and takes it into use")
         operating.take_into_use(beside)
+        # The tunnel leads to the pod of before; once it is started again, it leads to a server that answers.
+        session.supervisor.stop([postgres.SERVICE])
+        session.supervisor.start([postgres.SERVICE])
         answering = _answering(session)
     return RestoreResult(
         backup=_row(vars(chosen)), databases=answering, seconds=round(time.monotonic() - began, 1)
@@ -229,6 +233,8 @@ def _answering(session: Session) -> int:
     one does not."""
     import psycopg
 
+    from placements.local.foundation.postgres_admin import SSL_MODE
+
     slot, own = session.slot(), settings(session.lab, Role.PERSISTENT, session.environ)
     databases = [getattr(slot, name) for name in vars(slot) if name.endswith("_database")]
     for database in databases:
@@ -242,10 +248,11 @@ def _answering(session: Session) -> int:
                     user=database.role,
                     password=database.password,
                     connect_timeout=5,
+                    sslmode=SSL_MODE,
                 ).close()
                 break
             except psycopg.OperationalError as error:
-                # A tunnel whose pod was replaced is started again.
+                # A tunnel that another client's connection ended is started again.
                 if time.monotonic() > end:
                     raise LabError(
                         f"database {database.name} does not answer after it was restored: {error}",

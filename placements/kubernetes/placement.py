@@ -331,6 +331,7 @@ class KubernetesPlacement:
                 workload.name,
                 workload.ports,
                 numbers,
+                workload.readiness,
                 cluster=self.cluster,
                 home=self.home,
                 pods=json.dumps(template, sort_keys=True),

@@ -156,6 +156,22 @@ def test_the_operator_reaches_everything_by_tunnels_on_fixed_loopback_ports(run:
     assert keycloak["KC_HOSTNAME"] == "http://127.0.0.1:28008", "one issuer inside and outside"
 
 
+def test_a_tunnel_is_ready_and_alive_while_somebody_answers_at_its_other_end(run: Run) -> None:
+    """And started again soon, however often a connection that ends badly ended it."""
+    tunnels = {
+        name: json.loads(plain(inputs["spec"])) for name, inputs in run("lab", ALL).of(PROCESS).items()
+    }
+    for name, spec in tunnels.items():
+        assert {**spec["liveness"], "period_s": 0} == {**spec["probe"], "period_s": 0}, name
+        assert (spec["liveness"]["period_s"], spec["restarts"]["delay_max_s"]) == (5.0, 5.0)
+        assert spec["restarts"]["stable_s"] == 0
+        assert spec["probe"]["port"] in spec["ports"].values()
+        assert spec["probe"]["path"], "an open port is no answer"
+        assert (spec["probe"]["statuses"], spec["probe"]["verified"]) == ([], False)
+    assert {name for name, spec in tunnels.items() if spec["probe"]["tls"]} == {"trino"}
+    assert tunnels["catalog"]["probe"]["port"] == tunnels["catalog"]["ports"]["management"]
+
+
 def test_a_tunnel_is_made_anew_with_the_pods_that_it_leads_to(run: Run) -> None:
     plans = [
         {name: plain(inputs["plan_hash"]) for name, inputs in run("lab", *pairs).of(PROCESS).items()}

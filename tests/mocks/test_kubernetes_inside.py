@@ -170,6 +170,9 @@ def test_a_lab_stack_may_go_to_the_services_beside_it_and_not_to_any_host(
         assert f'"port": {port}' in egress
 
 
+ANSWERS = {"postgres": (None, True), "s3": ("/minio/health/cluster", False)}
+
+
 def test_databases_buckets_and_users_are_made_through_the_tunnels_after_the_servers_run(
     kept: Registered,
 ) -> None:
@@ -181,6 +184,7 @@ def test_databases_buckets_and_users_are_made_through_the_tunnels_after_the_serv
         assert "--address=127.0.0.1" in spec["argv"]
         assert f"--namespace={DATA}" in spec["argv"]
         assert f"service/{name}" in spec["argv"]
+        assert (spec["liveness"]["path"], spec["liveness"]["postgresql"]) == ANSWERS[name]
     (databases,) = kept.of(DATABASES).values()
     assert (databases["host"], databases["port"], databases["superuser"]) == ("127.0.0.1", 28000, "postgres")
     assert set(databases["databases"]) == {

@@ -59,7 +59,16 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN if "stubborn" in words else end)
 time.sleep(float(delay_s))
 
 class Handler(http.server.BaseHTTPRequestHandler):
+    unanswered = 0
     def do_GET(self):
+        if Handler.unanswered:
+            Handler.unanswered -= 1
+            note("unanswered")
+            return
+        if "noted" in words:
+            note("answered")
+        if self.path.startswith("/unanswered="):
+            Handler.unanswered = int(self.path.partition("=")[2])
         if self.path == "/exit":
             os._exit(7)
         if self.path == "/talk":

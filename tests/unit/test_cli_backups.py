@@ -313,6 +313,8 @@ def test_a_restore_takes_the_newest_or_the_one_that_is_named(
         "open the store",
         f"send {wanted.archive_bytes} manifest archive",
         "take into use",
+        "stop postgres",
+        "start postgres",
         "close the store",
     ]
 

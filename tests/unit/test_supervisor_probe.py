@@ -9,8 +9,10 @@ import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,6 +75,7 @@ def test_http_status_and_body_decide() -> None:
         assert "does not contain" in str(check(ProbeSpec(port=port, path="/ready", body_contains="UP")))
         assert check(ProbeSpec(port=port, path="/broken")) == "/broken answers 503"
         assert check(ProbeSpec(port=port, path="/broken", statuses=(200, 503))) is None
+        assert check(ProbeSpec(port=port, path="/broken", statuses=())) is None, "somebody answers"
         assert check(ProbeSpec(port=port)) is None
 
 
@@ -98,6 +101,7 @@ def test_https_is_verified_against_the_labs_authority(tmp_path: Path) -> None:
         doubting = ProbeSpec(port=port, tls=True, path="/ready", ca_file=str(tmp_path / "other.pem"))
         assert check(trusting) is None
         assert "certificate verify failed" in str(check(doubting))
+        assert check(replace(doubting, verified=False)) is None, "asked alone whether somebody answers"
 
 
 def test_postgresql_is_ready_when_it_asks_for_a_password() -> None:
@@ -112,6 +116,14 @@ def test_postgresql_that_recovers_is_not_ready() -> None:
     with answering(b"E" + struct.pack("!I", len(fields) + 4) + fields) as (port, _):
         reason = check(ProbeSpec(port=port, postgresql=True))
     assert reason == "the server says: the database system is starting up"
+
+
+@pytest.mark.parametrize("more", [{"postgresql": True}, {"path": "/", "statuses": ()}])
+def test_who_takes_connections_and_closes_them_does_not_answer(more: dict[str, Any]) -> None:
+    """As a tunnel to a pod that is gone."""
+    with answering(b"") as (port, seen):
+        assert "without " in str(check(ProbeSpec(port=port, **more)))
+    assert seen != [b""]
 
 
 def test_logs_keep_their_last_files(tmp_path: Path) -> None:

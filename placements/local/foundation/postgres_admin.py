@@ -11,6 +11,9 @@ from psycopg import sql
 
 from contracts.errors import LabError
 
+SSL_MODE = "disable"
+"""It is this machine's loopback, also where a tunnel to a cluster begins there, which is encrypted itself.
+The reset with which PostgreSQL closes an encrypted connection would end that tunnel."""
 _CONNECT_TIMEOUT_S = 10
 
 
@@ -61,6 +64,7 @@ def _connect(props: Mapping[str, Any]) -> Iterator[psycopg.Connection[Any]]:
             user=str(props["superuser"]),
             password=str(props["superuser_password"]),
             connect_timeout=_CONNECT_TIMEOUT_S,
+            sslmode=SSL_MODE,
             autocommit=True,
         ) as connection:
             yield connection

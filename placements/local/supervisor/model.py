@@ -37,11 +37,13 @@ class ServiceState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeSpec:
-    """A readiness probe with everything resolved.
+    """A probe with everything resolved.
 
-    ``path`` None: ready once ``port`` accepts a connection, or, with ``postgresql``, once the server
-    behind it takes logins: it accepts connections before, while it recovers. With ``tls`` the path is
-    asked for by HTTPS, verified against the authorities in ``ca_file``, else against the machine's.
+    ``path`` None: passed once ``port`` accepts a connection, or, with ``postgresql``, once the server
+    behind it takes logins: it accepts connections before, while it recovers. ``statuses`` that are empty:
+    any answer will do. With ``tls`` the path is asked for by HTTPS, verified against the authorities in
+    ``ca_file``, else against the machine's, or, without ``verified``, not at all: for what is asked alone
+    whether somebody answers.
     """
 
     port: int
@@ -54,6 +56,18 @@ class ProbeSpec:
     period_s: float = 0.2
     ca_file: str | None = None
     postgresql: bool = False
+    verified: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restarts:
+    """How a service is started again for which the supervisor's own ways (``Options``) are wrong:
+    ``attempts`` before it was ever ready, at most ``delay_max_s`` between two of them, and after ``stable_s``
+    of being ready the delay begins anew."""
+
+    attempts: int
+    delay_max_s: float
+    stable_s: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +100,9 @@ class ServiceSpec:
     of use to others and no secret. ``copies`` maps directories to make, readable by everybody, to the
     directories whose content they get once. ``memory_mib`` is the expected resident size. ``pid_file``:
     the file with whose first line, its own pid, the service keeps a second one out; what a crash left of
-    it is deleted before a start, since the pid may be another process's by then.
+    it is deleted before a start, since the pid may be another process's by then. ``liveness`` is asked each
+    ``period_s`` of its own while the service is ready; one that fails it several times in a row is ended and
+    started again. ``restarts`` None: as the supervisor's options say.
     """
 
     name: str
@@ -110,6 +126,8 @@ class ServiceSpec:
     copies: Mapping[str, str] = field(default_factory=dict)
     pid_file: str | None = None
     shared_dirs: tuple[str, ...] = ()
+    liveness: ProbeSpec | None = None
+    restarts: Restarts | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(SERVICE_NAME_PATTERN, self.name):
@@ -143,13 +161,16 @@ class ServiceSpec:
         """The reverse of :meth:`to_json`. Raises LabError when the text is not a service's."""
         try:
             document: dict[str, Any] = json.loads(text)
-            probe = document.pop("probe", None)
+            probe, liveness = document.pop("probe", None), document.pop("liveness", None)
+            restarts = document.pop("restarts", None)
             steps = document.pop("steps", ())
             for key in ("argv", "depends_on", "discard", "shared_dirs"):
                 document[key] = tuple(document.get(key) or ())
             return cls(
                 **document,
                 probe=None if probe is None else _probe(probe),
+                liveness=None if liveness is None else _probe(liveness),
+                restarts=None if restarts is None else Restarts(**restarts),
                 steps=tuple(Step(**{**step, "argv": tuple(step["argv"])}) for step in steps),
             )
         except (ValueError, TypeError, KeyError, AttributeError) as error:

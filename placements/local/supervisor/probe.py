@@ -1,4 +1,4 @@
-"""Readiness probes."""
+"""Probes: whether a service is ready, and whether one that was still answers."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _BODY_LIMIT = 1 << 20
 
 
 def check(probe: ProbeSpec) -> str | None:
-    """One attempt, blocking for at most about ATTEMPT_TIMEOUT_S. Returns None when the service is
-    ready, else why it is not."""
+    """One attempt, blocking for at most about ATTEMPT_TIMEOUT_S. Returns None when the service
+    answers as it should, else what is wrong."""
     try:
         if probe.path is None:
             with socket.create_connection((probe.host, probe.port), timeout=ATTEMPT_TIMEOUT_S) as connection:
@@ -33,6 +33,8 @@ def _check_postgresql(connection: socket.socket) -> str | None:
     message = protocol_3_0 + b"user\0lab-probe\0database\0postgres\0application_name\0lab-probe\0\0"
     connection.sendall(struct.pack("!I", len(message) + 4) + message)
     answer = connection.recv(4096)
+    if not answer:
+        raise ConnectionAbortedError("closed without an answer")
     if answer[:1] == b"R":
         return None
     # The fields of an error are a letter and a text each, ended by a zero byte; M is the message.
@@ -44,6 +46,9 @@ def _check_http(probe: ProbeSpec, path: str) -> str | None:
     connection: http.client.HTTPConnection
     if probe.tls:
         context = ssl.create_default_context(cafile=probe.ca_file)
+        if not probe.verified:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
         connection = http.client.HTTPSConnection(
             probe.host, probe.port, timeout=ATTEMPT_TIMEOUT_S, context=context
         )
@@ -55,7 +60,7 @@ def _check_http(probe: ProbeSpec, path: str) -> str | None:
         body = response.read(_BODY_LIMIT)
     finally:
         connection.close()
-    if response.status not in probe.statuses:
+    if probe.statuses and response.status not in probe.statuses:
         return f"{path} answers {response.status}"
     if probe.body_contains is not None and probe.body_contains.encode() not in body:
         return f"{path} does not contain {probe.body_contains!r} yet"

@@ -211,28 +211,43 @@ class Service:
         return True
 
     async def _watch(self) -> None:
-        began = time.monotonic()
+        began, limits, check = time.monotonic(), self._limits, self.spec.liveness
+        failures, asked_at = 0, began
+        asking: asyncio.Task[str | None] | None = None
         while self.is_current:
             if not self._running():
                 await self._died()
                 return
-            if self._deaths and time.monotonic() - began > self._options.stable_s:
+            if self._deaths and time.monotonic() - began >= limits.stable_s:
                 self._deaths = 0
-            await self._pause(self._options.tick_s)
+            if check is not None and asking is None and time.monotonic() - asked_at >= check.period_s:
+                # Beside this loop: what hangs must not keep a service from being stopped.
+                asking = asyncio.create_task(asyncio.to_thread(probe.check, check))
+            if asking is not None and asking.done():
+                wrong, asking, asked_at = asking.result(), None, time.monotonic()
+                failures = failures + 1 if wrong else 0
+                if failures >= limits.liveness_failures:
+                    await self._died(f"it answered no more, {failures} times in a row: {wrong}")
+                    return
+            await self._pause(limits.tick_s)
+
+    @property
+    def _limits(self) -> Options:
+        return self._options.of(self.spec.restarts)
 
     def _running(self) -> bool:
         if self._child is not None and self._child.poll() is not None:
             return False
         return self.process is not None and self.process.alive
 
-    async def _died(self, too_slow: str | None = None) -> None:
+    async def _died(self, ended_for: str | None = None) -> None:
         child = self._child
         await self._clear_process()
         # Known only now: the first thread of a process may be gone before the others are.
-        reason = too_slow or _exit_reason(child)
+        reason = ended_for or _exit_reason(child)
         self._restarts += 1
         self._last_death = reason
-        hopeless = too_slow is not None or self._deaths + 1 >= self._options.attempts
+        hopeless = ended_for is not None or self._deaths + 1 >= self._limits.attempts
         await self._back_off(reason, fatal=hopeless and not self._proven)
 
     async def _start_failed(self, reason: str) -> None:
@@ -250,7 +265,7 @@ class Service:
             self._enter(ServiceState.FAILED)
             self._save()
             return
-        delay = self._options.delay_s(self._deaths)
+        delay = self._limits.delay_s(self._deaths)
         self._enter(ServiceState.BACKOFF)
         self.reason = f"{reason}; started again after {delay:g} s"
         self._save()
