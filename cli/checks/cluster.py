@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from cli.accounts import check_aws_lab
-from cli.checks.findings import Finding, ok, problem
+from cli.checks.findings import Finding, ok, problem, warning
 from cli.clusters import check_cluster_lab, keeps_inside
+from cli.drawing import human_bytes
 from cli.project import settings
 from cli.session import Session
 from components.registry import ComponentInfo
+from contracts.errors import LabError
 from contracts.settings import Role
 from contracts.slots import data_namespace
 
@@ -50,3 +53,37 @@ def pods(session: Session) -> Iterator[Finding]:
     count = sum(item["kind"] == "Pod" for item in items)
     if not found and count:
         yield ok("pods", f"{count} without trouble")
+
+
+def volumes(session: Session) -> Iterator[Finding]:
+    """How full the volumes of data services inside the cluster are; those alone that run can be asked."""
+    from placements.kubernetes.cluster import cluster_of
+    from placements.kubernetes.inside.operating import room
+    from placements.kubernetes.naming import STACK_LABEL
+    from placements.local.ports import FOUNDATION_ORDER
+
+    if session.placement() != "kubernetes" or session.lab.owner or not keeps_inside(session.lab):
+        return
+    cluster = cluster_of(settings(session.lab, Role.LAB, session.environ), session.environ)
+    beside = replace(cluster, namespace=data_namespace(cluster.namespace))
+    running = {item["metadata"]["name"] for item in beside.labelled(["pods"], {STACK_LABEL: Role.PERSISTENT})}
+    for service in FOUNDATION_ORDER:
+        if f"{service}-0" not in running:
+            continue
+        try:
+            found = room(beside, service)
+        except LabError as error:
+            yield warning(f"volume of {service}", f"it can't be asked: {error.what}", "lab status")
+            continue
+        left = f"{human_bytes(found.free_bytes)} of {human_bytes(found.total_bytes)} are left"
+        patch = json.dumps({"spec": {"resources": {"requests": {"storage": "SIZE"}}}})
+        grow = (
+            "let it grow, where its class permits that: "
+            f"{' '.join([*beside.command, 'patch', 'pvc', found.claim])} --patch '{patch}'"
+        )
+        if found.is_used_up:
+            yield problem(f"volume of {service}", f"it is full: {left}; what is in it is kept", grow)
+        elif found.is_scarce:
+            yield warning(f"volume of {service}", f"it is nearly full: {left}", grow)
+        else:
+            yield ok(f"volume of {service}", left)

@@ -59,6 +59,7 @@ def _checks(session: Session, fix: bool) -> Checks:
         carries = [
             ("cluster", lambda: cluster.cluster(session, chosen)),
             ("pods", lambda: cluster.pods(session)),
+            ("volumes", lambda: cluster.volumes(session)),
         ]
     else:
         checks.append(("artifacts", lambda: software.artifacts(session, chosen, fix)))

@@ -54,6 +54,9 @@ class Status:
     shares: str | None = None
 
 
+_NOT_ANSWERING = ("starting", "backoff", "failed")
+
+
 def status(session: Session, *, ask_governor: bool = True) -> Status:
     """Every service, the saved set and the access data's revision. Asks no engine, so it is quick; the
     governor is asked only while it is ready."""
@@ -81,6 +84,8 @@ def status(session: Session, *, ask_governor: bool = True) -> Status:
             revision, age_s = _access_revision(session, outputs)
         except LabError as error:
             notes.append(error.what)
+    if not session.is_local() and any(one.state in _NOT_ANSWERING for one in services):
+        notes.append("what is not ready here is a tunnel; `lab doctor` asks the cluster what its pods lack")
     return Status(
         lab=lab.name,
         home=str(lab.home),

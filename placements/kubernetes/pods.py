@@ -105,6 +105,8 @@ def pod_template(
                 "name": name,
                 "image": image,
                 "imagePullPolicy": "IfNotPresent",
+                # What it said last stands in the pod's status, and in what the lab says of it.
+                "terminationMessagePolicy": "FallbackToLogsOnError",
                 "command": command,
                 "env": environment(layout, content),
                 **({"envFrom": [{"secretRef": {"name": content.env_secret}}]} if content.env_secret else {}),

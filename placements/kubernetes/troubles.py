@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,8 @@ KINDS = ("pods", "deployments.apps", "statefulsets.apps")
 """What is looked at."""
 
 _COMING = ("ContainerCreating", "PodInitializing")
+_WHY = re.compile(r"\b(FATAL|PANIC|ERROR|error|Error|Exception|full|No space left)\b")
+_LINE_LENGTH = 300
 
 
 def troubles(item: Manifest) -> list[str]:
@@ -42,7 +45,16 @@ def _of_pod(status: dict[str, Any]) -> Iterator[str]:
         if ended and not container.get("ready"):
             starts = container.get("restartCount", 0) + 1
             code = ended.get("exitCode")
-            yield f"ended with {ended.get('reason')} (exit code {code}), started {starts} times"
+            said = telling(str(ended.get("message") or ""))
+            what = f"ended with {ended.get('reason')} (exit code {code}), started {starts} times"
+            yield f"{what}: {said}" if said else what
+
+
+def telling(message: str) -> str:
+    """Of the last lines of a container that ended, the last one that says why, or the last."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    found = [line for line in lines if _WHY.search(line)] or lines
+    return found[-1][:_LINE_LENGTH] if found else ""
 
 
 def _said(part: dict[str, Any], what: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -71,6 +72,28 @@ def volume(name: str, folder: Path, size: str) -> dict[str, Any]:
             "hostPath": {"path": str(folder)},
         },
     }
+
+
+def bounded(cluster: TestCluster, folder: Path, size_kib: int) -> None:
+    """Makes the folder of a :func:`volume` a file system of its own on the node, before a pod has it; with
+    another size later, that volume becomes full or grows."""
+    there = run_on_node(cluster, "mountpoint", "--quiet", str(folder)).returncode == 0
+    options = f"{'remount,' if there else ''}size={size_kib}k,mode=0777"
+    done = run_on_node(cluster, "mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder))
+    assert done.returncode == 0, done.stderr
+
+
+def used_kib(cluster: TestCluster, folder: Path) -> int:
+    """What is in use of a folder that is :func:`bounded`."""
+    done = run_on_node(cluster, "stat", "--file-system", "--format=%S %b %f", str(folder))
+    block_bytes, blocks, free = (int(word) for word in done.stdout.split())
+    return (blocks - free) * block_bytes // 1024
+
+
+def run_on_node(cluster: TestCluster, *command: str) -> subprocess.CompletedProcess[str]:
+    """Runs a program with the node's file systems."""
+    inside = ["nsenter", f"--target={cluster.pid}", "--mount", "--"]
+    return subprocess.run([*inside, *command], capture_output=True, text=True, check=False, timeout=60)
 
 
 def install_provider(folder: Path) -> None:

@@ -115,7 +115,7 @@ def wait_until(reached: Callable[[], bool], told: Callable[[], object]) -> None:
 
 
 def complaints(stacks: Stacks) -> str:
-    """What is wrong, as ``lab status`` tells it."""
+    """What is wrong, as ``lab doctor`` tells it."""
     return "\n".join(
         line for item in stacks.cluster.objects(",".join(KINDS), NAMESPACE) for line in troubles(item)
     )

@@ -4,183 +4,30 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cli.project import Lab
-from cli.session import Session
-from cli.toolchain import pulumi_engine
-from contracts.errors import LabError
-from contracts.outputs import Slot, to_exports
-from contracts.settings import cache_home
+from contracts.outputs import to_exports
 from placements.kubernetes.layout import USER_ID
-from placements.local.artifacts import SilentProgress
-from placements.local.supervisor import SupervisorClient
-from placements.local.unprivileged import remove_unprivileged
-from tests.cluster import dns
-from tests.cluster.lab_images import load_images
-from tests.cluster.labs import environment_of, in_the_nodes_network
+from tests.cluster.kept_lab import DATA, NAMESPACE, SERVICES, KeptLab, lab_on
 from tests.cluster.running import ROOT, TestCluster
 from tests.cluster.servers import in_node_network
-from tests.cluster.support import apply, install_provider, volume
-from tests.live.conftest import LiveLab, temporary_folder
+from tests.cluster.support import apply
 
 # What is built for it, where no cache has it, takes longest.
 pytestmark = [pytest.mark.engine, pytest.mark.live, pytest.mark.timeout(2400)]
 
-NAMESPACE, DATA = "lakehouse-team", "lakehouse-team-data"
-SERVICES = ("postgres", "s3")
-IMAGES = ("postgresql", "minio", "governor")
 WITHIN = {"postgres": f"postgres.{DATA}.svc", "s3": f"http://s3.{DATA}.svc:9000"}
-
-DATABASE = """\
-import json, sys, psycopg
-given = json.load(sys.stdin)
-with psycopg.connect(**given["connect"], autocommit=True, connect_timeout=10) as connection:
-    cursor = connection.execute(given["sql"])
-    print(json.dumps(cursor.fetchall() if cursor.description else []))
-"""
-OBJECTS = """\
-import json, sys, boto3
-from botocore.config import Config
-given = json.load(sys.stdin)
-client = boto3.client("s3", config=Config(s3={"addressing_style": "path"}), **given["connect"])
-if given.get("put"):
-    client.put_object(Bucket=given["bucket"], Key=given["key"], Body=given["put"].encode())
-print(json.dumps(client.get_object(Bucket=given["bucket"], Key=given["key"])["Body"].read().decode()))
-"""
 CHECK = """\
 import json, sys
 from placements.kubernetes.external import store_checks
 store_checks.check(json.load(sys.stdin))
 print(json.dumps("narrowed"))
 """
-
-
-@dataclass(frozen=True, kw_only=True)
-class KeptLab:
-    """A lab of which only what is kept is made. ``live`` runs the command in the node's network."""
-
-    cluster: TestCluster
-    live: LiveLab
-    outside: LiveLab
-    images: dict[str, str]
-
-    def slot(self) -> Slot:
-        lab = Lab(name="team", home=self.live.home, root=ROOT, cache=cache_home())
-        return Session(lab, environ=self.live.environment).slot()
-
-    def python(self, code: str, given: Any) -> Any:
-        """What a program on the operator's machine makes of ``given``."""
-        done = subprocess.run(
-            [*in_node_network(self.cluster), sys.executable, "-c", code],
-            input=json.dumps(given), capture_output=True, text=True, check=False, timeout=120, cwd=ROOT,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    def sql(self, statement: str) -> Any:
-        """Rows of a statement in the catalog's database, through the tunnel."""
-        database = self.slot().catalog_database
-        connect = {
-            "host": "127.0.0.1", "port": self.port(0), "dbname": database.name, "user": database.role,
-            "password": database.password, "sslmode": "require",
-        }  # fmt: skip
-        return self.python(DATABASE, {"connect": connect, "sql": statement})
-
-    def object(self, key: str, put: str = "") -> Any:
-        """An object's content, through the tunnel."""
-        slot = self.slot()
-        connect = {
-            "endpoint_url": f"http://127.0.0.1:{self.port(4)}", "region_name": slot.warehouse.region,
-            "aws_access_key_id": slot.catalog_store_user.access_key,
-            "aws_secret_access_key": slot.catalog_store_user.secret_key,
-        }  # fmt: skip
-        given = {"bucket": slot.warehouse.bucket, "key": f"{slot.warehouse.prefix}/{key}", "put": put}
-        return self.python(OBJECTS, {"connect": connect, **given})
-
-    def port(self, offset: int) -> int:
-        assert self.slot().warehouse.operator_endpoint_url is not None
-        return int(str(self.slot().warehouse.operator_endpoint_url).rsplit(":", 1)[1]) - 4 + offset
-
-    def pods(self) -> dict[str, dict[str, Any]]:
-        """The pods of both services that are ready, by service."""
-        found = {}
-        for pod in self.cluster.objects("pods", DATA):
-            conditions = pod["status"].get("conditions") or ()
-            ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-            if ready and "deletionTimestamp" not in pod["metadata"]:
-                found[pod["metadata"]["labels"]["app.kubernetes.io/component"]] = pod
-        return {name: pod for name, pod in found.items() if name in SERVICES}
-
-    def await_pods(self, other_than: dict[str, dict[str, Any]]) -> None:
-        old = {pod["metadata"]["uid"] for pod in other_than.values()}
-        end = time.monotonic() + 300
-        while not (len(new := self.pods()) == 2 and not {p["metadata"]["uid"] for p in new.values()} & old):
-            assert time.monotonic() < end, self.explained()
-            time.sleep(1)
-
-    def repeated(self, ask: Callable[[], Any]) -> Any:
-        """What :meth:`sql` or :meth:`object` gives once the tunnel to a new pod is there."""
-        end = time.monotonic() + 120
-        while True:
-            try:
-                return ask()
-            except AssertionError:
-                if time.monotonic() > end:
-                    raise
-                time.sleep(1)
-
-    def explained(self) -> str:
-        parts = [self.cluster.run("get", "pods,events,pvc,jobs", f"--namespace={DATA}").stdout]
-        for pod in self.cluster.objects("pods", DATA):
-            name = pod["metadata"]["name"]
-            said = self.cluster.run("logs", name, f"--namespace={DATA}", "--tail=40")
-            parts.append(f"--- {name}\n{said.stdout}{said.stderr}")
-        return "\n".join(parts)
-
-
-@contextmanager
-def lab_on(cluster: TestCluster) -> Iterator[KeptLab]:
-    """A name server, images, and a volume for each service; and a lab that was not made yet."""
-    cache = cache_home()
-    pulumi_engine(cache, SilentProgress(), use_installer=False)
-    dns.start(cluster)
-    references = load_images(cluster, IMAGES, cache)
-    with temporary_folder() as folder:
-        home = folder / "labs" / "team"
-        (folder / "images.json").write_text(json.dumps(references), encoding="utf-8")
-        for name, size in (("postgres", "1Gi"), ("s3", "2Gi")):
-            failed = apply(cluster, [volume(f"kept-{name}", folder / name, size)])
-            assert not failed, failed
-        install_provider(folder / "plugins")
-        environment = environment_of(cluster, folder)
-        lab = KeptLab(
-            cluster=cluster,
-            live=LiveLab(
-                environment=environment, home=home, root=in_the_nodes_network(cluster, folder / "operator")
-            ),
-            outside=LiveLab(environment=environment, home=home, root=ROOT),
-            images=references,
-        )
-        try:
-            yield lab
-        finally:
-            # Where they did not come up there is nothing to wait for: the cluster goes with all of it.
-            if home.exists():
-                for words in (("bootstrap", "--set", "dataProtect=false"), ("destroy", "--yes")):
-                    with suppress(subprocess.TimeoutExpired):
-                        lab.live.run(*words, timeout_s=120)
-                with suppress(LabError):
-                    SupervisorClient(home).shutdown()
-            remove_unprivileged(home)
 
 
 @pytest.fixture(scope="module")
@@ -330,6 +177,36 @@ def test_what_they_hold_outlives_their_pods(lab: KeptLab) -> None:
     assert "FailedKillPod" not in events
 
 
+def test_full_volumes_are_said_and_nothing_is_lost(lab: KeptLab) -> None:
+    much = "CREATE TABLE much AS SELECT generate_series(1, 1000000) AS number"
+    with lab.full("postgres"):
+        with pytest.raises(AssertionError, match="No space left on device"):
+            lab.sql(much)
+        assert lab.repeated(lambda: lab.sql("SELECT count(*) FROM kept")) == [[1000]], "it still reads"
+        assert "volume of postgres: it is full: 0 B of " in lab.doctor()
+        lab.cluster.run("delete", "pod", "postgres-0", f"--namespace={DATA}", "--now")
+        end = time.monotonic() + 180
+        while "pod postgres-0: " not in (said := lab.doctor()) or "the volume is full: 0 MiB of" not in said:
+            assert time.monotonic() < end, f"{said}\n{lab.explained()}"
+            time.sleep(2)
+        (tunnel,) = [one for one in lab.live.json("status")["services"] if one["name"] == "postgres"]
+        assert tunnel["state"] != "ready", "it leads nowhere"
+    lab.await_pods({})
+    assert lab.repeated(lambda: lab.sql("SELECT count(*) FROM kept")) == [[1000]]
+    assert lab.repeated(lambda: lab.sql(f"{much}; DROP TABLE much")) == []
+
+    with lab.full("s3"):
+        with pytest.raises(AssertionError, match=r"XMinioStorageFull|minimum free drive threshold"):
+            lab.object("more", put="x" * (1 << 20))
+        assert lab.object("kept") == "an object", "it still reads"
+        assert "volume of s3: it is full" in lab.doctor()
+        refused = lab.live.run("backup", timeout_s=300)
+        assert refused.returncode == 1, refused.stdout + refused.stderr
+        assert "room in the store's volume" in refused.stderr
+    assert lab.repeated(lambda: lab.object("more", put="there is room")) == "there is room"
+    assert not {"volume", "pod"} & set(lab.doctor().split()), "all is well again"
+
+
 def test_down_leaves_them_and_the_next_bootstrap_finds_all(lab: KeptLab) -> None:
     before = lab.pods()
     down = lab.live.json("down")
@@ -377,6 +254,10 @@ def test_damage_is_undone_by_a_backup(lab: KeptLab) -> None:
 
     restored = lab.live.run("restore", "--at", first, "--yes", timeout_s=600)
     assert restored.returncode == 0, f"{restored.stdout}{restored.stderr}\n{lab.explained()}"
+    print(restored.stdout)
+    # A login to each database ended no tunnel, and the one to the pod of before was waited for by nobody.
+    (tunnel,) = [one for one in lab.live.json("status")["services"] if one["name"] == "postgres"]
+    assert (tunnel["state"], tunnel["restarts"]) == ("ready", 0), tunnel
     assert lab.repeated(lambda: lab.sql("SELECT count(*), sum(number) FROM kept")) == [[1000, 500500]]
     assert lab.repeated(lambda: lab.object("kept")) == "an object", "objects are as they were"
 
@@ -384,6 +265,10 @@ def test_damage_is_undone_by_a_backup(lab: KeptLab) -> None:
 def test_the_schedule_is_there_and_its_backups_are_bounded(lab: KeptLab) -> None:
     (schedule,) = lab.cluster.objects("cronjobs", DATA)
     assert schedule["spec"]["schedule"] == "17 2 * * *"
+    for text, taken in (("0 0 1-7/2 jul MON-FRI", True), ("0 0 L * *", False), ("0 0 * * 7", False)):
+        given = json.dumps({**schedule, "spec": {**schedule["spec"], "schedule": text}})
+        asked = lab.cluster.run("replace", "--dry-run=server", "--filename=-", input_text=given)
+        assert (asked.returncode == 0) == taken, asked.stderr
     third = lab.live.json("backup", timeout_s=300)
     assert len(third["removed"]) == 1
     assert len(lab.live.json("backup", "--list")) == 2

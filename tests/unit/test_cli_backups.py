@@ -18,7 +18,7 @@ from cli.operations import backups as backing_up
 from cli.operations.removal import DestroyPlan
 from cli.project import read_config
 from contracts.errors import LabError, PreflightError, UsageError
-from contracts.settings import Role, read_settings
+from contracts.settings import Role
 from contracts.versions import IMAGES
 from placements.kubernetes.cluster import Cluster
 from placements.kubernetes.inside import operating
@@ -148,14 +148,47 @@ def test_doctor_looks_at_the_data_services_as_well(inside: FakeRun, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "text", ["1 2 * *", "61 * * * *", "* * * * * *", "@daily", "1 2 * * * ", "x 2 * * *"]
+    ("free", "verdict", "said"),
+    [
+        (600, Verdict.OK, "600.0 MB of 1.0 GB are left"),
+        (90, Verdict.WARNING, "it is nearly full: 90.0 MB of 1.0 GB are left"),
+        (20, Verdict.PROBLEM, "it is full: 20.0 MB of 1.0 GB are left; what is in it is kept"),
+    ],
 )
-def test_a_schedule_is_five_fields(text: str) -> None:
-    given = {"role": "persistent", "placement": "kubernetes"}
-    with pytest.raises(UsageError, match="backupSchedule"):
-        read_settings({**given, "backupSchedule": text})
-    for right in ("", "17 2 * * *", "*/15 6-18 * * 1-5", "0 0 1 jan,jul *"):
-        assert read_settings({**given, "backupSchedule": right}).values["backupSchedule"] == right
+def test_doctor_says_how_full_the_data_services_volumes_are(
+    inside: FakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, verdict: Verdict, said: str
+) -> None:
+    room = operating.Room(claim="kept-postgres-0", total_bytes=10**9, free_bytes=free * 10**6)
+    asked = []
+
+    def asked_for(cluster: Cluster, service: str) -> operating.Room:
+        asked.append((cluster.namespace, service))
+        return room
+
+    monkeypatch.setattr(operating, "room", asked_for)
+    install(tmp_path / "bin", objects=[{"kind": "Pod", "metadata": {"name": "postgres-0"}}])
+    (found,) = cluster_checks.volumes(inside.session)
+    assert (found.subject, found.verdict, found.detail) == ("volume of postgres", verdict, said)
+    assert ("patch pvc kept-postgres-0" in found.remedy) == (verdict is not Verdict.OK)
+    assert asked == [("lakehouse-lab-data", "postgres")], "what does not run is told with the pods"
+
+
+def test_a_volume_that_can_not_be_asked_is_a_warning(
+    inside: FakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> operating.Room:
+        raise LabError("the cluster can't be asked: container not found")
+
+    monkeypatch.setattr(operating, "room", refused)
+    install(tmp_path / "bin", objects=[{"kind": "Pod", "metadata": {"name": "s3-0"}}])
+    (found,) = cluster_checks.volumes(inside.session)
+    assert (found.verdict, found.subject) == (Verdict.WARNING, "volume of s3")
+    assert "container not found" in found.detail
+
+
+def test_servers_elsewhere_have_no_volumes_to_look_at(run: FakeRun) -> None:
+    steps.prepare_project(run.session)
+    assert list(cluster_checks.volumes(run.session)) == []
 
 
 # --- the cluster
@@ -256,6 +289,16 @@ def test_a_backup_goes_into_the_servers_pod_as_it_lies_in_the_store(tmp_path: Pa
     assert "exec --stdin postgres-0 --container=postgres -- /opt/lakehouse-lab/python/bin/python" in arguments
     assert "server.py --receive /var/lib/lakehouse-lab/kept" in arguments
     assert (tmp_path / "stream").read_bytes() == json.dumps(header).encode() + b"\nmanifestarchive"
+
+
+def test_the_pod_says_how_full_its_volume_is(tmp_path: Path) -> None:
+    within = kubectl(tmp_path / "bin", f'echo "$@" > {tmp_path}/arguments\necho "[1000, 950, 50]"')
+    found = operating.room(within, "s3")
+    assert (found.claim, found.total_bytes, found.free_bytes) == ("kept-s3-0", 1000, 50)
+    assert found.is_scarce
+    arguments = (tmp_path / "arguments").read_text()
+    assert "exec s3-0 --container=s3 -- /opt/lakehouse-lab/python/bin/python -c" in arguments
+    assert arguments.strip().endswith("/var/lib/lakehouse-lab/kept")
 
 
 @pytest.mark.parametrize("script", ["echo PG_VERSION is damaged >&2; exit 1", "cat >/dev/null; exit 3"])

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -211,6 +212,33 @@ def test_a_whole_backup_lies_beside_the_data_until_the_next_start(volume: Path) 
     assert (volume / "data" / "base" / "1" / "1234").is_file()
     assert (volume / "before" / "PG_VERSION").is_file()
     assert {p.name for p in volume.iterdir()} == {"data", "before"}
+
+
+_ON_A_FULL_VOLUME = """\
+import shutil, sys
+from pathlib import Path
+from placements.kubernetes.inside import server
+volume, free_mib = Path(sys.argv[1]), int(sys.argv[2])
+room = shutil.disk_usage(volume)._replace(total=1024 << 20, free=free_mib << 20)
+shutil.disk_usage, server.FILES = lambda _: room, volume
+sys.exit(server.main(volume / "programs", volume))
+"""
+
+
+@pytest.mark.parametrize(("free_mib", "said"), [(0, True), (31, True), (33, False)])
+def test_a_server_that_ends_on_a_full_volume_says_so(volume: Path, free_mib: int, said: bool) -> None:
+    program = volume / "programs" / "bin" / "postgres"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\necho No space left on device >&2\nexit 3\n")
+    program.chmod(0o755)
+    (volume / server.STATEMENTS).touch()
+    command = [sys.executable, "-c", _ON_A_FULL_VOLUME, str(volume), str(free_mib)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    lines = done.stderr.splitlines()
+    assert (done.returncode, lines[0]) == (3, "No space left on device")
+    told = f"the volume is full: {free_mib} MiB of 1024 MiB are left; nothing is lost"
+    assert [line.startswith(told) for line in lines[1:]] == ([True] if said else [])
+    assert not (volume / "restoring").exists(), "what nobody sends any more takes room"
 
 
 def test_a_start_that_was_ended_in_the_middle_of_taking_it_goes_on(volume: Path) -> None:

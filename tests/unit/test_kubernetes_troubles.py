@@ -17,6 +17,12 @@ def pod(*containers: dict[str, Any], **status: Any) -> dict[str, Any]:
     }
 
 
+FAILED = {"reason": "Error", "exitCode": 1}
+LAST_LINES = (
+    "LOG: starting PostgreSQL",
+    'FATAL: could not write lock file "postmaster.pid": No space left on device',
+    "LOG: database system is shut down",
+)
 RUNNING = {"ready": True, "state": {"running": {}}, "restartCount": 0}
 
 
@@ -37,6 +43,15 @@ RUNNING = {"ready": True, "state": {"running": {}}, "restartCount": 0}
                 }
             ),
             "pod trino-1: ended with OOMKilled (exit code 137), started 3 times",
+        ),
+        (
+            pod({"ready": False, "lastState": {"terminated": {**FAILED, "message": "\n".join(LAST_LINES)}}}),
+            "pod trino-1: ended with Error (exit code 1), started 1 times: FATAL: could not write lock file "
+            '"postmaster.pid": No space left on device',
+        ),
+        (
+            pod({"ready": False, "lastState": {"terminated": {**FAILED, "message": "one\nbye\n\n"}}}),
+            "pod trino-1: ended with Error (exit code 1), started 1 times: bye",
         ),
         (
             pod(
@@ -74,7 +89,7 @@ RUNNING = {"ready": True, "state": {"running": {}}, "restartCount": 0}
             "requests.memory=1324Mi",
         ),
     ],
-    ids=["image", "memory", "node", "evicted", "quota"],
+    ids=["image", "memory", "its last words say why", "its last words", "node", "evicted", "quota"],
 )
 def test_what_is_wrong_is_said_as_the_cluster_says_it(item: dict[str, Any], said: str) -> None:
     assert troubles(item) == [said]

@@ -32,6 +32,36 @@ class Waiting:
 WAITING = Waiting()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """How full the volume of a data service is; ``claim`` is the name of its claim."""
+
+    claim: str
+    total_bytes: int
+    free_bytes: int
+
+    @property
+    def is_scarce(self) -> bool:
+        """Whether less than a tenth is left, and whoever writes much may soon find none."""
+        return self.free_bytes * 10 < self.total_bytes
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether servers refuse to write, or soon will."""
+        return self.free_bytes < max(_LEAST_BYTES, self.total_bytes // 100)
+
+
+_LEAST_BYTES = 32 << 20
+_ROOM = "import json, shutil, sys; print(json.dumps(shutil.disk_usage(sys.argv[1])))"
+
+
+def room(cluster: Cluster, service: str) -> Room:
+    """Asks the pod of a data service. Raises LabError when it does not run, or the cluster can't be asked."""
+    pod, command = f"{service}-0", [PYTHON, "-c", _ROOM, str(VOLUME_DIR)]
+    total, _, free = json.loads(cluster.run("exec", pod, f"--container={service}", "--", *command))
+    return Room(claim=f"{VOLUME_DIR.name}-{pod}", total_bytes=total, free_bytes=free)
+
+
 def run_backup(cluster: Cluster, name: str, waiting: Waiting = WAITING) -> dict[str, Any]:
     """Starts the schedule's job by hand, under ``name``, and gives what it says once it is done.
 

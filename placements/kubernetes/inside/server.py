@@ -68,6 +68,8 @@ def main(programs: Path, volume: Path) -> int:
         print("another server has this volume", file=sys.stderr)
         return 1
     server, data = Server(), volume / "data"
+    # Nobody sends it any more: who did was ended with the pod of before.
+    shutil.rmtree(volume / "restoring", ignore_errors=True)
     take_restored(volume)
     if not data.exists():
         unfinished = volume / "data.new"
@@ -78,13 +80,32 @@ def main(programs: Path, volume: Path) -> int:
         )
         code = server.run(str(programs / "bin" / "initdb"), "-D", str(unfinished), *options)
         if code:
+            explain_full(volume)
             return code
         unfinished.rename(data)
     # The lock says that no server runs, whatever process has now the number that is noted there.
     (data / "postmaster.pid").unlink(missing_ok=True)
     postgres, settings = str(programs / "bin" / "postgres"), _settings(data)
     single = (postgres, "--single", *settings, "-c", "exit_on_error=on", "postgres")
-    return server.run(*single, stdin=FILES / STATEMENTS) or server.run(postgres, *settings)
+    code = server.run(*single, stdin=FILES / STATEMENTS) or server.run(postgres, *settings)
+    if code:
+        explain_full(volume)
+    return code
+
+
+def explain_full(volume: Path) -> None:
+    """Says that a server ended on a volume without room, if that is so: its own last line does not."""
+    room = shutil.disk_usage(volume)
+    if room.free < _LEAST_BYTES:
+        print(
+            f"the volume is full: {room.free >> 20} MiB of {room.total >> 20} MiB are left; nothing is lost, "
+            "and the server starts once it has grown",
+            file=sys.stderr,
+        )
+
+
+_LEAST_BYTES = 32 * 1024 * 1024
+"""Two files of the server's log (https://www.postgresql.org/docs/18/wal-configuration.html)."""
 
 
 def take_restored(volume: Path) -> None:
