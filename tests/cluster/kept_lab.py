@@ -19,6 +19,7 @@ from cli.toolchain import pulumi_engine
 from contracts.errors import LabError
 from contracts.outputs import Slot
 from contracts.settings import cache_home
+from placements.kubernetes.troubles import troubles
 from placements.local.artifacts import SilentProgress
 from placements.local.supervisor import SupervisorClient
 from placements.local.unprivileged import remove_unprivileged
@@ -128,6 +129,10 @@ class KeptLab:
             yield
         finally:
             bounded(self.cluster, folder, ROOM_KIB)
+
+    def troubles(self) -> list[str]:
+        """What the API says of pods that do not run."""
+        return [line for pod in self.cluster.objects("pods", DATA) for line in troubles(pod)]
 
     def doctor(self) -> str:
         """What stands in the lab's way, a line each."""
