@@ -21,8 +21,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from contracts.settings import cache_home
@@ -43,6 +43,7 @@ STATEMENT = "SELECT count(*) AS n FROM retail.customer"
 PERSON = "analyst_emea"
 """Sees a part of the rows."""
 AGAIN = 2
+SIDES = ("cluster", "local")
 NODE_MIB = 16 * 1024
 FIRST, NOTHING = "to the first governed rows", "lab up, nothing to do"
 _UNITS_MIB = {"Ki": 1 / 1024, "Mi": 1.0, "Gi": 1024.0}
@@ -52,6 +53,7 @@ def main() -> None:
     """Runs the pairs and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--only", choices=SIDES, help="one side alone, without a ratio")
     parser.add_argument("--cold", action="store_true", help="only the cluster, from an empty cache")
     given = parser.parse_args()
     if (lacking := software.missing_need()) is not None:
@@ -61,32 +63,33 @@ def main() -> None:
         if given.cold:
             cold()
         else:
-            pairs(given.pairs)
+            pairs(given.pairs, [given.only] if given.only else list(SIDES))
     finally:
         leftovers.remove_folder(labs)
 
 
-def pairs(count: int) -> None:
-    """Both sides, ``count`` times, and the table."""
+def pairs(count: int, wanted: Sequence[str]) -> None:
+    """Each side that is wanted ``count`` times, and the table."""
     seconds: dict[str, list[float]] = {}
-    with cluster(cache_home()) as (started, ready_s):
-        print(f"the cluster, software cached: {ready_s:.1f} s until its node was ready", flush=True)
-        sides: list[Callable[[], Mapping[str, list[float]]]] = [lambda: on_cluster(started), on_this_machine]
+    with ExitStack() as stack:
+        sides: dict[str, Callable[[], Mapping[str, list[float]]]] = {"local": on_this_machine}
+        if "cluster" in wanted:
+            started, ready_s = stack.enter_context(cluster(cache_home()))
+            print(f"the cluster, software cached: {ready_s:.1f} s until its node was ready", flush=True)
+            sides["cluster"] = lambda: on_cluster(started)
         for number in range(count):
-            for side in sides if number % 2 == 0 else reversed(sides):
-                for name, values in side().items():
+            for side in wanted if number % 2 == 0 else reversed(wanted):
+                for name, values in sides[side]().items():
                     seconds.setdefault(name, []).extend(values)
                     print(f"pair {number + 1}/{count}: {name}: {shown(values)}", flush=True)
     print(f"\n{'':44}median  lowest  highest   ({count} pairs, {os.cpu_count()} cores)")
     for name, values in seconds.items():
         print(f"{name:44}{statistics.median(values):6.1f}  {min(values):6.1f}  {max(values):7.1f}")
-    ratios = [
-        there / here
-        for there, here in zip(seconds[f"cluster, {FIRST}"], seconds[f"local, {FIRST}"], strict=True)
-    ]
-    print(
-        f"cluster / local, {FIRST}: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-    )
+    firsts = [seconds[f"{side}, {FIRST}"] for side in wanted]
+    if len(firsts) == len(SIDES):
+        ratios = [there / here for there, here in zip(*firsts, strict=True)]
+        least, most = min(ratios), max(ratios)
+        print(f"cluster / local, {FIRST}: {statistics.median(ratios):.2f} ({least:.2f} to {most:.2f})")
 
 
 def shown(values: list[float]) -> str:
