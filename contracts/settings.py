@@ -30,6 +30,7 @@ from contracts.setting_values import listed as _list
 from contracts.setting_values import matching as _matching
 from contracts.setting_values import misplaced as _misplaced
 from contracts.setting_values import names as _names
+from contracts.spark_settings import SPARK_SETTINGS
 
 NAMESPACE = "lakehouse-lab"
 """Pulumi's project name and the namespace of its config keys."""
@@ -205,39 +206,7 @@ SETTINGS: tuple[Setting, ...] = (
         parse=_integer(640, 262144),
         doc="Trino's Java heap in MiB.",
     ),
-    Setting(
-        key="sparkHeapMib",
-        roles=_LAB,
-        default="768",
-        example="2048",
-        parse=_integer(512, 262144),
-        doc="Java heap in MiB of each Spark server and each Spark job.",
-    ),
-    Setting(
-        key="sparkMaxRuns",
-        roles=_LAB,
-        default="4",
-        example="8",
-        parse=_integer(1, 100),
-        doc="How many Spark servers and Spark jobs may run side by side, all users together.",
-    ),
-    Setting(
-        key="sparkDriverMillicores",
-        roles=_LAB,
-        default="500",
-        example="2000",
-        parse=_integer(50, 1000000),
-        placements=("kubernetes", "aws"),
-        doc="thousandths of a processor that the pod of each Spark server and each Spark job requests.",
-    ),
-    Setting(
-        key="sparkIdleS",
-        roles=_LAB,
-        default="900",
-        example="3600",
-        parse=_integer(10, 86400),
-        doc="Seconds without a message to or from its clients after which a user's Spark server is stopped.",
-    ),
+    *SPARK_SETTINGS,
     Setting(
         key="auditRetentionDays",
         roles=_LAB,

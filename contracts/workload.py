@@ -147,6 +147,16 @@ class Drain:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Helpers:
+    """Further pods that one of those that :class:`PerUser` describes may have made for its work: up to
+    ``maximum`` each, of ``memory_mib`` and ``cpu_millicores``, with the same ``files``."""
+
+    maximum: int
+    memory_mib: int
+    cpu_millicores: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class PerUser:
     """What a workload starts for its users while it runs: processes beside its own, or pods where the
     placement offers ``POD_PER_USER``, in the workload's image and without any right.
@@ -155,7 +165,8 @@ class PerUser:
     made; it is set where there are pods, and nowhere else. One of them opens connections to ``reaches``, and
     the workload reaches its ``port``. Up to ``maximum`` run side by side, each with ``memory_mib`` and
     ``cpu_millicores``, of which the workload's own numbers count one. ``files`` names generated files of the
-    workload, without secrets, that each gets.
+    workload, without secrets, that each gets. ``helpers`` are pods that one of them works with, where there
+    are pods; None: it works alone.
     """
 
     plan_variable: str
@@ -166,6 +177,7 @@ class PerUser:
     cpu_millicores: int
     files: Sequence[str] = ()
     workload_class: WorkloadClass = WorkloadClass.BATCH
+    helpers: Helpers | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,11 +20,13 @@ from governance.serving import serve
 from spark_gateway.admission import Door
 from spark_gateway.app import create_app
 from spark_gateway.cluster_api import ClusterApi
+from spark_gateway.executors import Executors
 from spark_gateway.gateway import Gateway
 from spark_gateway.identity import Keycloak
 from spark_gateway.jobs import JobStore
 from spark_gateway.launcher import Launcher
 from spark_gateway.local import LocalLauncher
+from spark_gateway.pod_plan import PodPlan
 from spark_gateway.pods import PodLauncher
 from spark_gateway.proxy import ConnectProxy
 from spark_gateway.settings import GatewaySettings, read_settings
@@ -57,13 +59,24 @@ def _launcher(settings: GatewaySettings) -> Launcher:
         return LocalLauncher(
             settings.plan, settings.defaults, runs_dir=runs_dir, cache_dir=settings.cache_dir
         )
-    api = ClusterApi(
+    return PodLauncher(plan, settings.plan, settings.defaults, runs_dir=runs_dir, api=_api(plan))
+
+
+def build_executors(settings: GatewaySettings) -> Executors | None:
+    """What makes executors for drivers; None where these work alone."""
+    plan = settings.pods
+    if plan is None or plan.executor_template is None:
+        return None
+    return Executors(plan, settings.plan, _api(plan))
+
+
+def _api(plan: PodPlan) -> ClusterApi:
+    return ClusterApi(
         plan.api_url,
         namespace=plan.namespace,
         token_file=Path(plan.token_file),
         ca_file=Path(plan.ca_file),
     )
-    return PodLauncher(plan, settings.plan, settings.defaults, runs_dir=runs_dir, api=api)
 
 
 def main() -> int:
@@ -81,7 +94,7 @@ def main() -> int:
         return error.exit_code
     verifier = TokenVerifier(settings.issuer_url, realm_keys(settings.jwks_url), Audience.SPARK)
     serve(
-        create_app(gateway, verifier),
+        create_app(gateway, verifier, build_executors(settings)),
         bind=settings.bind,
         port=settings.port,
         grace_s=_GRACE_S,

@@ -27,8 +27,10 @@ from governance.governor.auth import (
 )
 from spark_gateway.admission import UnavailableError
 from spark_gateway.client import Job, LogPart, Program, ServerConnection, ServerStatus
+from spark_gateway.executors import Executors
 from spark_gateway.gateway import Gateway, NoSuchRunError
 from spark_gateway.launcher import FullError
+from spark_gateway.master import PREFIXES, create_master
 
 _FORM_LIMIT_BYTES = 1 << 16
 _STATUSES: Sequence[tuple[type[LabError], HTTPStatus]] = (
@@ -77,8 +79,8 @@ async def _user(request: Request, authorization: Annotated[str | None, Header()]
 Authenticated = Annotated[_User, Depends(_user)]
 
 
-def create_app(gateway: Gateway, verifier: TokenVerifier) -> FastAPI:
-    """The application; drivers live no longer than it."""
+def create_app(gateway: Gateway, verifier: TokenVerifier, executors: Executors | None = None) -> FastAPI:
+    """The application; drivers live no longer than it. With ``executors`` it is their API server, too."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -89,6 +91,9 @@ def create_app(gateway: Gateway, verifier: TokenVerifier) -> FastAPI:
     app.state.verifier = verifier
     _add_error_handlers(app)
     _add_driver_routes(app, gateway)
+    if executors is not None:
+        for prefix in PREFIXES:
+            app.mount(prefix, create_master(gateway, executors))
 
     @app.get("/health/ready")
     async def ready() -> dict[str, str]:

@@ -20,7 +20,7 @@ Manifest: TypeAlias = dict[str, Any]
 """One object as the API takes and gives it."""
 
 _TIMEOUT = httpx.Timeout(20.0, connect=5.0)
-_WATCH_S = 240
+WATCH_S = 240
 """After so long the server ends a watch by itself; silence beyond it is a broken connection."""
 _PATHS = {
     "pods": "/api/v1",
@@ -75,10 +75,18 @@ class ClusterApi:
     async def pods(self, labels: Mapping[str, str]) -> list[Manifest]:
         """All pods with ``labels``. Raises ClusterApiError."""
         selector = ",".join(f"{key}={value}" for key, value in labels.items())
+        return await self.all_pods({"labelSelector": selector})
+
+    async def page(self, params: Mapping[str, str]) -> Manifest:
+        """A ``PodList`` as the API gives it for ``params``. Raises ClusterApiError."""
+        return await self._ask("GET", self._path("pods"), params=dict(params))
+
+    async def all_pods(self, selectors: Mapping[str, str]) -> list[Manifest]:
+        """All pods for the parameters ``selectors``. Raises ClusterApiError."""
         found: list[Manifest] = []
-        params = {"labelSelector": selector, "limit": "200"}
+        params = {**selectors, "limit": "200"}
         while True:
-            answer = await self._ask("GET", self._path("pods"), params=params)
+            answer = await self.page(params)
             found += answer["items"]
             token = answer["metadata"].get("continue")
             if not token:
@@ -106,15 +114,20 @@ class ClusterApi:
             "watch": "true",
             "fieldSelector": f"metadata.name={metadata['name']}",
             "resourceVersion": metadata["resourceVersion"],
-            "timeoutSeconds": str(_WATCH_S),
+            "timeoutSeconds": str(WATCH_S),
         }
-        async with self._stream(self._path("pods"), params, read_s=_WATCH_S + 30) as response:
+        async for event in self.events(params):
+            if event["type"] != "BOOKMARK":
+                yield event["object"], event["type"] == "DELETED"
+
+    async def events(self, params: Mapping[str, str]) -> AsyncIterator[Manifest]:
+        """A watch of pods. Raises ClusterApiError as :meth:`changes`."""
+        async with self._stream(self._path("pods"), params, read_s=WATCH_S + 30) as response:
             async for line in response.aiter_lines():
                 event = json.loads(line)
                 if event["type"] == "ERROR":
                     raise _refusal(event["object"].get("code"), event["object"])
-                if event["type"] != "BOOKMARK":
-                    yield event["object"], event["type"] == "DELETED"
+                yield event
 
     async def log_lines(self, name: str, container: str, since: str) -> AsyncIterator[bytes]:
         """The log of a container as it grows, each line with the time before it (RFC 3339) and its end, from

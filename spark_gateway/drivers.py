@@ -5,18 +5,38 @@ https://spark.apache.org/docs/4.1.4/configuration.html
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from contracts.errors import UsageError
 from spark_gateway.client import Program
 
 CONNECT_SERVER = "org.apache.spark.sql.connect.service.SparkConnectServer"
 SUBMIT = "org.apache.spark.deploy.SparkSubmit"
+EXECUTOR = "org.apache.spark.scheduler.cluster.k8s.KubernetesExecutorBackend"
 CONNECT_PORT = 15002
 """Of a Connect server that has an address of its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutorPlan:
+    """What a driver's executors are, where it can have some.
+
+    Args:
+        java: the command line up to the class path.
+        threads: tasks side by side in one of them.
+        maximum: of one driver.
+        properties: Spark's, which drivers with executors have beside those of all.
+    """
+
+    java: tuple[str, ...]
+    threads: int
+    maximum: int
+    properties: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +49,7 @@ class LaunchPlan:
         environment: the whole environment of a driver but its own folders.
         catalog: the name of the Iceberg catalog in Spark.
         spark_version: for display.
+        executors: None where a driver works alone. Where drivers are processes, they always do.
     """
 
     java: tuple[str, ...]
@@ -36,19 +57,11 @@ class LaunchPlan:
     environment: Mapping[str, str]
     catalog: str
     spark_version: str
+    executors: ExecutorPlan | None = None
 
     def to_json(self) -> str:
         """The form of the generated file."""
-        return json.dumps(
-            {
-                "java": list(self.java),
-                "classpath": list(self.classpath),
-                "environment": dict(self.environment),
-                "catalog": self.catalog,
-                "spark_version": self.spark_version,
-            },
-            indent=1,
-        )
+        return json.dumps(dataclasses.asdict(self), indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> LaunchPlan:
@@ -61,9 +74,21 @@ class LaunchPlan:
                 environment=dict(document["environment"]),
                 catalog=document["catalog"],
                 spark_version=document["spark_version"],
+                executors=_executor_plan(document["executors"]),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise UsageError(f"the launch plan can't be read: {error}") from error
+
+
+def _executor_plan(document: Mapping[str, Any] | None) -> ExecutorPlan | None:
+    if document is None:
+        return None
+    return ExecutorPlan(
+        java=tuple(document["java"]),
+        threads=int(document["threads"]),
+        maximum=int(document["maximum"]),
+        properties=dict(document["properties"]),
+    )
 
 
 def properties_text(values: Mapping[str, str]) -> str:

@@ -336,13 +336,17 @@ class Gateway:
             raise NoSuchRunError(f"the program of {run_id} has no such file", value=name)
         return found
 
-    def _running(self, run_id: str, secret: str) -> Run:
-        """The run whose credential this is. Raises UnauthenticatedError."""
+    def run_of(self, run_id: str, secret: str, *, ending: bool = False) -> str:
+        """The run whose credential this is, with ``ending`` also one that is being stopped. Raises
+        UnauthenticatedError."""
+        return self._running(run_id, secret, ending=ending).id
+
+    def _running(self, run_id: str, secret: str, *, ending: bool = False) -> Run:
         run = self._runs.get(run_id)
         # Compared in any case, so that the time taken does not tell which runs there are.
         expected = run.secret if run is not None else secrets.token_urlsafe(32)
         known = hmac.compare_digest(expected.encode(), secret.encode())
-        if run is None or run.stopping is not None or not known:
+        if run is None or not known or (run.stopping is not None and not ending):
             raise UnauthenticatedError("these are not the credentials of a running driver", value=run_id)
         return run
 

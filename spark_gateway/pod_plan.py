@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import dataclasses
+import hmac
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,9 +21,11 @@ RUN_LABEL = "lakehouse-lab/run"
 CONTAINER = "driver"
 PROPERTIES = "spark.properties"
 CREDENTIAL = "credential"
+AUTHENTICATION = "authentication"
+"""What the processes of one run show each other."""
 SCRATCH = "tmp"
 """Below a driver's folder: what it writes and nobody keeps."""
-_ADDRESS = "$(POD_IP)"
+ADDRESS = "$(POD_IP)"
 """What the kubelet puts the pod's address in the place of."""
 
 
@@ -39,6 +42,9 @@ class PodPlan:
         files: what every run's Secret holds beside its own, by name.
         fetch_url: where the init container gets files.
         files_dir: where a driver finds that Secret's content, ``folder`` where its program.
+        executor_template: a pod without a name, for executors: its one container has no command yet, and of
+            volume ``files`` no items. None: there are none.
+        master_url: where drivers ask for executors.
     """
 
     api_url: str
@@ -51,6 +57,8 @@ class PodPlan:
     fetch_url: str
     files_dir: str
     folder: str
+    executor_template: Manifest | None = None
+    master_url: str = ""
 
     def to_json(self) -> str:
         """The form of the generated file."""
@@ -78,7 +86,7 @@ def driver_pod(plan: PodPlan, launches: LaunchPlan, launch: Launch) -> Manifest:
     spec = pod["spec"]
     container = next(one for one in spec["containers"] if one["name"] == CONTAINER)
     container["command"] = _command(plan, launches, launch)
-    container["env"] = _environment(plan, launches)
+    container["env"] = environment(plan, launches)
     (fetching,) = spec["initContainers"]
     if launch.program is None:
         del spec["initContainers"]
@@ -104,15 +112,25 @@ def run_secret(plan: PodPlan, defaults: Mapping[str, str], launch: Launch, owner
         "spark.sql.warehouse.dir": str(Path(plan.folder) / SCRATCH / "warehouse"),
         "spark.connect.grpc.binding.port": str(CONNECT_PORT),
     }
-    texts = {**plan.files, PROPERTIES: properties_text(values), CREDENTIAL: launch.credential}
+    texts = {
+        **plan.files,
+        PROPERTIES: properties_text(values),
+        CREDENTIAL: launch.credential,
+        AUTHENTICATION: _authentication(launch.credential),
+    }
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "type": "Opaque",
-        "metadata": _owned(plan, launch.run_id, owner),
+        "metadata": owned(plan, launch.run_id, owner),
         "immutable": True,
         "data": {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()},
     }
+
+
+def _authentication(credential: str) -> str:
+    """A value of its own: who learns it can't ask the gateway for anything."""
+    return hmac.new(credential.encode(), b"spark.authenticate", "sha256").hexdigest()
 
 
 def run_policy(plan: PodPlan, run_id: str, owner: Manifest) -> Manifest:
@@ -121,7 +139,7 @@ def run_policy(plan: PodPlan, run_id: str, owner: Manifest) -> Manifest:
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
-        "metadata": _owned(plan, run_id, owner),
+        "metadata": owned(plan, run_id, owner),
         "spec": {
             **mates,
             "policyTypes": ["Ingress", "Egress"],
@@ -135,7 +153,8 @@ def _metadata(plan: PodPlan, run_id: str) -> Manifest:
     return {"name": pod_name(run_id), "labels": {**plan.labels, RUN_LABEL: run_id}}
 
 
-def _owned(plan: PodPlan, run_id: str, owner: Manifest) -> Manifest:
+def owned(plan: PodPlan, run_id: str, owner: Manifest) -> Manifest:
+    """Metadata of an object that goes with a run's pod."""
     of = {"apiVersion": "v1", "kind": "Pod", "name": pod_name(run_id), "uid": owner["metadata"]["uid"]}
     return {**_metadata(plan, run_id), "namespace": plan.namespace, "ownerReferences": [of]}
 
@@ -151,11 +170,12 @@ def _command(plan: PodPlan, launches: LaunchPlan, launch: Launch) -> list[str]:
     after = words.index("--properties-file") + 2
     own = ("spark.driver.host", "spark.driver.bindAddress", "spark.connect.grpc.binding.address")
     # Stronger than the file, which is written before the pod has an address.
-    overrides = [word for key in own for word in ("--conf", f"{key}={_ADDRESS}")]
-    return [*_escaped(words[:after]), *overrides, *_escaped(words[after:])]
+    overrides = [word for key in own for word in ("--conf", f"{key}={ADDRESS}")]
+    return [*escaped(words[:after]), *overrides, *escaped(words[after:])]
 
 
-def _environment(plan: PodPlan, launches: LaunchPlan) -> list[Manifest]:
+def environment(plan: PodPlan, launches: LaunchPlan) -> list[Manifest]:
+    """The variables of a driver or an executor."""
     scratch = str(Path(plan.folder) / SCRATCH)
     values = {
         **launches.environment,
@@ -166,11 +186,11 @@ def _environment(plan: PodPlan, launches: LaunchPlan) -> list[Manifest]:
     known = {name: text for name, text in values.items() if name != "SPARK_LOCAL_IP"}
     return [
         {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
-        {"name": "SPARK_LOCAL_IP", "value": _ADDRESS},
+        {"name": "SPARK_LOCAL_IP", "value": ADDRESS},
         *({"name": name, "value": text.replace("$(", "$$(")} for name, text in sorted(known.items())),
     ]
 
 
-def _escaped(words: Sequence[str]) -> list[str]:
+def escaped(words: Sequence[str]) -> list[str]:
     """Words with nothing in them that the kubelet would expand."""
     return [word.replace("$(", "$$(") for word in words]

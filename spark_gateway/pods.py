@@ -16,6 +16,7 @@ from pathlib import Path
 from contracts.errors import LabError
 from spark_gateway.cluster_api import ClusterApi, ClusterApiError, Manifest
 from spark_gateway.drivers import CONNECT_PORT, LaunchPlan
+from spark_gateway.executor_plan import driver_properties
 from spark_gateway.launcher import Driver, FullError, Launch, LaunchError
 from spark_gateway.pod_plan import CONTAINER, PodPlan, driver_pod, pod_name, run_policy, run_secret
 from spark_gateway.pod_states import ended_by, exit_code, held_up, hopeless, over, phase
@@ -245,7 +246,8 @@ class PodLauncher:
             await asyncio.to_thread(_prepare, folder, launch)
             made = True
             pod = await self._api.create("pods", driver_pod(self._plan, self._launches, launch))
-            await self._api.create("secrets", run_secret(self._plan, self._defaults, launch, pod))
+            defaults = {**self._defaults, **driver_properties(self._plan, self._launches, launch.run_id)}
+            await self._api.create("secrets", run_secret(self._plan, defaults, launch, pod))
             await self._api.create("networkpolicies", run_policy(self._plan, launch.run_id, pod))
         except BaseException as error:
             if made:

@@ -9,15 +9,22 @@ from urllib.parse import urlsplit
 import pulumi
 
 from components.service import LabContext, Service
-from components.spark.properties import ARTIFACTS, LOG_LEVELS_FILE, defaults, launch_plan, log_levels
+from components.spark.properties import (
+    ARTIFACTS,
+    LOG_LEVELS_FILE,
+    ExecutorSize,
+    defaults,
+    launch_plan,
+    log_levels,
+)
 from contracts.outputs import Slot
-from contracts.workload import Layout, PerUser, Port, Probe, Scheme, Volume, Workload, WorkloadClass
+from contracts.workload import Helpers, Layout, PerUser, Port, Probe, Scheme, Volume, Workload, WorkloadClass
 from spark_gateway.drivers import CONNECT_PORT
 
 GATEWAY_MIB = 100
 GATEWAY_MILLICORES = 100
 DRIVER_MIB = 350
-"""What a driver takes beside its heap."""
+"""What a driver or an executor takes beside its heap."""
 
 PORTS = ("http", "connect")
 """The gateway's own, and the one for clients of all users' Connect servers."""
@@ -37,6 +44,8 @@ class SparkArgs:
     heap_mib: int
     max_runs: int
     driver_millicores: int
+    executors: ExecutorSize
+    executor_millicores: int
     catalog_edge: str
     idle_s: int
     defaults: pulumi.Input[str]
@@ -78,7 +87,7 @@ def workload(args: SparkArgs, layout: Layout) -> Workload:
             "SPARK_GATEWAY_IDLE_S": str(args.idle_s),
         },
         files={
-            "plan.json": launch_plan(layout, heap_mib=args.heap_mib),
+            "plan.json": launch_plan(layout, heap_mib=args.heap_mib, executors=args.executors),
             "defaults.json": args.defaults,
             LOG_LEVELS_FILE: log_levels(),
         },
@@ -98,7 +107,18 @@ def workload(args: SparkArgs, layout: Layout) -> Workload:
             cpu_millicores=args.driver_millicores,
             files=(LOG_LEVELS_FILE,),
             workload_class=WorkloadClass.BATCH,
+            helpers=_executors(args),
         ),
+    )
+
+
+def _executors(args: SparkArgs) -> Helpers | None:
+    if not args.executors.maximum:
+        return None
+    return Helpers(
+        maximum=args.executors.maximum,
+        memory_mib=args.executors.heap_mib + DRIVER_MIB,
+        cpu_millicores=args.executor_millicores,
     )
 
 
@@ -138,6 +158,10 @@ class Spark(Service):
             heap_mib=heap_mib,
             max_runs=values["sparkMaxRuns"],
             driver_millicores=values["sparkDriverMillicores"],
+            executors=ExecutorSize(
+                maximum=values["sparkMaxExecutors"], heap_mib=values["sparkExecutorHeapMib"]
+            ),
+            executor_millicores=values["sparkExecutorMillicores"],
             catalog_edge=context.raw_catalog_edge,
             idle_s=values["sparkIdleS"],
             defaults=context.slot.apply(with_warehouse),

@@ -6,6 +6,7 @@ What drivers of one user have of their own, secrets among it, is added by the ga
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
 from components.java import properties
 from components.service import TRINO_CATALOG
@@ -13,7 +14,7 @@ from contracts.errors import LabError
 from contracts.outputs import Warehouse
 from contracts.versions import SPARK, SPARK_PY4J_VERSION
 from contracts.workload import Layout
-from spark_gateway.drivers import LaunchPlan
+from spark_gateway.drivers import ExecutorPlan, LaunchPlan
 
 LOG_LEVELS_FILE = "log4j2.properties"
 ARTIFACTS = ("spark", "iceberg-spark-runtime", "iceberg-aws-bundle")
@@ -36,13 +37,28 @@ _OPENED = (
 """Packages that Spark reaches into; its start scripts open the same."""
 
 _MIB_PER_THREAD = 512
+_IDLE_S = 60
+"""After which an executor without tasks goes."""
+_SHUFFLE_IDLE_S = 300
+"""After which it goes although it holds what was shuffled, which would be computed again."""
+_MAX_PENDING = 2
+"""Executors of one driver that wait for a node side by side, so that others' get one too."""
 _CATALOG_RETRIES = {"nessie": 2}
 """Nessie's refusals come as server errors, which Iceberg's client would repeat for half a minute."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExecutorSize:
+    """``maximum`` executors of one driver, none where it is 0; the heap of each."""
+
+    maximum: int
+    heap_mib: int
+
+
 def java_command(layout: Layout, *, heap_mib: int) -> tuple[str, ...]:
-    """A driver's Java, up to what is a run's own. The start scripts' ``--add-modules=jdk.incubator.vector``
-    is left out: it speeds up some of ``ml``, and this Java does not have it.
+    """The Java of a driver or an executor, up to what is a run's own. The start scripts'
+    ``--add-modules=jdk.incubator.vector`` is left out: it speeds up some of ``ml``, and this Java does not
+    have it.
 
     Raises:
         LabError: the placement gave no Java.
@@ -64,8 +80,51 @@ def java_command(layout: Layout, *, heap_mib: int) -> tuple[str, ...]:
     )
 
 
-def launch_plan(layout: Layout, *, heap_mib: int) -> str:
-    """``plan.json``: how the gateway starts a driver on this machine."""
+def executor_plan(layout: Layout, size: ExecutorSize) -> ExecutorPlan | None:
+    """Executors of one driver, which Spark asks for when tasks wait and lets go when they have none; None
+    where there are to be none (https://spark.apache.org/docs/4.1.4/job-scheduling.html)."""
+    if not size.maximum:
+        return None
+    threads = threads_of(size.heap_mib)
+    return ExecutorPlan(
+        java=java_command(layout, heap_mib=size.heap_mib),
+        threads=threads,
+        maximum=size.maximum,
+        properties={
+            "spark.executor.cores": str(threads),
+            "spark.executor.memory": f"{size.heap_mib}m",
+            "spark.dynamicAllocation.enabled": "true",
+            "spark.dynamicAllocation.initialExecutors": "0",
+            "spark.dynamicAllocation.minExecutors": "0",
+            "spark.dynamicAllocation.maxExecutors": str(size.maximum),
+            "spark.dynamicAllocation.executorIdleTimeout": f"{_IDLE_S}s",
+            "spark.dynamicAllocation.shuffleTracking.enabled": "true",
+            # What a statement shuffled stays with its session: without an end it would keep the executor.
+            "spark.dynamicAllocation.shuffleTracking.timeout": f"{_SHUFFLE_IDLE_S}s",
+            "spark.kubernetes.allocation.maxPendingPods": str(min(size.maximum, _MAX_PENDING)),
+            # What Spark would make beside pods, or look for when it ends.
+            "spark.kubernetes.executor.disableConfigMap": "true",
+            "spark.kubernetes.driver.service.deleteOnTermination": "false",
+            "spark.kubernetes.driver.ownPersistentVolumeClaim": "false",
+            "spark.kubernetes.driver.reusePersistentVolumeClaim": "false",
+            # Spark wants one to be named; whoever makes the pod takes its own.
+            "spark.kubernetes.executor.container.image": "the-gateways-own",
+            # Between driver and executors, on a network that others use.
+            "spark.network.crypto.enabled": "true",
+            "spark.network.crypto.authEngineVersion": "2",
+            "spark.network.crypto.cipher": "AES/GCM/NoPadding",
+            "spark.network.crypto.saslFallback": "false",
+        },
+    )
+
+
+def threads_of(heap_mib: int) -> int:
+    """Tasks side by side that fit a heap."""
+    return max(2, heap_mib // _MIB_PER_THREAD)
+
+
+def launch_plan(layout: Layout, *, heap_mib: int, executors: ExecutorSize) -> str:
+    """``plan.json``: how the gateway starts a driver on this machine, and its executors."""
     spark = layout.also["spark"]
     library = f"{spark}/lib/py4j-{SPARK_PY4J_VERSION}-src.zip"
     plan = LaunchPlan(
@@ -90,6 +149,7 @@ def launch_plan(layout: Layout, *, heap_mib: int) -> str:
         },
         catalog=TRINO_CATALOG,
         spark_version=SPARK.version,
+        executors=executor_plan(layout, executors),
     )
     return plan.to_json()
 
@@ -106,7 +166,7 @@ def defaults(
     """``defaults.json``: the properties that every driver has. ``token_url`` is the gateway's: Iceberg's
     client asks there for its user's token, again before each one ends, with a credential of its run."""
     catalog = f"spark.sql.catalog.{TRINO_CATALOG}"
-    threads = max(2, heap_mib // _MIB_PER_THREAD)
+    threads = threads_of(heap_mib)
     return json.dumps(
         {
             "spark.master": f"local[{threads}]",
@@ -154,6 +214,9 @@ def log_levels() -> str:
             # No Hadoop libraries of the machine's own are expected.
             "logger.hadoop.name": "org.apache.hadoop.util.NativeCodeLoader",
             "logger.hadoop.level": "error",
+            # Of the client that asks for executors: it takes its time on a machine that is busy.
+            "logger.vertx.name": "io.vertx.core.impl.BlockedThreadChecker",
+            "logger.vertx.level": "error",
             # Errors of statements go to who sent them.
             "logger.statements.name": "org.apache.spark.sql.connect.utils.ErrorUtils",
             "logger.statements.level": "off",

@@ -21,10 +21,12 @@ from placements.kubernetes.pods import (
     resources,
     tolerations,
 )
+from spark_gateway.executor_plan import EXECUTOR_CONTAINER
 from spark_gateway.pod_plan import CONTAINER, SCRATCH, PodPlan
 
 PLAN_FILE = "pods.json"
 _GRACE_S = 25
+_EXECUTOR_GRACE_S = 5
 _SCRATCH_MIB = 8192
 _PROGRAM_MIB = 1024
 _FETCHING_MIB = 96
@@ -53,6 +55,7 @@ def pod_plan(workload: Workload, per_user: PerUser, layout: Layout, scope: Scope
     labels = {**own.metadata("", DRIVERS)["labels"], **own.selector(DRIVERS)}
     files = {name: _plain(workload, name) for name in per_user.files}
     port = next(port for port in workload.ports if port.name == "http")
+    gateway_url = f"{port.scheme.value}://{scope.host(workload.name)}:{port.number}"
     return PodPlan(
         api_url=API_URL,
         token_file=TOKEN_FILE,
@@ -62,9 +65,11 @@ def pod_plan(workload: Workload, per_user: PerUser, layout: Layout, scope: Scope
         template=_template(workload, per_user, layout, scope, image),
         # The image's user has no name of its own, and Hadoop's libraries want one.
         files={**files, "passwd": f"spark:x:{USER_ID}:{USER_ID}::{layout.data_dir}:/usr/sbin/nologin\n"},
-        fetch_url=f"{port.scheme.value}://{scope.host(workload.name)}:{port.number}/v1/files",
+        fetch_url=f"{gateway_url}/v1/files",
         files_dir=str(layout.files_dir),
         folder=str(layout.data_dir),
+        executor_template=_executor_template(workload, per_user, layout, scope, image),
+        master_url=gateway_url,
     )
 
 
@@ -80,23 +85,68 @@ def _plain(workload: Workload, name: str) -> str:
 
 
 def _template(workload: Workload, per_user: PerUser, layout: Layout, scope: Scope, image: str) -> Manifest:
-    """A pod as Pod Security ``restricted`` admits it, without a token for the API, whose container has no
-    command yet."""
+    """The pod of a driver, whose container has no command yet."""
+    size = (per_user.memory_mib, per_user.cpu_millicores)
+    pod = _pod(workload, per_user, layout, scope, image, name=CONTAINER, size=size)
+    pod["spec"]["terminationGracePeriodSeconds"] = _GRACE_S
+    pod["spec"]["initContainers"] = [
+        {
+            "name": "files",
+            **_common(image),
+            "command": [layout.python, "-m", "spark_gateway.fetch"],
+            "env": [
+                {"name": "PYTHONPATH", "value": str(layout.source_dir)},
+                {"name": "PYTHONDONTWRITEBYTECODE", "value": "1"},
+            ],
+            "resources": {
+                "requests": {"cpu": "50m", "memory": memory(_FETCHING_MIB)},
+                "limits": {"memory": memory(_FETCHING_MIB)},
+            },
+            # Its last words are the reason why the driver does not start.
+            "terminationMessagePolicy": "FallbackToLogsOnError",
+            "volumeMounts": _data_mounts(layout),
+        }
+    ]
+    return pod
+
+
+def _executor_template(
+    workload: Workload, per_user: PerUser, layout: Layout, scope: Scope, image: str
+) -> Manifest | None:
+    """The same of an executor; None where a driver works alone."""
+    helpers = per_user.helpers
+    if helpers is None:
+        return None
+    size = (helpers.memory_mib, helpers.cpu_millicores)
+    pod = _pod(workload, per_user, layout, scope, image, name=EXECUTOR_CONTAINER, size=size)
+    pod["spec"]["terminationGracePeriodSeconds"] = _EXECUTOR_GRACE_S
+    # Its log goes with it: its last words come to the driver's.
+    pod["spec"]["containers"][0]["terminationMessagePolicy"] = "FallbackToLogsOnError"
+    return pod
+
+
+def _pod(
+    workload: Workload,
+    per_user: PerUser,
+    layout: Layout,
+    scope: Scope,
+    image: str,
+    *,
+    name: str,
+    size: tuple[int, int],
+) -> Manifest:
+    """A pod as Pod Security ``restricted`` admits it, without a token for the API, whose container ``name``
+    has no command yet. ``size``: MiB and millicores."""
     # As a workload of its own it would be asked of the cluster like this.
     sized = replace(
         workload,
         name=DRIVERS,
-        memory_mib=per_user.memory_mib,
-        cpu_millicores=per_user.cpu_millicores,
+        memory_mib=size[0],
+        cpu_millicores=size[1],
         workload_class=per_user.workload_class,
         scaling=None,
         replicas=1,
     )
-    common = {"image": image, "imagePullPolicy": "IfNotPresent", "securityContext": container_security()}
-    data = [
-        {"name": "program", "mountPath": str(layout.data_dir)},
-        {"name": "files", "mountPath": str(layout.files_dir), "readOnly": True},
-    ]
     scratch = [
         {"name": "scratch", "mountPath": str(layout.data_dir / SCRATCH)},
         {"name": "scratch", "mountPath": str(layout.scratch_dir)},
@@ -108,29 +158,15 @@ def _template(workload: Workload, per_user: PerUser, layout: Layout, scope: Scop
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": pod_security(),
-        "terminationGracePeriodSeconds": _GRACE_S,
         "affinity": affinity(sized, scope),
         "tolerations": tolerations(sized),
-        "initContainers": [
-            {
-                "name": "files",
-                **common,
-                "command": [layout.python, "-m", "spark_gateway.fetch"],
-                "env": [
-                    {"name": "PYTHONPATH", "value": str(layout.source_dir)},
-                    {"name": "PYTHONDONTWRITEBYTECODE", "value": "1"},
-                ],
-                "resources": {
-                    "requests": {"cpu": "50m", "memory": memory(_FETCHING_MIB)},
-                    "limits": {"memory": memory(_FETCHING_MIB)},
-                },
-                # Its last words are the reason why the driver does not start.
-                "terminationMessagePolicy": "FallbackToLogsOnError",
-                "volumeMounts": data,
-            }
-        ],
         "containers": [
-            {"name": CONTAINER, **common, "resources": resources(sized), "volumeMounts": [*data, *scratch]}
+            {
+                "name": name,
+                **_common(image),
+                "resources": resources(sized),
+                "volumeMounts": [*_data_mounts(layout), *scratch],
+            }
         ],
         "volumes": [
             {"name": "program", "emptyDir": {"sizeLimit": memory(_PROGRAM_MIB)}},
@@ -141,3 +177,14 @@ def _template(workload: Workload, per_user: PerUser, layout: Layout, scope: Scop
     if scope.pull_secret:
         spec["imagePullSecrets"] = [{"name": scope.pull_secret}]
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {}, "spec": spec}
+
+
+def _common(image: str) -> Manifest:
+    return {"image": image, "imagePullPolicy": "IfNotPresent", "securityContext": container_security()}
+
+
+def _data_mounts(layout: Layout) -> list[Manifest]:
+    return [
+        {"name": "program", "mountPath": str(layout.data_dir)},
+        {"name": "files", "mountPath": str(layout.files_dir), "readOnly": True},
+    ]

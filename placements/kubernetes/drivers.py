@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from pulumi import Input
 
-from contracts.workload import PerUser, Workload
+from contracts.workload import Helpers, PerUser, Workload
 from placements.kubernetes.namespace import limit_range, namespace, quota
 from placements.kubernetes.naming import Manifest, Scope
 from placements.kubernetes.network import default_deny, dns, peers, policy
@@ -54,18 +54,19 @@ def drivers_namespace(scope: Scope, *, memory_mib: int, cpu_millicores: int, pod
 
 def drivers_objects(gateway: Workload, per_user: PerUser, scope: Scope) -> list[Manifest]:
     """Everything that is there before the first driver, the namespace first. There is room for as many as may
-    run side by side, and one that is still being ended.
+    run side by side, and one that is still being ended, with the helpers of each.
 
     Raises:
         LabError: a declared edge is not ``workload/port``.
     """
     room = per_user.maximum + 1
+    helpers = per_user.helpers or Helpers(maximum=0, memory_mib=0, cpu_millicores=0)
     return [
         *drivers_namespace(
             scope,
-            memory_mib=room * per_user.memory_mib,
-            cpu_millicores=room * per_user.cpu_millicores,
-            pods=room,
+            memory_mib=room * (per_user.memory_mib + helpers.maximum * helpers.memory_mib),
+            cpu_millicores=room * (per_user.cpu_millicores + helpers.maximum * helpers.cpu_millicores),
+            pods=room * (1 + helpers.maximum),
         ),
         role(gateway, scope),
         role_binding(gateway, scope),

@@ -14,6 +14,7 @@ from placements.kubernetes.cluster import LAB_RIGHTS, PERSISTENT_RIGHTS, Right, 
 from placements.kubernetes.leftovers import leftovers
 from spark_gateway.client import Program
 from spark_gateway.drivers import LaunchPlan
+from spark_gateway.executor_plan import ExecutorRequest, executor_pod
 from spark_gateway.launcher import Launch
 from spark_gateway.pod_plan import PodPlan, driver_pod, run_policy, run_secret
 from tests.cluster.running import TestCluster
@@ -53,7 +54,7 @@ def test_the_api_takes_every_manifest_of_both_stacks_without_a_warning(
 
 
 def drivers_of(lab: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the gateway makes of what it is told: a server, a job, and what belongs to them."""
+    """What the gateway makes of what it is told: a server, a job, an executor of each, and the rest."""
     (told,) = [m["data"] for m in lab if m["kind"] == "ConfigMap" and "pods.json" in m["data"]]
     plan, launches = PodPlan.from_json(told["pods.json"]), LaunchPlan.from_json(told["plan.json"])
     made: list[dict[str, Any]] = []
@@ -62,6 +63,13 @@ def drivers_of(lab: list[dict[str, Any]]) -> list[dict[str, Any]]:
         owner = {"metadata": {"uid": "6f1f6c2e-7b0e-4a53-9d0b-0a4f6d1b8a11"}}
         made.append(driver_pod(plan, launches, launch))
         made += [run_secret(plan, {}, launch, owner), run_policy(plan, run_id, owner)]
+        executor = ExecutorRequest(
+            executor_id="1",
+            profile_id="0",
+            application_id="spark-1",
+            driver_url="spark://CoarseGrainedScheduler@10.0.0.1:7078",
+        )
+        made.append(executor_pod(plan, launches, run_id, executor, owner))
     return made
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from components.spark import PORTS, SparkArgs, workload
-from components.spark.properties import ARTIFACTS, defaults
+from components.spark.properties import ARTIFACTS, ExecutorSize, defaults
 from contracts.settings import cache_home
 from contracts.workload import PerUser, Workload
 from placements.kubernetes import objects
@@ -50,7 +50,7 @@ DEFAULTS = defaults(
 
 
 def gateway() -> tuple[Workload, PerUser]:
-    """The gateway as its component describes it, with drivers of which two fit any node."""
+    """The gateway as its component describes it, with drivers and an executor of which two fit any node."""
     made = workload(
         SparkArgs(
             issuer_url="",
@@ -61,6 +61,8 @@ def gateway() -> tuple[Workload, PerUser]:
             heap_mib=512,
             max_runs=1,
             driver_millicores=100,
+            executors=ExecutorSize(maximum=1, heap_mib=512),
+            executor_millicores=100,
             catalog_edge="governor/http",
             idle_s=900,
             defaults=DEFAULTS,
@@ -89,7 +91,8 @@ def told(cluster: TestCluster, tmp_path_factory: pytest.TempPathFactory) -> Iter
     manifests = [
         *namespace_objects(SCOPE, memory_mib=1024, cpu_millicores=1000),
         objects.service_account(made.name, SCOPE),
-        *drivers_objects(made, per_user, SCOPE),
+        # A quota of two pods: a driver and its executor, or two drivers.
+        *drivers_objects(made, replace(per_user, helpers=None), SCOPE),
     ]
     spaces = [one for one in manifests if one["kind"] == "Namespace"]
     assert apply(cluster, spaces) == ""
@@ -156,6 +159,29 @@ def test_a_job_runs_as_a_pod_and_its_output_and_code_are_kept(told: Told) -> Non
 
 def test_users_code_finds_no_token_for_the_cluster(told: Told) -> None:
     assert "token False" in told.found["log"]
+
+
+def test_a_drivers_work_is_done_by_an_executor_that_goes_when_there_is_none(told: Told) -> None:
+    log = told.found["log"]
+    executors = [line.split() for line in log.splitlines() if line.startswith("executor ")]
+    # Its pod, what came with the program, and that it finds neither a token nor the run's credential.
+    assert executors == [["executor", "run-job-exec-1", "the", "driver", "False", "False"]], (
+        log,
+        told.found["words"],
+    )
+    assert "left 1\n" in log, "the driver alone"
+
+
+def test_another_run_neither_sees_nor_ends_an_executor(told: Told) -> None:
+    assert told.found["others_list"] == []
+    assert told.found["others_delete"] == 404
+    assert told.found["others_secrets"] == 403
+    assert told.found["kept"] == 1
+
+
+def test_a_driver_that_is_killed_takes_its_executors_along(told: Told) -> None:
+    assert told.found["killed"] < 0
+    assert told.found["killed_s"] < 60
 
 
 def test_a_connect_server_answers_who_has_its_token_and_nobody_else(told: Told) -> None:

@@ -26,6 +26,7 @@ APART = f"{NAMESPACE}-spark"
 READ = "spark-pull-secret"
 """The secret that people made in the lab's namespace."""
 SPARK = ("components=spark", "sparkMaxRuns=3", "sparkDriverMillicores=250")
+"""Each driver has two executors of 500 millicores, unless it is said otherwise."""
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +61,25 @@ def test_pods_lie_in_a_namespace_that_goes_with_the_lab_stack(found: Registered)
     assert space["metadata"]["labels"]["lakehouse-lab/stack"] == "lab"
     (quota,) = found.objects("ResourceQuota").values()
     assert quota["metadata"]["namespace"] == APART
-    assert quota["spec"]["hard"]["requests.cpu"] == "1"
+    # Three drivers with two executors each, and room for one more.
+    assert quota["spec"]["hard"]["requests.cpu"] == "5"
+    assert quota["spec"]["hard"]["pods"] == "12"
     for resource in found.on_the_cluster:
         if resource["name"].startswith("spark-apart-"):
             before = resource["options"]["depends_on"]
             assert [one for one in before if one.endswith("::spark-apart")], (resource["name"], before)
+
+
+def test_executors_are_made_by_the_gateway_or_there_are_none(found: Registered, inputs: Inputs) -> None:
+    plan = plan_of(found)
+    assert plan.executor_template is not None
+    assert plan.executor_template["spec"]["serviceAccountName"] == "spark-run"
+    assert plan.master_url == f"http://spark.{NAMESPACE}.svc:8080"
+    alone = recorded(inputs, "lab", *SPARK, "sparkMaxExecutors=0")
+    assert alone.error is None
+    assert plan_of(alone).executor_template is None
+    (quota,) = alone.objects("ResourceQuota").values()
+    assert quota["spec"]["hard"]["pods"] == "4"
 
 
 def test_the_gateways_rights_end_at_that_namespace(found: Registered) -> None:

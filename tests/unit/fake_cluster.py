@@ -7,6 +7,7 @@ import asyncio
 import copy
 import itertools
 import json
+import re
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -45,6 +46,9 @@ class FakeCluster:
         self.ca_file = Path()
         self.asked_logs: list[str | None] = []
         self.watches = 0
+        self.open_watches = 0
+        self.watched_since: list[str | None] = []
+        self._ends = 0
         self._versions = itertools.count(1)
         self._events: list[tuple[int, str, dict[str, Any]]] = []
         self._lines: dict[str, list[tuple[str, bytes]]] = {}
@@ -106,6 +110,11 @@ class FakeCluster:
         self._closed = True
         self._wake()
 
+    def ends_watches(self) -> None:
+        """Every watch ends, as a server ends it after some minutes."""
+        self._ends += 1
+        self._wake()
+
     def has_forgotten_the_past(self) -> None:
         """Watches end with the error that what was before is not known any more."""
         gone = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
@@ -140,6 +149,8 @@ class FakeCluster:
             return denied
         resource = request.url.path.rpartition("/")[2]
         manifest = await request.json()
+        if manifest["metadata"]["name"] in self.objects[resource]:
+            return _status(409, f'{resource} "{manifest["metadata"]["name"]}" already exists')
         if resource in self.refused:
             return _status(*self.refused[resource])
         assert manifest["metadata"]["namespace"] == NAMESPACE
@@ -156,24 +167,36 @@ class FakeCluster:
             return denied
         if request.query_params.get("watch"):
             self.watches += 1
-            name = request.query_params["fieldSelector"].removeprefix("metadata.name=")
-            since = int(request.query_params["resourceVersion"])
-            return StreamingResponse(self._watch(name, since), media_type="application/json")
-        wanted = dict(pair.split("=") for pair in request.query_params["labelSelector"].split(","))
-        found = [p for p in self.pods.values() if wanted.items() <= p["metadata"]["labels"].items()]
+            since = request.query_params.get("resourceVersion")
+            self.watched_since.append(since)
+            return StreamingResponse(self._watch(request.query_params, since), media_type="application/json")
+        found = [pod for pod in self.pods.values() if _selects(request.query_params, pod)]
         # One a page, as a server does where there are many.
         at = int(request.query_params.get("continue", "0"))
         more = {"continue": str(at + 1)} if at + 1 < len(found) else {}
         return JSONResponse({"kind": "PodList", "metadata": more, "items": found[at : at + 1]})
 
-    async def _watch(self, name: str, since: int) -> AsyncIterator[bytes]:
-        while not self._closed:
+    async def _watch(self, query: Mapping[str, str], asked: str | None) -> AsyncIterator[bytes]:
+        self.open_watches += 1
+        try:
+            async for line in self._watched(query, asked):
+                yield line
+        finally:
+            self.open_watches -= 1
+
+    async def _watched(self, query: Mapping[str, str], asked: str | None) -> AsyncIterator[bytes]:
+        ends = self._ends
+        since = int(asked) if asked is not None else next(self._versions)
+        if asked is None:
+            for pod in [one for one in self.pods.values() if _selects(query, one)]:
+                yield json.dumps({"type": "ADDED", "object": pod}).encode() + b"\n"
+        while not self._closed and ends == self._ends:
             news = self._news
             for version, kind, one in list(self._events):
-                if version > since and (kind == "ERROR" or one["metadata"]["name"] == name):
+                if version > since and (kind == "ERROR" or _selects(query, one)):
                     since = version
                     yield json.dumps({"type": kind, "object": one}).encode() + b"\n"
-                    if kind in ("ERROR", "DELETED"):
+                    if kind == "ERROR" or (kind == "DELETED" and "fieldSelector" in query):
                         return
             await news.wait()
 
@@ -243,6 +266,24 @@ class FakeCluster:
 def owners(one: Mapping[str, Any]) -> list[str]:
     """UIDs of what an object goes with."""
     return [owner["uid"] for owner in one["metadata"].get("ownerReferences", ())]
+
+
+def _selects(query: Mapping[str, str], pod: Mapping[str, Any]) -> bool:
+    """Selectors as far as Spark and the gateway use them
+    (https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/)."""
+    labels, fields = pod["metadata"]["labels"], query.get("fieldSelector", "")
+    known = {"metadata.name": pod["metadata"]["name"], "status.phase": pod["status"]["phase"]}
+    conditions = [one for one in re.split(r",(?![^(]*\))", query.get("labelSelector", "")) if one]
+    for condition in conditions:
+        if (found := re.fullmatch(r"(\S+) in \((.*)\)", condition)) is not None:
+            met = labels.get(found[1]) in found[2].split(",")
+        elif "!=" in condition:
+            met = labels.get(condition.split("!=")[0]) != condition.split("!=")[1]
+        else:
+            met = labels.get(condition.split("=")[0]) == condition.split("=")[1]
+        if not met:
+            return False
+    return all(known[name] == text for name, text in (one.split("=") for one in fields.split(",") if one))
 
 
 def _status(code: int, message: str) -> Response:

@@ -8,7 +8,7 @@ from typing import Any
 
 from spark_gateway.client import Program
 from spark_gateway.cluster_api import ClusterApi
-from spark_gateway.drivers import LaunchPlan
+from spark_gateway.drivers import ExecutorPlan, LaunchPlan
 from spark_gateway.launcher import Driver, Launch
 from spark_gateway.pod_plan import PodPlan
 from spark_gateway.pods import PodLauncher
@@ -16,12 +16,19 @@ from tests.unit.fake_cluster import NAMESPACE, TOKEN, FakeCluster
 from tests.unit.spark_fakes import eventually
 
 LABELS = {"lakehouse-lab/lab": "lab", "app.kubernetes.io/component": "spark-run"}
+EXECUTORS = ExecutorPlan(
+    java=("/java/bin/java", "-Xmx1024m"),
+    threads=2,
+    maximum=2,
+    properties={"spark.dynamicAllocation.enabled": "true", "spark.network.crypto.enabled": "true"},
+)
 LAUNCHES = LaunchPlan(
     java=("/java/bin/java", "-Xmx512m"),
     classpath=("/jars/*",),
     environment={"PATH": "/usr/bin", "SPARK_LOCAL_IP": "every", "ODD": "$(HOME)"},
     catalog="lake",
     spark_version="4",
+    executors=EXECUTORS,
 )
 SECRETS = ("a-secret-of-the-run", "connect-token")
 
@@ -49,6 +56,18 @@ def plan(fake: FakeCluster | None = None, token_file: Path = Path("/token")) -> 
         fetch_url="http://spark.lakehouse-lab.svc:8080/v1/files",
         files_dir="/etc/lakehouse-lab",
         folder="/var/lib/lakehouse-lab",
+        executor_template={
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {},
+            "spec": {
+                "restartPolicy": "Never",
+                "serviceAccountName": "spark-run",
+                "containers": [{"name": "spark-kubernetes-executor", **container}],
+                "volumes": [{"name": "files", "secret": {"secretName": ""}}],
+            },
+        },
+        master_url="http://spark.lakehouse-lab.svc:8080",
     )
 
 

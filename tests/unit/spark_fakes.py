@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Collection
@@ -30,6 +31,7 @@ from spark_gateway.proxy import SERVICE, ConnectProxy
 from tests.unit.test_governor_auth import ISSUER, KEY, token
 
 SECRET = "the-clients-own-secret"
+SCRIPT = {"file_name": "job.py", "content": base64.b64encode(b"print(1)").decode()}
 CONNECT_LIMIT_BYTES = 128 << 20
 """What a Connect server takes as one message (``spark.connect.grpc.maxInboundMessageSize``)."""
 

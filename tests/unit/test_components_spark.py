@@ -11,11 +11,18 @@ import pytest
 
 from components.registry import COMPONENTS
 from components.spark import DRIVER_MIB, GATEWAY_MIB, GATEWAY_MILLICORES, SparkArgs, connect_url, workload
-from components.spark.properties import ARTIFACTS, defaults, java_command, launch_plan, log_levels
+from components.spark.properties import (
+    ARTIFACTS,
+    ExecutorSize,
+    defaults,
+    java_command,
+    launch_plan,
+    log_levels,
+)
 from contracts.errors import LabError
 from contracts.settings import read_settings
 from contracts.versions import SPARK, SPARK_PY4J_VERSION
-from contracts.workload import Scheme, WorkloadClass
+from contracts.workload import Helpers, Scheme, WorkloadClass
 from spark_gateway.drivers import LaunchPlan
 from spark_gateway.settings import read_settings as read_gateway_settings
 from tests.unit.layouts import layout
@@ -35,12 +42,14 @@ ARGS = SparkArgs(
     heap_mib=768,
     max_runs=4,
     driver_millicores=500,
+    executors=ExecutorSize(maximum=3, heap_mib=1024),
+    executor_millicores=250,
     catalog_edge="governor/http",
     idle_s=900,
     defaults="{}",
     client_secret="secret-of-client-spark",
 )
-PLAN = LaunchPlan.from_json(launch_plan(LAYOUT, heap_mib=768))
+PLAN = LaunchPlan.from_json(launch_plan(LAYOUT, heap_mib=768, executors=ARGS.executors))
 
 
 def properties(**changes: Any) -> dict[str, str]:
@@ -132,7 +141,7 @@ def test_the_gateway_reads_what_it_is_given(tmp_path: Any) -> None:
     ],
 )
 def test_a_wrong_environment_is_named(name: str, value: str, said: str, tmp_path: Any) -> None:
-    (tmp_path / "plan.json").write_text(launch_plan(LAYOUT, heap_mib=768))
+    (tmp_path / "plan.json").write_text(launch_plan(LAYOUT, heap_mib=768, executors=ARGS.executors))
     (tmp_path / "defaults.json").write_text("{}")
     environ = {str(key): str(found) for key, found in workload(ARGS, LAYOUT).env.items()}
     environ["SPARK_GATEWAY_PLAN_FILE"] = str(tmp_path / "plan.json")
@@ -173,3 +182,46 @@ def test_the_row_says_what_one_user_takes(tmp_path: Any) -> None:
     made = workload(dataclasses.replace(ARGS, heap_mib=heap_mib), LAYOUT)
     assert made.memory_mib == GATEWAY_MIB + heap_mib + DRIVER_MIB
     assert COMPONENTS["spark"].memory_at({}) == made.memory_mib
+
+
+def test_executors_come_with_work_and_go_without() -> None:
+    executors = PLAN.executors
+    assert executors is not None
+    assert (executors.maximum, executors.threads) == (3, 2)
+    assert "-Xmx1024m" in executors.java
+    allocation = {
+        key.removeprefix("spark.dynamicAllocation."): text
+        for key, text in executors.properties.items()
+        if key.startswith("spark.dynamicAllocation.")
+    }
+    assert allocation == {
+        "enabled": "true",
+        "initialExecutors": "0",
+        "minExecutors": "0",
+        "maxExecutors": "3",
+        "executorIdleTimeout": "60s",
+        "shuffleTracking.enabled": "true",
+        "shuffleTracking.timeout": "300s",
+    }
+    assert executors.properties["spark.executor.memory"] == "1024m"
+    assert executors.properties["spark.kubernetes.allocation.maxPendingPods"] == "2"
+
+
+def test_what_passes_between_driver_and_executors_is_encrypted_and_no_secret_stands_in_the_plan() -> None:
+    assert PLAN.executors is not None
+    found = PLAN.executors.properties
+    assert found["spark.network.crypto.enabled"] == "true"
+    assert found["spark.network.crypto.saslFallback"] == "false"
+    assert not [key for key in found if "secret" in key or "oauth" in key or "token" in key.lower()]
+
+
+def test_one_that_works_alone_has_no_executors() -> None:
+    alone = dataclasses.replace(ARGS, executors=ExecutorSize(maximum=0, heap_mib=1024))
+    made = workload(alone, LAYOUT)
+    assert LaunchPlan.from_json(str(made.files["plan.json"])).executors is None
+    assert made.per_user is not None
+    assert made.per_user.helpers is None
+    helpers = workload(ARGS, LAYOUT).per_user
+    assert helpers is not None
+    assert helpers.helpers == Helpers(maximum=3, memory_mib=1024 + DRIVER_MIB, cpu_millicores=250)
+    assert helpers.memory_mib == made.per_user.memory_mib, "on one machine there are none"

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pulumi
 import pytest
 
 from contracts.errors import LabError
-from contracts.workload import PerUser, Port, Probe, Workload, WorkloadClass
+from contracts.workload import Helpers, PerUser, Port, Probe, Workload, WorkloadClass
 from placements.kubernetes import driver_pods, drivers, objects
 from placements.kubernetes.layout import image_layout
 from placements.kubernetes.naming import Manifest, Scope
 from placements.kubernetes.pods import CA_FILE, TOKEN_FILE, Content
 from spark_gateway.client import Program
-from spark_gateway.drivers import LaunchPlan
+from spark_gateway.drivers import ExecutorPlan, LaunchPlan
+from spark_gateway.executor_plan import ExecutorRequest, driver_properties, executor_pod
 from spark_gateway.launcher import Launch
 from spark_gateway.pod_plan import PodPlan, driver_pod
 
@@ -31,6 +33,7 @@ PER_USER = PerUser(
     memory_mib=1118,
     cpu_millicores=500,
     files=("log4j2.properties",),
+    helpers=Helpers(maximum=2, memory_mib=1374, cpu_millicores=250),
 )
 GATEWAY = Workload(
     name="spark",
@@ -44,7 +47,14 @@ GATEWAY = Workload(
     cpu_millicores=600,
     per_user=PER_USER,
 )
-LAUNCHES = LaunchPlan(java=("java",), classpath=("/x",), environment={}, catalog="lake", spark_version="4")
+LAUNCHES = LaunchPlan(
+    java=("java",),
+    classpath=("/x",),
+    environment={},
+    catalog="lake",
+    spark_version="4",
+    executors=ExecutorPlan(java=("java",), threads=2, maximum=2, properties={}),
+)
 
 
 def plan(scope: Scope = SCOPE) -> PodPlan:
@@ -55,6 +65,14 @@ def job() -> Manifest:
     """The pod of a job, as the gateway makes it from the placement's template."""
     launch = Launch(run_id="r1", properties={}, program=Program(file_name="job.py", content=b""))
     return driver_pod(PodPlan.from_json(plan().to_json()), LAUNCHES, launch)
+
+
+def executor() -> Manifest:
+    """The pod of an executor of that job."""
+    request = ExecutorRequest(executor_id="1", profile_id="0", application_id="app", driver_url="spark://x")
+    return executor_pod(
+        PodPlan.from_json(plan().to_json()), LAUNCHES, "r1", request, {"metadata": {"uid": "u"}}
+    )
 
 
 def gateway_pod() -> dict[str, Any]:
@@ -70,14 +88,17 @@ def test_the_gateway_is_told_and_asks_for_itself_alone() -> None:
     assert (made.memory_mib, made.cpu_millicores) == (100, 100)
 
 
-def test_a_driver_is_what_restricted_pod_security_admits_and_has_no_token() -> None:
-    spec = job()["spec"]
+@pytest.mark.parametrize("pod", [job, executor])
+def test_a_driver_is_what_restricted_pod_security_admits_and_has_no_token(
+    pod: Callable[[], Manifest],
+) -> None:
+    spec = pod()["spec"]
     assert spec["automountServiceAccountToken"] is False
     assert spec["serviceAccountName"] == "spark-run"
     assert spec["restartPolicy"] == "Never"
     assert spec["securityContext"]["runAsNonRoot"] is True
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    for container in (*spec["initContainers"], *spec["containers"]):
+    for container in (*spec.get("initContainers", ()), *spec["containers"]):
         security = container["securityContext"]
         assert security["allowPrivilegeEscalation"] is False
         assert security["readOnlyRootFilesystem"] is True
@@ -98,10 +119,36 @@ def test_a_driver_runs_on_nodes_of_its_class() -> None:
     assert container["resources"]["requests"] == {"cpu": "500m", "memory": "1118Mi"}
 
 
-def test_every_mount_has_its_volume_and_scratch_is_there_under_both_names() -> None:
-    spec = job()["spec"]
+def test_an_executor_runs_where_its_driver_does_and_has_its_own_size() -> None:
+    spec, of_driver = executor()["spec"], job()["spec"]
+    for key in ("affinity", "tolerations", "securityContext", "imagePullSecrets"):
+        assert spec[key] == of_driver[key]
+    assert "initContainers" not in spec
+    (container,) = spec["containers"]
+    assert container["image"] == IMAGE
+    assert container["resources"]["requests"] == {"cpu": "250m", "memory": "1374Mi"}
+    assert executor()["metadata"]["labels"].items() >= job()["metadata"]["labels"].items()
+    mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+    assert container["workingDir"] in mounts, "it writes what it fetches there"
+
+
+def test_drivers_ask_the_gateway_for_executors_where_they_may_have_some() -> None:
+    assert driver_properties(plan(), LAUNCHES, "r1")["spark.master"] == (
+        "k8s://http://spark.lakehouse-lab.svc:8080"
+    )
+    alone = dataclasses.replace(PER_USER, helpers=None)
+    without = driver_pods.pod_plan(GATEWAY, alone, LAYOUT, SCOPE, IMAGE)
+    assert without.executor_template is None
+    assert without.template == plan().template
+
+
+@pytest.mark.parametrize("pod", [job, executor])
+def test_every_mount_has_its_volume_and_scratch_is_there_under_both_names(
+    pod: Callable[[], Manifest],
+) -> None:
+    spec = pod()["spec"]
     volumes = {volume["name"] for volume in spec["volumes"]}
-    for container in (*spec["initContainers"], *spec["containers"]):
+    for container in (*spec.get("initContainers", ()), *spec["containers"]):
         assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
     places = {mount["mountPath"]: mount for mount in spec["containers"][0]["volumeMounts"]}
     assert places["/tmp"]["name"] == places["/var/lib/lakehouse-lab/tmp"]["name"] == "scratch"
@@ -135,13 +182,22 @@ def test_the_gateway_alone_has_a_token_for_the_api() -> None:
     assert "serviceAccountToken" not in json.dumps(made)
 
 
-def test_the_quota_has_room_for_all_and_one_that_is_being_ended() -> None:
-    found = drivers.drivers_objects(GATEWAY, PER_USER, SCOPE)
+@pytest.mark.parametrize(
+    ("helpers", "memory", "cpu", "pods"),
+    [(None, "5590Mi", "2500m", "5"), (PER_USER.helpers, "19330Mi", "5", "15")],
+)
+def test_the_quota_has_room_for_all_and_one_that_is_being_ended(
+    helpers: Helpers | None, memory: str, cpu: str, pods: str
+) -> None:
+    found = drivers.drivers_objects(GATEWAY, dataclasses.replace(PER_USER, helpers=helpers), SCOPE)
     (quota,) = [one for one in found if one["kind"] == "ResourceQuota"]
     hard = quota["spec"]["hard"]
-    assert (hard["requests.memory"], hard["requests.cpu"], hard["pods"]) == ("5590Mi", "2500m", "5")
+    assert (hard["requests.memory"], hard["requests.cpu"], hard["pods"]) == (memory, cpu, pods)
     assert found[0]["kind"] == "Namespace"
-    limits = 5 * int(job()["spec"]["containers"][0]["resources"]["limits"]["memory"][:-2])
+    of_driver, of_executor = (
+        int(pod()["spec"]["containers"][0]["resources"]["limits"]["memory"][:-2]) for pod in (job, executor)
+    )
+    limits = 5 * (of_driver + (helpers.maximum if helpers else 0) * of_executor)
     assert limits <= int(hard["limits.memory"].removesuffix("Mi"))
 
 

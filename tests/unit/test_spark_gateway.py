@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,7 @@ from spark_gateway.admission import NotAdmittedError, judge
 from spark_gateway.client import Job, Program, RunState, SparkClient, SparkError
 from spark_gateway.jobs import KEPT_JOBS, JobStore
 from spark_gateway.programs import check_program
-from tests.unit.spark_fakes import SECRET, begin, connect_channel, credential, eventually, world
-
-SCRIPT = {"file_name": "job.py", "content": base64.b64encode(b"print(1)").decode()}
+from tests.unit.spark_fakes import SCRIPT, SECRET, begin, connect_channel, credential, eventually, world
 
 
 async def test_each_user_has_one_server_of_their_own(tmp_path: Path) -> None:
