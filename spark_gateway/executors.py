@@ -8,6 +8,7 @@ import json
 import logging
 import re
 import weakref
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -23,6 +24,8 @@ STOP_S = 5
 """What an executor gets to end by itself; what it computed is its driver's to have computed again."""
 _PAUSE_S = 0.5
 _GONE = 410
+_WATCHES = 4
+"""Of one run side by side: each is a connection to the cluster's API."""
 _PASSED_ON = frozenset({"fieldSelector", "resourceVersion", "limit", "continue"})
 """Parameters of a question that are the cluster's to understand; selectors of labels are added to our own."""
 _LABEL_SELECTOR = re.compile(r"[-A-Za-z0-9_./=!, ()]*")
@@ -36,6 +39,7 @@ class Executors:
 
     def __init__(self, plan: PodPlan, launches: LaunchPlan, api: ClusterApi) -> None:
         self._plan, self._launches, self._api = plan, launches, api
+        self._watching: Counter[str] = Counter()
         self._making: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     @property
@@ -76,10 +80,24 @@ class Executors:
 
     async def watch(self, run_id: str, query: Mapping[str, str]) -> AsyncIterator[bytes]:
         """What becomes of them, as lines of JSON, until the cluster ends it; the driver then asks again.
-        Where the cluster no longer knows what was when the driver looked last, it tells what is now."""
+        Where the cluster no longer knows what was when the driver looked last, it tells what is now. A run
+        has one such stream for each of its contexts; those beyond ``_WATCHES`` end at once."""
         params = {**self._limited(run_id, query), "watch": "true", "timeoutSeconds": str(WATCH_S)}
         if query.get("allowWatchBookmarks") == "true":
             params["allowWatchBookmarks"] = "true"
+        if self._watching[run_id] >= _WATCHES:
+            await asyncio.sleep(_PAUSE_S)
+            return
+        self._watching[run_id] += 1
+        try:
+            async for line in self._lines(run_id, params):
+                yield line
+        finally:
+            self._watching[run_id] -= 1
+            if not self._watching[run_id]:
+                del self._watching[run_id]
+
+    async def _lines(self, run_id: str, params: dict[str, str]) -> AsyncIterator[bytes]:
         while True:
             try:
                 async for event in self._api.events(params):

@@ -93,6 +93,7 @@ def executor_plan(layout: Layout, size: ExecutorSize) -> ExecutorPlan | None:
         properties={
             "spark.executor.cores": str(threads),
             "spark.executor.memory": f"{size.heap_mib}m",
+            "spark.sql.shuffle.partitions": str(4 * threads * size.maximum),
             "spark.dynamicAllocation.enabled": "true",
             "spark.dynamicAllocation.initialExecutors": "0",
             "spark.dynamicAllocation.minExecutors": "0",

@@ -165,7 +165,8 @@ def test_what_is_no_pod_of_an_executor_is_refused(pod: Any) -> None:
 
 
 async def test_a_request_that_is_not_understood_makes_nothing(drivers: Drivers) -> None:
-    for pod in (asked_pod("0"), [], None):
+    requests: tuple[Any, ...] = (asked_pod("0"), [], None)
+    for pod in requests:
         answer = await drivers.ask("POST", json=pod)
         assert (answer.status_code, answer.json()["kind"]) == (400, "Status")
     for selector in ("a=b\n", "a=b&watch", "a;b", "ü"):
@@ -377,6 +378,18 @@ async def test_a_driver_that_leaves_ends_its_watch(drivers: Drivers) -> None:
     assert before == 3, "the gateway watches each driver"
     await watch.leave()
     await soon(lambda: drivers.fake.open_watches == 2)
+
+
+async def test_a_run_does_not_take_all_of_the_gateways_connections(drivers: Drivers) -> None:
+    watches = [Watch(drivers) for _ in range(4)]
+    await soon(lambda: drivers.fake.open_watches == 2 + 4)
+    await Watch(drivers).ended()
+    await watches[0].leave()
+    await soon(lambda: drivers.fake.open_watches == 2 + 3)
+    again = Watch(drivers)
+    await soon(lambda: drivers.fake.open_watches == 2 + 4)
+    for watch in (*watches[1:], again):
+        await watch.leave()
 
 
 # --- with the gateway ---------------------------------------------------------------------------------
