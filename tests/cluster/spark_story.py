@@ -44,15 +44,16 @@ import more
 
 API_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 
-def seen(_):
-    return os.environ["POD_NAME"], more.WHO, os.path.exists(API_TOKEN), os.path.exists(more.CREDENTIAL)
+def square(n):
+    here = os.environ["POD_NAME"], more.WHO, os.path.exists(API_TOKEN), os.path.exists(more.CREDENTIAL)
+    return n * n, here
 
 context = SparkSession.builder.getOrCreate().sparkContext
-squares = context.parallelize(range(100), 4).map(lambda n: n * n).sum()
-print("squares", squares, "of", more.WHO, "argument", sys.argv[1])
+found = context.parallelize(range(100), 4).map(square).collect()
+print("squares", sum(n for n, _ in found), "of", more.WHO, "argument", sys.argv[1])
 print("token", os.path.exists(API_TOKEN))
-for one in sorted(set(context.parallelize(range(4), 4).map(seen).collect())):
-    print("executor", *one)
+for here in sorted({here for _, here in found}):
+    print("executor", *here)
 began = time.monotonic()
 # Those that answer, the driver among them.
 while (left := context._jsc.sc().getExecutorMemoryStatus().size()) > 1 and time.monotonic() < began + 90:
@@ -66,7 +67,7 @@ from pyspark.sql import SparkSession
 
 SparkSession.builder.getOrCreate().sparkContext.parallelize([600], 1).map(time.sleep).count()
 """
-IDLE_S = 5
+IDLE_S = 2
 """A minute would be long to wait in a test."""
 TOKEN = "a-connect-token"
 
