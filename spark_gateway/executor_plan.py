@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from spark_gateway.cluster_api import Manifest
 from spark_gateway.drivers import EXECUTOR, ExecutorPlan, LaunchPlan
 from spark_gateway.pod_plan import (
     ADDRESS,
-    AUTHENTICATION,
     CREDENTIAL,
     RUN_LABEL,
     SCRATCH,
@@ -27,6 +25,7 @@ from spark_gateway.pod_plan import (
     escaped,
     owned,
     pod_name,
+    secret_of,
 )
 
 EXECUTOR_CONTAINER = "spark-kubernetes-executor"
@@ -36,11 +35,15 @@ EXECUTOR_ROLE = "executor"
 _APPLICATION_LABEL = "spark-app-selector"
 _ID_LABEL = "spark-exec-id"
 _PROFILE_LABEL = "spark-exec-resourceprofile-id"
-_STARTUP = ("spark.master", "spark.authenticate", "spark.network.crypto.")
-"""Of properties, what an executor needs before it can ask its driver for all others."""
+_STARTUP = "spark.network.crypto."
+"""What an executor needs to know before it can ask its driver for all properties."""
 _NAME = "$(POD_NAME)"
+_AUTHENTICATION = "authentication"
+"""File with what the processes of one driver show each other."""
 
+_SECRET = "_SPARK_AUTH_SECRET"
 _PERMITTED = {
+    _SECRET: r"[A-Za-z0-9_+/=-]{16,512}",
     "SPARK_EXECUTOR_ID": r"[1-9][0-9]{0,8}",
     "SPARK_RESOURCE_PROFILE_ID": r"[0-9]{1,9}",
     "SPARK_APPLICATION_ID": r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?",
@@ -51,12 +54,14 @@ _PERMITTED = {
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutorRequest:
-    """What is taken of the pod that a driver asks for: who the executor is, and where its driver listens."""
+    """What is taken of the pod that a driver asks for: who the executor is, where its driver listens, and
+    the secret that the two share."""
 
     executor_id: str
     profile_id: str
     application_id: str
     driver_url: str
+    authentication: str = field(repr=False)
 
 
 def requested(pod: Any) -> ExecutorRequest:
@@ -70,7 +75,7 @@ def requested(pod: Any) -> ExecutorRequest:
         if re.fullmatch(pattern, values[name]) is None:
             raise UsageError(
                 f"the pod that is asked for is none of Spark's executors: {name}",
-                value=values[name][:80] or "nothing",
+                value=None if name == _SECRET else values[name][:80] or "nothing",
                 permitted=pattern,
             )
     return ExecutorRequest(
@@ -78,6 +83,7 @@ def requested(pod: Any) -> ExecutorRequest:
         profile_id=values["SPARK_RESOURCE_PROFILE_ID"],
         application_id=values["SPARK_APPLICATION_ID"],
         driver_url=values["SPARK_DRIVER_URL"],
+        authentication=values[_SECRET],
     )
 
 
@@ -101,7 +107,7 @@ def executor_labels(plan: PodPlan, run_id: str) -> dict[str, str]:
 def executor_pod(
     plan: PodPlan, launches: LaunchPlan, run_id: str, request: ExecutorRequest, owner: Manifest
 ) -> Manifest:
-    """The pod of an executor, which goes with its driver's, ``owner``.
+    """The pod of an executor, which goes with its driver's, ``owner``. It starts once its Secret is there.
 
     Raises:
         UsageError: the lab's drivers work alone.
@@ -127,13 +133,17 @@ def executor_pod(
     container["workingDir"] = f"{plan.folder}/{SCRATCH}"
     for volume in pod["spec"]["volumes"]:
         if volume["name"] == "files":
-            names = sorted((*plan.files, AUTHENTICATION))
-            # Of the run's Secret, what is for executors.
-            volume["secret"] |= {
-                "secretName": pod_name(run_id),
-                "items": [{"key": one, "path": one} for one in names],
-            }
+            volume["secret"]["secretName"] = name
     return pod
+
+
+def executor_secret(plan: PodPlan, request: ExecutorRequest, pod: Manifest) -> Manifest:
+    """The files of an executor, owned by its pod, which was made."""
+    metadata = pod["metadata"]
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]}
+    texts = {**plan.files, _AUTHENTICATION: request.authentication}
+    kept = {key: metadata[key] for key in ("name", "namespace", "labels")}
+    return secret_of(texts, {**kept, "ownerReferences": [owner]})
 
 
 def driver_properties(plan: PodPlan, launches: LaunchPlan, run_id: str) -> dict[str, str]:
@@ -142,29 +152,26 @@ def driver_properties(plan: PodPlan, launches: LaunchPlan, run_id: str) -> dict[
         return {}
     return {
         **launches.executors.properties,
+        "spark.master": _master(plan),
         "spark.kubernetes.namespace": plan.namespace,
         "spark.kubernetes.authenticate.oauthTokenFile": f"{plan.files_dir}/{CREDENTIAL}",
         "spark.kubernetes.executor.podNamePrefix": pod_name(run_id),
-        **_authenticated(plan),
     }
 
 
-def _authenticated(plan: PodPlan) -> dict[str, str]:
-    return {
-        # Where it is another one, Spark takes no secret from a file.
-        "spark.master": f"k8s://{plan.master_url}",
-        "spark.authenticate": "true",
-        "spark.authenticate.secret.file": f"{plan.files_dir}/{AUTHENTICATION}",
-    }
+def _master(plan: PodPlan) -> str:
+    return f"k8s://{plan.master_url}"
 
 
 def _command(
     plan: PodPlan, launches: LaunchPlan, executors: ExecutorPlan, request: ExecutorRequest
 ) -> list[str]:
-    startup: Mapping[str, str] = {
-        key: text
-        for key, text in {**executors.properties, **_authenticated(plan)}.items()
-        if key.startswith(_STARTUP)
+    startup = {
+        **{key: text for key, text in executors.properties.items() if key.startswith(_STARTUP)},
+        "spark.authenticate": "true",
+        "spark.authenticate.secret.file": f"{plan.files_dir}/{_AUTHENTICATION}",
+        # Where it is another one, Spark takes no secret from a file.
+        "spark.master": _master(plan),
     }
     given = {
         "--driver-url": request.driver_url,

@@ -4,6 +4,7 @@ and those of no other run."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import re
@@ -14,7 +15,13 @@ from typing import Any
 
 from spark_gateway.cluster_api import WATCH_S, ClusterApi, ClusterApiError, Manifest
 from spark_gateway.drivers import LaunchPlan
-from spark_gateway.executor_plan import executor_labels, executor_pod, requested
+from spark_gateway.executor_plan import (
+    ExecutorRequest,
+    executor_labels,
+    executor_pod,
+    executor_secret,
+    requested,
+)
 from spark_gateway.pod_plan import PodPlan, pod_name
 from spark_gateway.pod_states import over
 
@@ -71,7 +78,21 @@ class Executors:
                     status=403,
                     value=run_id,
                 )
-            return await self._api.create("pods", made)
+            return await self._make(made, request)
+
+    async def _make(self, pod: Manifest, request: ExecutorRequest) -> Manifest:
+        """The pod first, which waits for its Secret: this one goes with it."""
+        made = await self._api.create("pods", pod)
+        try:
+            await self._api.create("secrets", executor_secret(self._plan, request, made))
+        except BaseException:
+            await asyncio.shield(self._discard(made["metadata"]["name"]))
+            raise
+        return made
+
+    async def _discard(self, name: str) -> None:
+        with contextlib.suppress(ClusterApiError):
+            await self._api.delete_pod(name, grace_s=STOP_S)
 
     async def page(self, run_id: str, query: Mapping[str, str]) -> Manifest:
         """A page of the run's executors that ``query`` asks for (``labelSelector``, ``fieldSelector`` and so

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import copy
 import dataclasses
-import hmac
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,8 +20,6 @@ RUN_LABEL = "lakehouse-lab/run"
 CONTAINER = "driver"
 PROPERTIES = "spark.properties"
 CREDENTIAL = "credential"
-AUTHENTICATION = "authentication"
-"""What the processes of one run show each other."""
 SCRATCH = "tmp"
 """Below a driver's folder: what it writes and nobody keeps."""
 ADDRESS = "$(POD_IP)"
@@ -42,8 +39,8 @@ class PodPlan:
         files: what every run's Secret holds beside its own, by name.
         fetch_url: where the init container gets files.
         files_dir: where a driver finds that Secret's content, ``folder`` where its program.
-        executor_template: a pod without a name, for executors: its one container has no command yet, and of
-            volume ``files`` no items. None: there are none.
+        executor_template: a pod without a name, for executors: its one container has no command yet, and
+            volume ``files`` is a Secret. None: there are none.
         master_url: where drivers ask for executors.
     """
 
@@ -112,25 +109,20 @@ def run_secret(plan: PodPlan, defaults: Mapping[str, str], launch: Launch, owner
         "spark.sql.warehouse.dir": str(Path(plan.folder) / SCRATCH / "warehouse"),
         "spark.connect.grpc.binding.port": str(CONNECT_PORT),
     }
-    texts = {
-        **plan.files,
-        PROPERTIES: properties_text(values),
-        CREDENTIAL: launch.credential,
-        AUTHENTICATION: _authentication(launch.credential),
-    }
+    texts = {**plan.files, PROPERTIES: properties_text(values), CREDENTIAL: launch.credential}
+    return secret_of(texts, owned(plan, launch.run_id, owner))
+
+
+def secret_of(texts: Mapping[str, str], metadata: Manifest) -> Manifest:
+    """A Secret of these files."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "type": "Opaque",
-        "metadata": owned(plan, launch.run_id, owner),
+        "metadata": metadata,
         "immutable": True,
         "data": {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()},
     }
-
-
-def _authentication(credential: str) -> str:
-    """A value of its own: who learns it can't ask the gateway for anything."""
-    return hmac.new(credential.encode(), b"spark.authenticate", "sha256").hexdigest()
 
 
 def run_policy(plan: PodPlan, run_id: str, owner: Manifest) -> Manifest:

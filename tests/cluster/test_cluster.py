@@ -14,7 +14,7 @@ from placements.kubernetes.cluster import LAB_RIGHTS, PERSISTENT_RIGHTS, Right, 
 from placements.kubernetes.leftovers import leftovers
 from spark_gateway.client import Program
 from spark_gateway.drivers import LaunchPlan
-from spark_gateway.executor_plan import ExecutorRequest, executor_pod
+from spark_gateway.executor_plan import ExecutorRequest, executor_pod, executor_secret
 from spark_gateway.launcher import Launch
 from spark_gateway.pod_plan import PodPlan, driver_pod, run_policy, run_secret
 from tests.cluster.running import TestCluster
@@ -68,8 +68,11 @@ def drivers_of(lab: list[dict[str, Any]]) -> list[dict[str, Any]]:
             profile_id="0",
             application_id="spark-1",
             driver_url="spark://CoarseGrainedScheduler@10.0.0.1:7078",
+            authentication="shared",
         )
-        made.append(executor_pod(plan, launches, run_id, executor, owner))
+        pod = executor_pod(plan, launches, run_id, executor, owner)
+        found = {"metadata": {**pod["metadata"], **owner["metadata"]}}
+        made += [pod, executor_secret(plan, executor, found)]
     return made
 
 

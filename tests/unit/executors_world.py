@@ -28,6 +28,9 @@ OF_SPARK = "spark-app-selector=spark-1,spark-role=executor"
 """What Spark's scheduler asks for."""
 
 
+SHARED = "what-driver-and-executors-share"
+
+
 def asked_pod(executor_id: str = "1", **changes: str) -> dict[str, Any]:
     """A pod as Spark's scheduler describes an executor, with more than it may say."""
     variables = {
@@ -38,6 +41,7 @@ def asked_pod(executor_id: str = "1", **changes: str) -> dict[str, Any]:
         "SPARK_APPLICATION_ID": "spark-1",
         "SPARK_EXECUTOR_ID": executor_id,
         "SPARK_RESOURCE_PROFILE_ID": "0",
+        "_SPARK_AUTH_SECRET": SHARED,
         "SPARK_JAVA_OPT_0": "-javaagent:/evil.jar",
         "LD_PRELOAD": "/evil.so",
         **changes,

@@ -97,12 +97,15 @@ class FakeCluster:
         self.becomes(name, {**self.pods[name]["status"], "phase": phase, "containerStatuses": [ended]})
 
     def forgets(self, name: str) -> None:
-        """A pod is gone, and what it owned."""
+        """A pod is gone, and what it owned, with what that owned."""
         pod = self.pods.pop(name)
-        for kind in self.objects.values():
+        for resource, kind in self.objects.items():
             owned = [key for key, one in kind.items() if pod["metadata"]["uid"] in owners(one)]
             for key in owned:
-                del kind[key]
+                if resource == "pods":
+                    self.forgets(key)
+                else:
+                    del kind[key]
         self._changed("DELETED", pod)
 
     def closes(self) -> None:

@@ -69,7 +69,9 @@ def job() -> Manifest:
 
 def executor() -> Manifest:
     """The pod of an executor of that job."""
-    request = ExecutorRequest(executor_id="1", profile_id="0", application_id="app", driver_url="spark://x")
+    request = ExecutorRequest(
+        executor_id="1", profile_id="0", application_id="app", driver_url="spark://x", authentication="x"
+    )
     return executor_pod(
         PodPlan.from_json(plan().to_json()), LAUNCHES, "r1", request, {"metadata": {"uid": "u"}}
     )

@@ -19,7 +19,7 @@ from spark_gateway.drivers import LaunchPlan
 from spark_gateway.executor_plan import driver_properties, executor_pod, requested
 from spark_gateway.pod_plan import RUN_LABEL
 from tests.cluster import certificates
-from tests.unit.executors_world import OF_SPARK, PODS, Drivers, Watch, asked_pod, drivers_world
+from tests.unit.executors_world import OF_SPARK, PODS, SHARED, Drivers, Watch, asked_pod, drivers_world
 from tests.unit.fake_cluster import NAMESPACE, owners
 from tests.unit.pods_world import LABELS, LAUNCHES, SECRETS, World, plan, soon
 from tests.unit.spark_fakes import SCRIPT, world
@@ -88,22 +88,35 @@ async def test_of_the_pod_that_is_asked_for_nothing_is_taken_but_who_the_executo
     }
 
 
-async def test_an_executor_gets_of_the_runs_secret_what_is_for_it(drivers: Drivers) -> None:
-    pod = drivers.fake.pods[await drivers.executor()]
+async def test_what_driver_and_executor_share_stands_in_a_secret_that_goes_with_the_executor(
+    drivers: Drivers,
+) -> None:
+    name = await drivers.executor()
+    pod, secrets = drivers.fake.pods[name], drivers.fake.objects["secrets"]
     (files,) = [volume for volume in pod["spec"]["volumes"] if volume["name"] == "files"]
-    assert files["secret"]["secretName"] == "run-r1"
-    assert [one["key"] for one in files["secret"]["items"]] == ["authentication", "log4j2.properties"]
-    secret = drivers.fake.objects["secrets"]["run-r1"]["data"]
-    shared = base64.b64decode(secret["authentication"]).decode()
-    assert len(shared) == 64
-    assert secret["authentication"] != drivers.fake.objects["secrets"]["run-r2"]["data"]["authentication"]
-    for text in (*SECRETS, shared):
+    assert files["secret"]["secretName"] == name
+    data = {key: base64.b64decode(text).decode() for key, text in secrets[name]["data"].items()}
+    assert data == {"authentication": SHARED, "log4j2.properties": "rootLogger.level=warn\n"}
+    assert owners(secrets[name]) == [pod["metadata"]["uid"]]
+    seen = (await drivers.ask("GET")).text
+    for text in (*SECRETS, SHARED):
         assert text not in json.dumps(pod)
+        assert text not in seen
+    assert SHARED not in repr(requested(asked_pod()))
     command = pod["spec"]["containers"][0]["command"]
     assert "-Dspark.authenticate=true" in command
     assert "-Dspark.master=k8s://http://spark.lakehouse-lab.svc:8080" in command, "else it reads no file"
     assert "-Dspark.authenticate.secret.file=/etc/lakehouse-lab/authentication" in command
     assert "-Dspark.network.crypto.enabled=true" in command
+    await drivers.ask("DELETE", f"{PODS}/{name}")
+    assert name not in secrets
+
+
+async def test_of_an_executor_without_its_secret_nothing_is_left(drivers: Drivers) -> None:
+    drivers.fake.refused["secrets"] = (403, "secrets is forbidden")
+    answer = await drivers.ask("POST", json=asked_pod())
+    assert (answer.status_code, answer.json()["message"]) == (403, "secrets is forbidden")
+    assert set(drivers.fake.pods) == {"run-r1", "run-r2"}
 
 
 async def test_a_driver_is_told_where_to_ask_and_with_what(drivers: Drivers) -> None:
@@ -112,7 +125,6 @@ async def test_a_driver_is_told_where_to_ask_and_with_what(drivers: Drivers) -> 
     for line in (
         "spark.master=k8s://http://spark.lakehouse-lab.svc:8080",
         "spark.kubernetes.authenticate.oauthTokenFile=/etc/lakehouse-lab/credential",
-        "spark.authenticate.secret.file=/etc/lakehouse-lab/authentication",
         f"spark.kubernetes.namespace={NAMESPACE}",
         "spark.dynamicAllocation.enabled=true",
     ):
@@ -140,6 +152,7 @@ def test_one_that_works_alone_keeps_its_threads(without: str) -> None:
         ("SPARK_APPLICATION_ID", "x" * 64),
         ("SPARK_RESOURCE_PROFILE_ID", ""),
         ("SPARK_DRIVER_URL", "spark://CoarseGrainedScheduler@$(SECRET):1"),
+        ("_SPARK_AUTH_SECRET", "short"),
         ("SPARK_DRIVER_URL", "http://CoarseGrainedScheduler@host:1"),
     ],
 )
