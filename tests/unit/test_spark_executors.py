@@ -129,6 +129,8 @@ async def test_a_driver_is_told_where_to_ask_and_with_what(drivers: Drivers) -> 
         "spark.dynamicAllocation.enabled=true",
     ):
         assert f"{line}\n" in text
+    # With one that is no cluster's, as a program may set it, Spark would refuse to start.
+    assert "spark.authenticate.secret" not in text
     assert base64.b64decode(data["credential"]).decode() == f"r1:{SECRETS[0]}"
 
 
