@@ -43,7 +43,7 @@ _AUTHENTICATION = "authentication"
 
 _SECRET = "_SPARK_AUTH_SECRET"
 _PERMITTED = {
-    _SECRET: r"[A-Za-z0-9_+/=-]{16,512}",
+    _SECRET: r"([A-Za-z0-9+/]{4}){4,128}",
     "SPARK_EXECUTOR_ID": r"[1-9][0-9]{0,8}",
     "SPARK_RESOURCE_PROFILE_ID": r"[0-9]{1,9}",
     "SPARK_APPLICATION_ID": r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?",
@@ -141,9 +141,11 @@ def executor_secret(plan: PodPlan, request: ExecutorRequest, pod: Manifest) -> M
     """The files of an executor, owned by its pod, which was made."""
     metadata = pod["metadata"]
     owner = {"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]}
-    texts = {**plan.files, _AUTHENTICATION: request.authentication}
     kept = {key: metadata[key] for key in ("name", "namespace", "labels")}
-    return secret_of(texts, {**kept, "ownerReferences": [owner]})
+    secret = secret_of(plan.files, {**kept, "ownerReferences": [owner]})
+    # Spark takes as secret what the file holds in base64. So does the API: it stands here as it is.
+    secret["data"][_AUTHENTICATION] = request.authentication
+    return secret
 
 
 def driver_properties(plan: PodPlan, launches: LaunchPlan, run_id: str) -> dict[str, str]:

@@ -68,7 +68,7 @@ def drivers_of(lab: list[dict[str, Any]]) -> list[dict[str, Any]]:
             profile_id="0",
             application_id="spark-1",
             driver_url="spark://CoarseGrainedScheduler@10.0.0.1:7078",
-            authentication="shared",
+            authentication="c0ffee" * 6,
         )
         pod = executor_pod(plan, launches, run_id, executor, owner)
         found = {"metadata": {**pod["metadata"], **owner["metadata"]}}

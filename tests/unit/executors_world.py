@@ -28,7 +28,8 @@ OF_SPARK = "spark-app-selector=spark-1,spark-role=executor"
 """What Spark's scheduler asks for."""
 
 
-SHARED = "what-driver-and-executors-share"
+SHARED = "c0ffee" * 6
+"""What a driver and its executors share, in digits as Spark makes it up."""
 
 
 def asked_pod(executor_id: str = "1", **changes: str) -> dict[str, Any]:

@@ -95,8 +95,10 @@ async def test_what_driver_and_executor_share_stands_in_a_secret_that_goes_with_
     pod, secrets = drivers.fake.pods[name], drivers.fake.objects["secrets"]
     (files,) = [volume for volume in pod["spec"]["volumes"] if volume["name"] == "files"]
     assert files["secret"]["secretName"] == name
-    data = {key: base64.b64decode(text).decode() for key, text in secrets[name]["data"].items()}
-    assert data == {"authentication": SHARED, "log4j2.properties": "rootLogger.level=warn\n"}
+    data = {key: base64.b64decode(text) for key, text in secrets[name]["data"].items()}
+    # The executor encodes what it reads.
+    assert base64.b64encode(data.pop("authentication")).decode() == SHARED
+    assert data == {"log4j2.properties": b"rootLogger.level=warn\n"}
     assert owners(secrets[name]) == [pod["metadata"]["uid"]]
     seen = (await drivers.ask("GET")).text
     for text in (*SECRETS, SHARED):
@@ -155,6 +157,7 @@ def test_one_that_works_alone_keeps_its_threads(without: str) -> None:
         ("SPARK_RESOURCE_PROFILE_ID", ""),
         ("SPARK_DRIVER_URL", "spark://CoarseGrainedScheduler@$(SECRET):1"),
         ("_SPARK_AUTH_SECRET", "short"),
+        ("_SPARK_AUTH_SECRET", "c0ffe" * 5),
         ("SPARK_DRIVER_URL", "http://CoarseGrainedScheduler@host:1"),
     ],
 )
