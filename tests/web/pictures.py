@@ -261,7 +261,13 @@ def space_of(studio: Studio) -> str:
 
 def workspace(studio: Studio) -> None:
     """A workspace's first page, as an admin who sets its quota."""
-    with studio.visited_by("admin", f"/workspaces/{space_of(studio)}") as page:
+    space = space_of(studio)
+    with studio.api("admin") as api:
+        deadline = time.monotonic() + PATIENCE_MS / 1000
+        # The governor measures every now and then.
+        while made(api.get(f"/workspaces/{space}"))["usage"]["tables"] == 0 and time.monotonic() < deadline:
+            time.sleep(2)
+    with studio.visited_by("admin", f"/workspaces/{space}") as page:
         studio.take(page, "workspace")
 
 

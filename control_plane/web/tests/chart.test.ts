@@ -124,4 +124,18 @@ describe("chartOption", () => {
       expect(Array.isArray(option.series) && option.series.length).toBe(1);
     },
   );
+
+  it.each([
+    [12, 0],
+    [13, "auto"],
+  ])("names all of %i categories, or as many as fit", (many, interval) => {
+    const rows = Array.from({ length: many }, (_, index) => [`a long name ${index}`, "", 1]);
+    const option = chartOption(
+      spec({ kind: "bar", x: "region", y: ["revenue"] }),
+      [REGION, MONTH, REVENUE],
+      rows,
+      palette,
+    );
+    expect(option).toMatchObject({ xAxis: { axisLabel: { interval, hideOverlap: true } } });
+  });
 });

@@ -68,6 +68,9 @@ export function chartOption(
   return { ...base, ...cartesian(spec, columns, rows, palette) };
 }
 
+/** So many names stand below an axis, each that has the room. */
+const FEW = 12;
+
 function axes(palette: Palette) {
   const label = { color: palette.muted, fontSize: 11, hideOverlap: true };
   const name = { color: palette.muted, fontSize: 11 };
@@ -129,6 +132,11 @@ function cartesian(
   const shown = (spec.legend ?? true) && plotted.series.length > 1;
   const across = {
     ...category,
+    axisLabel: {
+      ...category.axisLabel,
+      // Left to itself ECharts leaves out every second as soon as the longest might not fit.
+      interval: plotted.categories.length <= FEW ? 0 : "auto",
+    },
     type: "category",
     data: plotted.categories,
     name: spec.x_label ?? "",

@@ -12,16 +12,19 @@ import { Field, Input } from "@/components/ui/input";
 import { Checkbox } from "@/components/ui/switch";
 import { notify } from "@/components/ui/toast";
 import { ofWorkspace } from "@/components/workspacechoice";
-import { bytes, count, instant, plural } from "@/lib/format";
+import { bytes, instant, plural } from "@/lib/format";
 import { useForget, type Workspace } from "./data";
 import { SettingsDialog } from "./settingsdialog";
+
+const MIB = 1024 * 1024;
 
 /** What a workspace is, what it takes, and its end. */
 export function Overview({ workspace }: { workspace: Workspace }) {
   const [changing, setChanging] = useState(false);
   const [removing, setRemoving] = useState(false);
   const catalog = useInfo()?.default_catalog ?? "lake";
-  const used = workspace.usage.size_bytes / 1048576 / workspace.quota.storage_mib;
+  const room = workspace.quota.storage_mib * MIB;
+  const used = workspace.usage.size_bytes / room;
   return (
     <div className="flex flex-col gap-4">
       {workspace.error && (
@@ -61,7 +64,7 @@ export function Overview({ workspace }: { workspace: Workspace }) {
         <Fact term="Storage">
           <span className="flex flex-col gap-1">
             <span>
-              {bytes(workspace.usage.size_bytes)} of {count(workspace.quota.storage_mib)} MiB in{" "}
+              {bytes(workspace.usage.size_bytes)} of {bytes(room)} in{" "}
               {plural(workspace.usage.tables, "table")}
             </span>
             <meter
