@@ -157,8 +157,8 @@ def board_of(studio: Studio, username: str, workspace_id: str | None = None) -> 
             tiles.append({"id": f"t{len(tiles)}", "kind": "chart", "chart_id": chart["id"], **place})
         choices = ["1-URGENT", "2-HIGH", "3-MEDIUM", "4-NOT SPECIFIED", "5-LOW"]
         filters = [{"parameter": "priority", "label": "Priority", "default": "1-URGENT", "options": choices}]
-        shown = {"title": "Orders", "tiles": tiles, "filters": filters, "workspace_id": workspace_id}
-        return str(made(api.post("/dashboards", json=shown))["id"])
+        board: dict[str, Any] = {"title": "Orders", "tiles": tiles, "filters": filters}
+        return str(made(api.post("/dashboards", json={**board, "workspace_id": workspace_id}))["id"])
 
 
 def drawn(studio: Studio, page: Page) -> None:
