@@ -72,11 +72,11 @@ SPARK = tuple(
     word
     for setting in (
         "sparkHeapMib=512",
-        "sparkDriverMillicores=100",
+        "sparkDriverMillicores=50",
         "sparkMaxRuns=1",
         "sparkMaxExecutors=1",
         "sparkExecutorHeapMib=512",
-        "sparkExecutorMillicores=100",
+        "sparkExecutorMillicores=50",
     )
     for word in ("--set", setting)
 )
