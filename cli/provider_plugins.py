@@ -47,11 +47,11 @@ class ProviderPlugin:
 
 def cloud_plugins(root: Path) -> tuple[ProviderPlugin, ...]:
     """Those whose packages a checkout pins for labs elsewhere, and not for all labs: the checkout serves the
-    others itself."""
-    pins = {
-        kind: dict(_PIN.findall((root / virtualenv.REQUIREMENTS[kind]).read_text(encoding="utf-8")))
-        for kind in ("local", "cloud")
-    }
+    others itself. None for a program of somebody's own that pins nothing."""
+    files = {kind: root / virtualenv.REQUIREMENTS[kind] for kind in ("local", "cloud")}
+    if not all(file.is_file() for file in files.values()):
+        return ()
+    pins = {kind: dict(_PIN.findall(file.read_text(encoding="utf-8"))) for kind, file in files.items()}
     names = sorted(pins["cloud"].keys() - pins["local"].keys())
     return tuple(ProviderPlugin(name=name, version=pins["cloud"][name]) for name in names)
 
