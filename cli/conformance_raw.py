@@ -7,6 +7,7 @@ applied on any of these ways, so a table is open with all its rows or it is clos
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -111,10 +112,14 @@ def cell(read: Callable[[], str]) -> str:
 
 
 class UserCatalog:
-    """The lab's catalog with a user's own token."""
+    """The lab's catalog with a user's own token. A connection that breaks off is made anew, ``again`` times
+    in all, a second apart: a tunnel to a cluster ends with the first that ends badly, and is soon there
+    again."""
 
-    def __init__(self, catalog: RestCatalog) -> None:
-        self._catalog = catalog
+    def __init__(
+        self, catalog: RestCatalog, *, again: int = 15, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._catalog, self._again, self._sleep = catalog, again, sleep
 
     def rows(self, table: str) -> int:
         loaded = self._load(table)
@@ -129,17 +134,23 @@ class UserCatalog:
 
     def _load(self, table: str) -> Table:
         from pyiceberg.exceptions import RESTError
+        from requests import ConnectionError as BrokenOffError
         from requests import RequestException
 
-        try:
-            loaded: Table = self._catalog.load_table(table)
-        except Exception as error:
-            if is_refusal(error):
-                raise DeniedError(f"denied: {error}") from error
-            if isinstance(error, (RESTError, RequestException)):
-                raise LabError(f"the catalog does not answer: {error}") from error
-            raise
-        return loaded
+        while True:
+            try:
+                loaded: Table = self._catalog.load_table(table)
+            except Exception as error:
+                if is_refusal(error):
+                    raise DeniedError(f"denied: {error}") from error
+                if isinstance(error, BrokenOffError) and self._again > 0:
+                    self._again -= 1
+                    self._sleep(1.0)
+                    continue
+                if isinstance(error, (RESTError, RequestException)):
+                    raise LabError(f"the catalog does not answer: {error}") from error
+                raise
+            return loaded
 
 
 def is_refusal(error: BaseException | None) -> bool:

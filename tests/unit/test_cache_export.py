@@ -424,6 +424,7 @@ def test_a_provider_that_is_nowhere_or_not_whole_is_said(pinned: tuple[Side, Sid
 def test_providers_are_those_whose_packages_are_pinned_for_labs_elsewhere() -> None:
     found = {plugin.name: plugin for plugin in provider_plugins.cloud_plugins(project.ROOT)}
     assert set(found) == {"aws", "eks", "kubernetes"}
+    assert provider_plugins.cloud_plugins(Path("/nonexistent")) == ()
     homes = provider_plugins.pulumi_homes(Path("/lab"), {"HOME": "/somebody"})
     assert homes == (Path("/lab"), Path("/somebody/.pulumi"))
     assert provider_plugins.pulumi_homes(Path("/lab"), {"PULUMI_HOME": "/own"})[1] == Path("/own")

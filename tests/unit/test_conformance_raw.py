@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
+import requests
 from pyiceberg.exceptions import ForbiddenError, ServerError
 
 from cli.commands.inspecting import matrix_text
@@ -143,6 +144,33 @@ def test_a_refusal_is_told_from_a_failure() -> None:
         UserCatalog(Refusing(ForbiddenError("no"))).rows("a.b")  # type: ignore[arg-type]  # all that is asked of it
     with pytest.raises(LabError, match="does not answer"):
         UserCatalog(Refusing(ServerError("boom"))).keys("a.b")  # type: ignore[arg-type]  # all that is asked of it
+
+
+def test_a_connection_that_breaks_off_is_made_anew_for_a_while() -> None:
+    class Breaking:
+        """Breaks off, then refuses."""
+
+        def __init__(self, times: int) -> None:
+            self.left, self.asked = times, 0
+
+        def load_table(self, _: str) -> Any:
+            self.asked += 1
+            if self.left:
+                self.left -= 1
+                raise requests.ConnectionError("Remote end closed connection without response")
+            raise ForbiddenError("no")
+
+    slept: list[float] = []
+    soon = Breaking(2)
+    with pytest.raises(DeniedError):
+        UserCatalog(soon, again=2, sleep=slept.append).keys("a.b")  # type: ignore[arg-type]  # all that is asked of it
+    assert (soon.asked, slept) == (3, [1.0, 1.0])
+    gone = Breaking(100)
+    catalog = UserCatalog(gone, again=2, sleep=slept.append)  # type: ignore[arg-type]  # all that is asked of it
+    for asked in (3, 4):
+        with pytest.raises(LabError, match="does not answer: Remote end closed"):
+            catalog.rows("a.b")
+        assert gone.asked == asked, "what is waited for is bounded for all tables together"
 
 
 def test_a_store_that_is_away_is_not_a_denial() -> None:
