@@ -47,8 +47,9 @@ export function Board({ board, isNew = false }: { board: Dashboard; isNew?: bool
     meanwhile.clear();
     client.setQueryData(["dashboard", found.id], found);
     void client.invalidateQueries({ queryKey: ["dashboards"] });
-    setEditing(false);
-    if (found.id !== board.id) navigate(`/dashboards/${found.id}`, { replace: isNew });
+    // Another one has a page of its own, on which it is looked at: this one is not, until that is there.
+    if (found.id === board.id) setEditing(false);
+    else navigate(`/dashboards/${found.id}`, { replace: isNew });
   };
   const save = useMutation({
     // A draft keeps the version of what it was begun on: whoever saved since is not overwritten.
